@@ -1,0 +1,115 @@
+//! The engine: commands go in from any task, and come back decided and durable.
+//!
+//! One durable commit costs about the same for one command as for five hundred, so whatever waits
+//! is committed together: `queue` gathers, `plan` decides, `commit` makes it one transaction, and
+//! `writer` is the thread that does so for ever. Sites are divided among writers by their id, so
+//! one site's commit does not wait for another's, and one site's commands keep their order.
+
+mod commit;
+mod plan;
+mod queue;
+mod settings;
+mod writer;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Instant;
+
+use tokio::sync::{mpsc, oneshot};
+
+pub use crate::engine::queue::SettingsChange;
+
+use crate::command::Command;
+use crate::engine::queue::{Job, Pending, PendingSettings, Queue};
+use crate::engine::settings::SettingsCache;
+use crate::engine::writer::Writer;
+use crate::error::Error;
+use crate::ids::SiteId;
+use crate::outcome::Outcome;
+use crate::site::SiteSettings;
+use crate::store::Store;
+use crate::store::batch::BatchStore;
+
+/// The handle to the writers. Cheap to clone.
+#[derive(Clone)]
+pub struct Engine {
+    writers: Arc<[mpsc::Sender<Job>]>,
+    threads: Arc<Mutex<Vec<JoinHandle<()>>>>,
+    cache: Arc<SettingsCache>,
+}
+
+impl Engine {
+    /// Starts the writers that suit the store: one for SQLite, which has one write lock, and
+    /// several for Postgres.
+    pub fn start(store: &Store) -> std::io::Result<Self> {
+        Self::with_writers(store.batch_stores())
+    }
+
+    fn with_writers(stores: Vec<Box<dyn BatchStore>>) -> std::io::Result<Self> {
+        let cache = Arc::new(SettingsCache::default());
+        let (mut writers, mut threads) = (Vec::new(), Vec::new());
+        for (index, store) in stores.into_iter().enumerate() {
+            let (sender, queue) = Queue::new();
+            let writer = Writer::new(store, Arc::clone(&cache));
+            let thread = std::thread::Builder::new().name(format!("writer-{index}"));
+            threads.push(thread.spawn(move || writer.run(queue))?);
+            writers.push(sender);
+        }
+        Ok(Self { writers: writers.into(), threads: Arc::new(Mutex::new(threads)), cache })
+    }
+
+    /// Carries a command out, and returns once its outcome is durable. A caller that goes away
+    /// does not stop a command that has been decided.
+    pub async fn submit(&self, command: Command, deadline: Instant) -> Result<Outcome, Error> {
+        let settings = self.cache.of(command.site());
+        let places = SettingsCache::places(&settings, &command)?;
+        let site = command.site();
+        let (reply, answer) = oneshot::channel();
+        let pending = Pending { command, places, settings_revision: settings.revision, deadline, reply };
+        self.enqueue(site, Job::Change(Box::new(pending)))?;
+        match tokio::time::timeout_at(deadline.into(), answer).await {
+            Ok(answer) => answer.unwrap_or(Err(Error::NoAnswer)),
+            Err(_) => Err(Error::NoAnswer),
+        }
+    }
+
+    /// Changes a site's settings; returns the new ones and the site's sequence.
+    pub async fn configure(&self, site: SiteId, change: SettingsChange) -> Result<(SiteSettings, i64), Error> {
+        let (reply, answer) = oneshot::channel();
+        self.enqueue(site, Job::Settings(PendingSettings { site, change, reply }))?;
+        answer.await.unwrap_or(Err(Error::NoAnswer))
+    }
+
+    /// Refuses what comes from now on, finishes what is queued, and ends the writers.
+    pub async fn drain(&self) {
+        for writer in self.writers.iter() {
+            // A writer that is gone already has nothing left to finish.
+            let _ = writer.send(Job::Stop).await;
+        }
+        let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
+        let join = tokio::task::spawn_blocking(|| {
+            for thread in threads {
+                if thread.join().is_err() {
+                    tracing::error!("a writer ended by a panic");
+                }
+            }
+        });
+        let _ = join.await;
+    }
+
+    fn enqueue(&self, site: SiteId, job: Job) -> Result<(), Error> {
+        let index = site.as_uuid().as_u128() % self.writers.len() as u128;
+        // The remainder is below the number of writers, which is a usize.
+        let writer = &self.writers[index as usize];
+        writer.try_send(job).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => {
+                metrics::counter!("inventory_commands_total", "outcome" => "overloaded").increment(1);
+                Error::Overloaded
+            }
+            mpsc::error::TrySendError::Closed(_) => Error::Unavailable(None),
+        })
+    }
+}

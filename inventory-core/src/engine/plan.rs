@@ -1,0 +1,263 @@
+//! A batch in memory: what was loaded, what each command does to it, and what is to be written.
+//! No I/O: `commit` loads before and writes after.
+
+use std::collections::HashMap;
+
+use crate::command::Command;
+use crate::decide::{Decision, Movement, decide};
+use crate::error::Error;
+use crate::ids::{LevelId, RequestKey, SiteId};
+use crate::outcome::{LevelAfter, Outcome, Refusal, Verdict};
+use crate::site::{Place, SiteSettings};
+use crate::store::batch::{
+    ChangeWrite, EntryWrite, LevelRow, LevelWrite, NewLevel, RecordedRow, RequestWrite, SiteRow, Writes,
+};
+
+/// What became of one command of the batch.
+pub(crate) type Answer = Result<Outcome, Error>;
+
+/// The batch's view of the books while it is decided.
+pub(crate) struct Plan {
+    sites: HashMap<SiteId, SitePlan>,
+    levels: HashMap<LevelId, LevelPlan>,
+    known: HashMap<RequestKey, Known>,
+    answers: Vec<Answer>,
+    writes: Writes,
+}
+
+struct SitePlan {
+    settings: SiteSettings,
+    sequence: i64,
+    changed: bool,
+}
+
+#[derive(Clone, Copy)]
+struct LevelPlan {
+    available: i64,
+    revision: i64,
+    last_sequence: i64,
+    row: LevelOrigin,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum LevelOrigin {
+    /// In the store, as it was loaded.
+    Loaded,
+    /// In the store, and changed by this batch.
+    Changed,
+    /// Made by this batch: index in `Writes::new_levels`.
+    New(usize),
+}
+
+enum Known {
+    /// Recorded by an earlier batch.
+    Stored(RecordedRow),
+    /// Decided by this batch: fingerprint holder and index of the answer.
+    InBatch(crate::ids::Fingerprint, usize),
+}
+
+impl Plan {
+    /// A plan over what was loaded. `recorded_at` is the batch's time in microseconds since 1970.
+    pub(crate) fn new(recorded_at: i64, sites: Vec<SiteRow>) -> Self {
+        let sites = sites
+            .into_iter()
+            .map(|row| (row.site, SitePlan { settings: row.settings, sequence: row.sequence, changed: false }))
+            .collect();
+        let writes = Writes { recorded_at, ..Writes::default() };
+        Self { sites, levels: HashMap::new(), known: HashMap::new(), answers: Vec::new(), writes }
+    }
+
+    /// The settings of a locked site.
+    pub(crate) fn settings(&self, site: SiteId) -> Option<&SiteSettings> {
+        self.sites.get(&site).map(|site| &site.settings)
+    }
+
+    /// Takes in levels as they are stored; those that are not stored are 0.
+    pub(crate) fn know_levels(&mut self, rows: Vec<LevelRow>) {
+        self.levels.reserve(rows.len());
+        for LevelRow { level, available, revision } in rows {
+            let row = LevelOrigin::Loaded;
+            self.levels.insert(level, LevelPlan { available, revision, last_sequence: 0, row });
+        }
+    }
+
+    /// Takes in requests as they are recorded.
+    pub(crate) fn know_requests(&mut self, rows: Vec<RecordedRow>) {
+        self.known.extend(rows.into_iter().map(|row| (row.key, Known::Stored(row))));
+    }
+
+    /// Answers a command that does not get as far as a decision.
+    pub(crate) fn answer(&mut self, answer: Answer) {
+        self.answers.push(answer);
+    }
+
+    /// Decides the next command, in order of arrival. Its site is locked and its levels known.
+    pub(crate) fn decide(&mut self, command: &Command, places: &[Place]) {
+        let answer = match self.known.get(&command.key) {
+            Some(known) => self.repeat(command, known),
+            None => {
+                let record = Known::InBatch(command.fingerprint, self.answers.len());
+                self.known.insert(command.key, record);
+                self.first(command, places)
+            }
+        };
+        self.answers.push(answer);
+    }
+
+    /// What is to be written, and the answers in the order of the commands.
+    pub(crate) fn finish(self) -> (Writes, Vec<Answer>) {
+        let Self { sites, levels, mut writes, answers, known: _ } = self;
+        for (level, plan) in levels {
+            let LevelPlan { available, revision, last_sequence, row } = plan;
+            let write = LevelWrite { level, available, revision, last_sequence };
+            match row {
+                LevelOrigin::Loaded => {}
+                LevelOrigin::Changed => writes.levels.push(write),
+                LevelOrigin::New(index) => writes.new_levels[index].write = write,
+            }
+        }
+        // In the order of their keys, neighbours share pages of the index.
+        writes.levels.sort_unstable_by_key(|write| write.level);
+        let changed = sites.into_iter().filter(|(_, plan)| plan.changed);
+        writes.sites = changed.map(|(site, plan)| (site, plan.sequence)).collect();
+        writes.sites.sort_unstable();
+        (writes, answers)
+    }
+
+    fn repeat(&self, command: &Command, known: &Known) -> Answer {
+        let (fingerprint, answer) = match known {
+            Known::Stored(row) => (row.fingerprint, self.stored_answer(command.header.site, row)),
+            Known::InBatch(fingerprint, index) => (*fingerprint, self.answers[*index].clone()),
+        };
+        if fingerprint != command.fingerprint {
+            return Err(Error::KeyReused);
+        }
+        answer.map(|outcome| Outcome { repeated: true, ..outcome })
+    }
+
+    fn stored_answer(&self, site: SiteId, row: &RecordedRow) -> Answer {
+        let verdict = match &row.refusal {
+            Some(refusal) => Verdict::Refused(refusal.clone()),
+            None => {
+                let mut levels: Vec<LevelAfter> = Vec::with_capacity(row.entries.len());
+                for (unit, location, available) in &row.entries {
+                    let location = self.show(site, *location);
+                    push_level(&mut levels, LevelAfter { unit: unit.clone(), location, available: *available });
+                }
+                Verdict::Applied(levels)
+            }
+        };
+        Ok(Outcome { site, sequence: row.last_sequence, repeated: false, verdict })
+    }
+
+    fn show(&self, site: SiteId, location: Option<crate::ids::LocationId>) -> Option<crate::ids::LocationId> {
+        self.settings(site).map_or(location, |settings| settings.show_location(location))
+    }
+
+    fn first(&mut self, command: &Command, places: &[Place]) -> Answer {
+        let site = command.header.site;
+        let levels = &self.levels;
+        let available = |level: LevelId| levels.get(&level).map_or(0, |plan| plan.available);
+        let before = self.sites.get(&site).map_or(0, |plan| plan.sequence);
+        let (verdict, after) = match decide(&command.action, places, available) {
+            Decision::Apply(movements) => {
+                let after = before.saturating_add(movements.len() as i64);
+                (Verdict::Applied(self.apply(command, places, &movements, before)), after)
+            }
+            Decision::Refuse(refusal) => (Verdict::Refused(self.shown(site, refusal)), before),
+        };
+        self.writes.requests.push(RequestWrite {
+            site,
+            key: command.key,
+            fingerprint: command.fingerprint,
+            first_sequence: before + 1,
+            last_sequence: after,
+            refusal: match &verdict {
+                Verdict::Applied(_) => None,
+                // A refusal is strings and numbers, which always serialize.
+                Verdict::Refused(refusal) => serde_json::to_string(refusal).ok(),
+            },
+        });
+        Ok(Outcome { site, sequence: after, repeated: false, verdict })
+    }
+
+    fn shown(&self, site: SiteId, refusal: Refusal) -> Refusal {
+        match refusal {
+            Refusal::Short(mut shortages) => {
+                for shortage in &mut shortages {
+                    shortage.location = self.show(site, shortage.location);
+                }
+                Refusal::Short(shortages)
+            }
+            Refusal::OutOfRange { .. } | Refusal::SameLevelTwice { .. } => refusal,
+        }
+    }
+
+    fn apply(&mut self, command: &Command, places: &[Place], movements: &[Movement], before: i64) -> Vec<LevelAfter> {
+        let header = &command.header;
+        let mut shown = Vec::with_capacity(movements.len());
+        let mut sequence = before;
+        for movement in movements {
+            sequence += 1;
+            let place = &places[movement.item];
+            self.move_level(header.site, place, movement.after, sequence);
+            self.writes.entries.push(EntryWrite {
+                site: header.site,
+                sequence,
+                change_sequence: before + 1,
+                unit_id: place.unit_id,
+                location: place.location,
+                delta: movement.delta,
+                level_before: movement.before,
+                level_after: movement.after,
+                floor: movement.floor,
+                subscription: movement.subscription,
+            });
+            let location = self.show(header.site, place.location);
+            push_level(&mut shown, LevelAfter { unit: place.unit.clone(), location, available: movement.after });
+        }
+        if sequence > before {
+            if let Some(site) = self.sites.get_mut(&header.site) {
+                site.sequence = sequence;
+                site.changed = true;
+            }
+            self.writes.changes.push(ChangeWrite {
+                site: header.site,
+                first_sequence: before + 1,
+                last_sequence: sequence,
+                kind: command.action.kind(),
+                reason: header.reason,
+                order: header.order,
+                request_id: header.request_id.clone(),
+                actor: header.actor.clone(),
+            });
+        }
+        shown
+    }
+
+    fn move_level(&mut self, site: SiteId, place: &Place, available: i64, sequence: i64) {
+        let new_levels = &mut self.writes.new_levels;
+        let plan = self.levels.entry(place.level).or_insert_with(|| {
+            let write = LevelWrite { level: place.level, available, revision: 0, last_sequence: sequence };
+            let (unit_id, unit, location) = (place.unit_id, place.unit.clone(), place.location);
+            new_levels.push(NewLevel { site, unit_id, unit, location, write });
+            let row = LevelOrigin::New(new_levels.len() - 1);
+            LevelPlan { available, revision: 0, last_sequence: sequence, row }
+        });
+        plan.available = available;
+        plan.revision = plan.revision.saturating_add(1);
+        plan.last_sequence = sequence;
+        if plan.row == LevelOrigin::Loaded {
+            plan.row = LevelOrigin::Changed;
+        }
+    }
+}
+
+/// Adds a level, or brings it up to date where the entry before was of the same level (sold once
+/// and as a subscription in one request).
+fn push_level(levels: &mut Vec<LevelAfter>, level: LevelAfter) {
+    match levels.last_mut() {
+        Some(last) if last.unit == level.unit && last.location == level.location => last.available = level.available,
+        _ => levels.push(level),
+    }
+}

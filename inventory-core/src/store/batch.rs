@@ -1,0 +1,149 @@
+//! What a batch asks of the store. Both backends answer it with their own statements, and the
+//! engine decides in between; nothing here knows a rule.
+
+use crate::catalog::Unit;
+use crate::command::{Kind, Reason};
+use crate::error::StoreError;
+use crate::ids::{Fingerprint, LevelId, LocationId, OrderId, RequestKey, SiteId, UnitId};
+use crate::outcome::Refusal;
+use crate::site::SiteSettings;
+
+/// The writer's connection, in the order in which a batch uses it. Every list that is passed in
+/// is sorted and free of repeats.
+pub(crate) trait BatchStore: Send {
+    /// Makes a fresh connection; the old one, if any, is dropped with whatever it had begun.
+    fn connect(&mut self) -> Result<(), StoreError>;
+    /// Begins a transaction and locks the rows of `sites` until it ends, making those that are
+    /// missing.
+    fn begin(&mut self, sites: &[SiteId]) -> Result<Vec<SiteRow>, StoreError>;
+    /// The levels that exist among `levels`.
+    fn levels(&mut self, levels: &[LevelId]) -> Result<Vec<LevelRow>, StoreError>;
+    /// What is recorded under any of `requests`.
+    fn recorded(&mut self, requests: &[(SiteId, RequestKey)]) -> Result<Vec<RecordedRow>, StoreError>;
+    /// Whether any level of `site` is kept under `location`'s own id.
+    fn location_in_use(&mut self, site: SiteId, location: LocationId) -> Result<bool, StoreError>;
+    /// Writes a site's settings.
+    fn write_settings(&mut self, site: SiteId, settings: &SiteSettings) -> Result<(), StoreError>;
+    /// Writes all of `writes`, or says that one of its requests is recorded already; then the
+    /// transaction must be rolled back.
+    fn write(&mut self, writes: &Writes) -> Result<Written, StoreError>;
+    /// Ends the transaction.
+    fn commit(&mut self) -> Result<(), CommitError>;
+    /// Gives the transaction up.
+    fn rollback(&mut self) -> Result<(), StoreError>;
+}
+
+/// What `BatchStore::write` did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Written {
+    /// Everything.
+    All,
+    /// Not everything: some request of the batch is a repeat.
+    RepeatFound,
+}
+
+/// Why a COMMIT did not return well.
+#[derive(Debug)]
+pub(crate) enum CommitError {
+    /// The database said that it did not commit.
+    NotCommitted(StoreError),
+    /// Nobody said anything: it may have.
+    Unknown(StoreError),
+}
+
+/// A locked site.
+#[derive(Clone, Debug)]
+pub(crate) struct SiteRow {
+    pub(crate) site: SiteId,
+    pub(crate) sequence: i64,
+    pub(crate) settings: SiteSettings,
+}
+
+/// A level that exists.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LevelRow {
+    pub(crate) level: LevelId,
+    pub(crate) available: i64,
+    pub(crate) revision: i64,
+}
+
+/// A recorded request, with the levels it left.
+#[derive(Clone, Debug)]
+pub(crate) struct RecordedRow {
+    pub(crate) key: RequestKey,
+    pub(crate) fingerprint: Fingerprint,
+    pub(crate) last_sequence: i64,
+    pub(crate) refusal: Option<Refusal>,
+    /// Unit, location and level after, of each entry in order.
+    pub(crate) entries: Vec<(Unit, Option<LocationId>, i64)>,
+}
+
+/// Everything one batch writes.
+#[derive(Debug, Default)]
+pub(crate) struct Writes {
+    pub(crate) recorded_at: i64,
+    pub(crate) sites: Vec<(SiteId, i64)>,
+    pub(crate) new_levels: Vec<NewLevel>,
+    pub(crate) levels: Vec<LevelWrite>,
+    pub(crate) changes: Vec<ChangeWrite>,
+    pub(crate) entries: Vec<EntryWrite>,
+    pub(crate) requests: Vec<RequestWrite>,
+}
+
+/// A level that is written for the first time. Its unit may be new, too.
+#[derive(Debug)]
+pub(crate) struct NewLevel {
+    pub(crate) site: SiteId,
+    pub(crate) unit_id: UnitId,
+    pub(crate) unit: Unit,
+    pub(crate) location: Option<LocationId>,
+    pub(crate) write: LevelWrite,
+}
+
+/// The state of a level after the batch.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LevelWrite {
+    pub(crate) level: LevelId,
+    pub(crate) available: i64,
+    pub(crate) revision: i64,
+    pub(crate) last_sequence: i64,
+}
+
+/// What one applied request did.
+#[derive(Debug)]
+pub(crate) struct ChangeWrite {
+    pub(crate) site: SiteId,
+    pub(crate) first_sequence: i64,
+    pub(crate) last_sequence: i64,
+    pub(crate) kind: Kind,
+    pub(crate) reason: Reason,
+    pub(crate) order: Option<OrderId>,
+    pub(crate) request_id: String,
+    pub(crate) actor: String,
+}
+
+/// One line of the ledger.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct EntryWrite {
+    pub(crate) site: SiteId,
+    pub(crate) sequence: i64,
+    pub(crate) change_sequence: i64,
+    pub(crate) unit_id: UnitId,
+    pub(crate) location: Option<LocationId>,
+    pub(crate) delta: i64,
+    pub(crate) level_before: i64,
+    pub(crate) level_after: i64,
+    pub(crate) floor: Option<i64>,
+    pub(crate) subscription: bool,
+}
+
+/// The outcome of one request, for its repeats.
+#[derive(Debug)]
+pub(crate) struct RequestWrite {
+    pub(crate) site: SiteId,
+    pub(crate) key: RequestKey,
+    pub(crate) fingerprint: Fingerprint,
+    pub(crate) first_sequence: i64,
+    pub(crate) last_sequence: i64,
+    pub(crate) refusal: Option<String>,
+}

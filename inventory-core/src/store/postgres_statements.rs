@@ -1,0 +1,281 @@
+//! The hot statements of Postgres, each a type, so that diesel prepares it once per connection.
+//! Rows travel as arrays, one per column, in Postgres's binary form.
+
+use std::marker::PhantomData;
+
+use diesel::pg::{Pg, PgConnection};
+use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
+use diesel::serialize::ToSql;
+use diesel::sql_types::{Array, BigInt, Bool, HasSqlType, Nullable, SmallInt, Text};
+use diesel::{QueryResult, RunQueryDsl};
+
+use crate::ids::{Fingerprint, LevelId, LocationId, OrderId, RequestKey, SiteId, UnitId};
+use crate::store::Guid;
+use crate::store::batch::{NewLevel, Writes};
+use crate::store::rows::StoredRequest;
+
+/// One array parameter: the values of a column, and their SQL type.
+pub(crate) struct Column<ST, T>(Vec<T>, PhantomData<ST>);
+
+impl<ST, T> FromIterator<T> for Column<ST, T> {
+    fn from_iter<I: IntoIterator<Item = T>>(values: I) -> Self {
+        Self(values.into_iter().collect(), PhantomData)
+    }
+}
+
+impl<ST: 'static, T> Column<ST, T>
+where
+    Pg: HasSqlType<Array<ST>>,
+    Vec<T>: ToSql<Array<ST>, Pg>,
+{
+    fn push<'b>(&'b self, out: &mut AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        out.push_bind_param::<Array<ST>, Vec<T>>(&self.0)
+    }
+}
+
+/// Declares a statement: its array parameters, the type of its rows, and its SQL, in which the
+/// parameters stand by name between pieces of text.
+macro_rules! statement {
+    ($(#[$doc:meta])* $name:ident $(<$life:lifetime>)? ($($field:ident: $sql:ty, $rust:ty);+ $(;)?) -> $rows:ty {
+        $($text:literal $($param:ident)?)+
+    }) => {
+        $(#[$doc])*
+        pub(crate) struct $name $(<$life>)? { $($field: Column<$sql, $rust>),+ }
+
+        // The derive would ask for a 'static lifetime, so the statement's identity is a type beside it.
+        const _: () = {
+            pub(crate) struct Identity;
+
+            impl $(<$life>)? QueryId for $name $(<$life>)? {
+                type QueryId = Identity;
+                const HAS_STATIC_QUERY_ID: bool = true;
+            }
+        };
+
+        impl $(<$life>)? QueryFragment<Pg> for $name $(<$life>)? {
+            fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+                $(out.push_sql($text); $(self.$param.push(&mut out)?;)?)+
+                Ok(())
+            }
+        }
+
+        impl $(<$life>)? Query for $name $(<$life>)? {
+            type SqlType = $rows;
+        }
+
+        impl $(<$life>)? RunQueryDsl<PgConnection> for $name $(<$life>)? {}
+    };
+}
+
+statement! {
+    /// Locks sites in the order of their ids, so that no two batches wait for each other.
+    LockSites(sites: Guid, SiteId) -> (Guid, BigInt, Nullable<Guid>, Text, BigInt) {
+        "SELECT site_id, sequence, default_location_id, option_keys, revision FROM site \
+         WHERE site_id = ANY(" sites ") ORDER BY site_id FOR UPDATE"
+    }
+}
+
+statement! {
+    /// Makes sites that do not exist yet.
+    AddSites(sites: Guid, SiteId) -> () {
+        "INSERT INTO site (site_id) SELECT unnest(" sites ") ON CONFLICT DO NOTHING"
+    }
+}
+
+statement! {
+    /// Levels by key.
+    LoadLevels(levels: Guid, LevelId) -> (Guid, BigInt, BigInt) {
+        "SELECT level_id, available, revision FROM level WHERE level_id = ANY(" levels ")"
+    }
+}
+
+statement! {
+    /// Recorded requests by key.
+    FindRequests(sites: Guid, SiteId; keys: Guid, RequestKey)
+        -> (Guid, Guid, Guid, BigInt, BigInt, Nullable<Text>)
+    {
+        "SELECT r.site_id, r.request_key, r.fingerprint, r.first_sequence, r.last_sequence, r.refusal \
+         FROM unnest(" sites "," keys ") AS asked (site_id, request_key) \
+         JOIN request r ON r.site_id = asked.site_id AND r.request_key = asked.request_key"
+    }
+}
+
+statement! {
+    /// The entries of spans of sequences, with their units, in order.
+    LoadSpans(sites: Guid, SiteId; first: BigInt, i64; last: BigInt, i64)
+        -> (Guid, BigInt, Text, Text, Text, Nullable<Guid>, BigInt)
+    {
+        "SELECT l.site_id, l.sequence, u.app_id, u.item_id, u.variant, l.location_id, l.level_after \
+         FROM unnest(" sites "," first "," last ") AS span (site_id, first, last) \
+         JOIN ledger l ON l.site_id = span.site_id AND l.sequence BETWEEN span.first AND span.last \
+         JOIN unit u ON u.unit_id = l.unit_id ORDER BY l.site_id, l.sequence"
+    }
+}
+
+statement! {
+    /// Makes units that do not exist yet.
+    AddUnits<'a>(units: Guid, UnitId; sites: Guid, SiteId; apps: Text, &'a str; items: Text, &'a str; variants: Text, &'a str)
+        -> ()
+    {
+        "INSERT INTO unit (unit_id, site_id, app_id, item_id, variant) SELECT * FROM unnest("
+        units "," sites "," apps "," items "," variants ") ON CONFLICT (unit_id) DO NOTHING"
+    }
+}
+
+statement! {
+    /// Makes levels.
+    AddLevels(
+        levels: Guid, LevelId; sites: Guid, SiteId; units: Guid, UnitId; locations: Nullable<Guid>, Option<LocationId>;
+        available: BigInt, i64; revisions: BigInt, i64; sequences: BigInt, i64;
+    ) -> () {
+        "INSERT INTO level (level_id, site_id, unit_id, location_id, available, revision, last_sequence) \
+         SELECT * FROM unnest("
+        levels "," sites "," units "," locations "," available "," revisions "," sequences ")"
+    }
+}
+
+statement! {
+    /// Everything else that a batch writes, in one round trip. The count of rows is that of the
+    /// requests recorded: their unique index finds repeats without a look-up beforehand.
+    WriteBatch<'a>(
+        sites: Guid, SiteId; site_sequences: BigInt, i64;
+        levels: Guid, LevelId; level_available: BigInt, i64; level_revisions: BigInt, i64; level_sequences: BigInt, i64;
+        change_sites: Guid, SiteId; change_first: BigInt, i64; change_last: BigInt, i64;
+        change_kinds: SmallInt, i16; change_reasons: SmallInt, i16; change_orders: Nullable<Guid>, Option<OrderId>;
+        change_requests: Text, &'a str; change_actors: Text, &'a str; change_time: BigInt, i64;
+        entry_sites: Guid, SiteId; entry_sequences: BigInt, i64; entry_changes: BigInt, i64;
+        entry_units: Guid, UnitId; entry_locations: Nullable<Guid>, Option<LocationId>; entry_deltas: BigInt, i64;
+        entry_before: BigInt, i64; entry_after: BigInt, i64; entry_floors: Nullable<BigInt>, Option<i64>;
+        entry_subscriptions: Bool, bool;
+        request_sites: Guid, SiteId; request_keys: Guid, RequestKey; request_fingerprints: Guid, Fingerprint;
+        request_first: BigInt, i64; request_last: BigInt, i64; request_refusals: Nullable<Text>, Option<&'a str>;
+        request_time: BigInt, i64;
+    ) -> () {
+        "WITH sites AS ( \
+            UPDATE site SET sequence = new.sequence FROM unnest(" sites "," site_sequences ") \
+                AS new (site_id, sequence) WHERE site.site_id = new.site_id \
+        ), levels AS ( \
+            UPDATE level SET available = new.available, revision = new.revision, last_sequence = new.last_sequence \
+            FROM unnest(" levels "," level_available "," level_revisions "," level_sequences ") \
+                AS new (level_id, available, revision, last_sequence) WHERE level.level_id = new.level_id \
+        ), changes AS ( \
+            INSERT INTO change (site_id, first_sequence, last_sequence, kind, reason, order_id, request_id, actor, recorded_at) \
+            SELECT *, (" change_time ")[1] FROM unnest("
+                change_sites "," change_first "," change_last "," change_kinds "," change_reasons ","
+                change_orders "," change_requests "," change_actors ") \
+        ), entries AS ( \
+            INSERT INTO ledger (site_id, sequence, change_sequence, unit_id, location_id, delta, level_before, level_after, floor, subscription) \
+            SELECT * FROM unnest("
+                entry_sites "," entry_sequences "," entry_changes "," entry_units "," entry_locations ","
+                entry_deltas "," entry_before "," entry_after "," entry_floors "," entry_subscriptions ") \
+        ) \
+        INSERT INTO request (site_id, request_key, fingerprint, first_sequence, last_sequence, refusal, recorded_at) \
+        SELECT *, (" request_time ")[1] FROM unnest("
+            request_sites "," request_keys "," request_fingerprints ","
+            request_first "," request_last "," request_refusals ") \
+        ON CONFLICT (site_id, request_key) DO NOTHING"
+    }
+}
+
+impl LockSites {
+    pub(crate) fn of(sites: &[SiteId]) -> Self {
+        Self { sites: sites.iter().copied().collect() }
+    }
+}
+
+impl AddSites {
+    pub(crate) fn of(sites: &[SiteId]) -> Self {
+        Self { sites: sites.iter().copied().collect() }
+    }
+}
+
+impl LoadLevels {
+    pub(crate) fn of(levels: &[LevelId]) -> Self {
+        Self { levels: levels.iter().copied().collect() }
+    }
+}
+
+impl FindRequests {
+    pub(crate) fn of(requests: &[(SiteId, RequestKey)]) -> Self {
+        Self {
+            sites: requests.iter().map(|(site, _)| *site).collect(),
+            keys: requests.iter().map(|(_, key)| *key).collect(),
+        }
+    }
+}
+
+impl LoadSpans {
+    pub(crate) fn of(requests: &[StoredRequest]) -> Self {
+        Self {
+            sites: requests.iter().map(|request| request.site).collect(),
+            first: requests.iter().map(|request| request.first_sequence).collect(),
+            last: requests.iter().map(|request| request.last_sequence).collect(),
+        }
+    }
+}
+
+impl<'a> AddUnits<'a> {
+    pub(crate) fn of(new: &'a [NewLevel]) -> Self {
+        Self {
+            units: new.iter().map(|new| new.unit_id).collect(),
+            sites: new.iter().map(|new| new.site).collect(),
+            apps: new.iter().map(|new| new.unit.app_id.as_str()).collect(),
+            items: new.iter().map(|new| new.unit.item_id.as_str()).collect(),
+            variants: new.iter().map(|new| new.unit.variant.as_str()).collect(),
+        }
+    }
+}
+
+impl AddLevels {
+    pub(crate) fn of(new: &[NewLevel]) -> Self {
+        Self {
+            levels: new.iter().map(|new| new.write.level).collect(),
+            sites: new.iter().map(|new| new.site).collect(),
+            units: new.iter().map(|new| new.unit_id).collect(),
+            locations: new.iter().map(|new| new.location).collect(),
+            available: new.iter().map(|new| new.write.available).collect(),
+            revisions: new.iter().map(|new| new.write.revision).collect(),
+            sequences: new.iter().map(|new| new.write.last_sequence).collect(),
+        }
+    }
+}
+
+impl<'a> WriteBatch<'a> {
+    pub(crate) fn of(writes: &'a Writes) -> Self {
+        let Writes { recorded_at, sites, new_levels: _, levels, changes, entries, requests } = writes;
+        Self {
+            sites: sites.iter().map(|(site, _)| *site).collect(),
+            site_sequences: sites.iter().map(|(_, sequence)| *sequence).collect(),
+            levels: levels.iter().map(|level| level.level).collect(),
+            level_available: levels.iter().map(|level| level.available).collect(),
+            level_revisions: levels.iter().map(|level| level.revision).collect(),
+            level_sequences: levels.iter().map(|level| level.last_sequence).collect(),
+            change_sites: changes.iter().map(|change| change.site).collect(),
+            change_first: changes.iter().map(|change| change.first_sequence).collect(),
+            change_last: changes.iter().map(|change| change.last_sequence).collect(),
+            change_kinds: changes.iter().map(|change| change.kind.code()).collect(),
+            change_reasons: changes.iter().map(|change| change.reason.code()).collect(),
+            change_orders: changes.iter().map(|change| change.order).collect(),
+            change_requests: changes.iter().map(|change| change.request_id.as_str()).collect(),
+            change_actors: changes.iter().map(|change| change.actor.as_str()).collect(),
+            change_time: std::iter::once(*recorded_at).collect(),
+            entry_sites: entries.iter().map(|entry| entry.site).collect(),
+            entry_sequences: entries.iter().map(|entry| entry.sequence).collect(),
+            entry_changes: entries.iter().map(|entry| entry.change_sequence).collect(),
+            entry_units: entries.iter().map(|entry| entry.unit_id).collect(),
+            entry_locations: entries.iter().map(|entry| entry.location).collect(),
+            entry_deltas: entries.iter().map(|entry| entry.delta).collect(),
+            entry_before: entries.iter().map(|entry| entry.level_before).collect(),
+            entry_after: entries.iter().map(|entry| entry.level_after).collect(),
+            entry_floors: entries.iter().map(|entry| entry.floor).collect(),
+            entry_subscriptions: entries.iter().map(|entry| entry.subscription).collect(),
+            request_sites: requests.iter().map(|request| request.site).collect(),
+            request_keys: requests.iter().map(|request| request.key).collect(),
+            request_fingerprints: requests.iter().map(|request| request.fingerprint).collect(),
+            request_first: requests.iter().map(|request| request.first_sequence).collect(),
+            request_last: requests.iter().map(|request| request.last_sequence).collect(),
+            request_refusals: requests.iter().map(|request| request.refusal.as_deref()).collect(),
+            request_time: std::iter::once(*recorded_at).collect(),
+        }
+    }
+}

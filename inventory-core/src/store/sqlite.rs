@@ -1,0 +1,239 @@
+//! The batch's statements on SQLite: prepared once, and stepped once for each row. There is no
+//! round trip to save here, and a statement that carries many rows costs more than it saves: its
+//! text would have to be parsed anew for every number of rows.
+
+use diesel::connection::SimpleConnection;
+use diesel::prelude::*;
+use diesel::sqlite::SqliteConnection;
+
+use crate::error::StoreError;
+use crate::ids::{LevelId, LocationId, RequestKey, SiteId};
+use crate::limits;
+use crate::site::SiteSettings;
+use crate::store::batch::{BatchStore, CommitError, LevelRow, RecordedRow, SiteRow, Writes, Written};
+use crate::store::faults::{classify, classify_commit};
+use crate::store::rows;
+use crate::store::schema::{change, ledger, level, request, site, unit};
+
+/// Settings of every connection. Readers never wait for the writer in WAL mode; `FULL` makes
+/// COMMIT wait for the disk.
+pub(crate) fn session() -> String {
+    format!(
+        "PRAGMA busy_timeout = {}; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON",
+        limits::BUSY_MS_MAX
+    )
+}
+
+/// The writer's connection to SQLite.
+pub(crate) struct SqliteBatch {
+    path: String,
+    connection: Option<SqliteConnection>,
+}
+
+impl SqliteBatch {
+    pub(crate) fn new(path: &str) -> Self {
+        Self { path: path.to_owned(), connection: None }
+    }
+
+    /// Runs statements on the connection and sorts their error.
+    fn run<T>(&mut self, statements: impl FnOnce(&mut SqliteConnection) -> QueryResult<T>) -> Result<T, StoreError> {
+        let connection = self.connection.as_mut().ok_or_else(|| StoreError::Gone("not connected".into()))?;
+        statements(connection).map_err(|error| classify(connection, error))
+    }
+}
+
+impl BatchStore for SqliteBatch {
+    fn connect(&mut self) -> Result<(), StoreError> {
+        self.connection = None;
+        let mut connection =
+            SqliteConnection::establish(&self.path).map_err(|error| StoreError::Gone(Box::new(error)))?;
+        connection.batch_execute(&session()).map_err(|error| StoreError::Gone(Box::new(error)))?;
+        self.connection = Some(connection);
+        Ok(())
+    }
+
+    fn begin(&mut self, sites: &[SiteId]) -> Result<Vec<SiteRow>, StoreError> {
+        let found: Vec<rows::StoredSite> = self.run(|connection| {
+            // IMMEDIATE takes the database's one write lock at once; it stands for all row locks.
+            connection.batch_execute("BEGIN IMMEDIATE")?;
+            sites
+                .iter()
+                .map(|&id| {
+                    let row = site::table.filter(site::site_id.eq(id));
+                    if let Some(found) = row.first(connection).optional()? {
+                        return Ok(found);
+                    }
+                    diesel::insert_into(site::table).values(site::site_id.eq(id)).execute(connection)?;
+                    row.first(connection)
+                })
+                .collect()
+        })?;
+        found.into_iter().map(SiteRow::try_from).collect()
+    }
+
+    fn levels(&mut self, levels: &[LevelId]) -> Result<Vec<LevelRow>, StoreError> {
+        self.run(|connection| {
+            let mut found = Vec::with_capacity(levels.len());
+            for &id in levels {
+                let row = level::table.filter(level::level_id.eq(id)).select((level::available, level::revision));
+                if let Some((available, revision)) = row.first(connection).optional()? {
+                    found.push(LevelRow { level: id, available, revision });
+                }
+            }
+            Ok(found)
+        })
+    }
+
+    fn recorded(&mut self, requests: &[(SiteId, RequestKey)]) -> Result<Vec<RecordedRow>, StoreError> {
+        let (found, spans) = self.run(|connection| {
+            let (mut found, mut spans) = (Vec::new(), Vec::new());
+            for &(site, key) in requests {
+                let row = request::table.filter(request::site_id.eq(site).and(request::request_key.eq(key))).select((
+                    request::site_id,
+                    request::request_key,
+                    request::fingerprint,
+                    request::first_sequence,
+                    request::last_sequence,
+                    request::refusal,
+                ));
+                let Some(stored) = row.first::<rows::StoredRequest>(connection).optional()? else { continue };
+                let entries = ledger::table
+                    .inner_join(unit::table.on(unit::unit_id.eq(ledger::unit_id)))
+                    .filter(ledger::site_id.eq(site))
+                    .filter(ledger::sequence.between(stored.first_sequence, stored.last_sequence))
+                    .select((
+                        ledger::site_id,
+                        ledger::sequence,
+                        unit::app_id,
+                        unit::item_id,
+                        unit::variant,
+                        ledger::location_id,
+                        ledger::level_after,
+                    ));
+                spans.extend(entries.load::<rows::StoredSpan>(connection)?);
+                found.push(stored);
+            }
+            Ok((found, spans))
+        })?;
+        let mut spans = spans;
+        spans.sort_by_key(|span| (span.site, span.sequence));
+        rows::join_recorded(found, spans)
+    }
+
+    fn location_in_use(&mut self, site: SiteId, location: LocationId) -> Result<bool, StoreError> {
+        self.run(|connection| rows::location_in_use!(connection, site, location))
+    }
+
+    fn write_settings(&mut self, site: SiteId, settings: &SiteSettings) -> Result<(), StoreError> {
+        self.run(|connection| rows::write_settings!(connection, site, settings))
+    }
+
+    fn write(&mut self, writes: &Writes) -> Result<Written, StoreError> {
+        self.run(|connection| {
+            for row in &writes.requests {
+                let values = (
+                    request::site_id.eq(row.site),
+                    request::request_key.eq(row.key),
+                    request::fingerprint.eq(row.fingerprint),
+                    request::first_sequence.eq(row.first_sequence),
+                    request::last_sequence.eq(row.last_sequence),
+                    request::refusal.eq(row.refusal.as_deref()),
+                    request::recorded_at.eq(writes.recorded_at),
+                );
+                let recorded = diesel::insert_into(request::table)
+                    .values(values)
+                    .on_conflict((request::site_id, request::request_key))
+                    .do_nothing()
+                    .execute(connection)?;
+                if recorded == 0 {
+                    return Ok(Written::RepeatFound);
+                }
+            }
+            write_levels(connection, writes)?;
+            write_changes(connection, writes)?;
+            Ok(Written::All)
+        })
+    }
+
+    fn commit(&mut self) -> Result<(), CommitError> {
+        let Some(connection) = self.connection.as_mut() else {
+            return Err(CommitError::Unknown(StoreError::Gone("not connected".into())));
+        };
+        connection.batch_execute("COMMIT").map_err(classify_commit)
+    }
+
+    fn rollback(&mut self) -> Result<(), StoreError> {
+        self.run(|connection| connection.batch_execute("ROLLBACK"))
+    }
+}
+
+fn write_levels(connection: &mut SqliteConnection, writes: &Writes) -> QueryResult<()> {
+    for (id, sequence) in &writes.sites {
+        diesel::update(site::table.filter(site::site_id.eq(id)))
+            .set(site::sequence.eq(sequence))
+            .execute(connection)?;
+    }
+    for row in &writes.new_levels {
+        let values = (
+            unit::unit_id.eq(row.unit_id),
+            unit::site_id.eq(row.site),
+            unit::app_id.eq(&row.unit.app_id),
+            unit::item_id.eq(&row.unit.item_id),
+            unit::variant.eq(row.unit.variant.as_str()),
+        );
+        diesel::insert_into(unit::table).values(values).on_conflict(unit::unit_id).do_nothing().execute(connection)?;
+        let values = (
+            level::level_id.eq(row.write.level),
+            level::site_id.eq(row.site),
+            level::unit_id.eq(row.unit_id),
+            level::location_id.eq(row.location),
+            level::available.eq(row.write.available),
+            level::revision.eq(row.write.revision),
+            level::last_sequence.eq(row.write.last_sequence),
+        );
+        diesel::insert_into(level::table).values(values).execute(connection)?;
+    }
+    for row in &writes.levels {
+        diesel::update(level::table.filter(level::level_id.eq(row.level)))
+            .set((
+                level::available.eq(row.available),
+                level::revision.eq(row.revision),
+                level::last_sequence.eq(row.last_sequence),
+            ))
+            .execute(connection)?;
+    }
+    Ok(())
+}
+
+fn write_changes(connection: &mut SqliteConnection, writes: &Writes) -> QueryResult<()> {
+    for row in &writes.changes {
+        let values = (
+            change::site_id.eq(row.site),
+            change::first_sequence.eq(row.first_sequence),
+            change::last_sequence.eq(row.last_sequence),
+            change::kind.eq(row.kind.code()),
+            change::reason.eq(row.reason.code()),
+            change::order_id.eq(row.order),
+            change::request_id.eq(&row.request_id),
+            change::actor.eq(&row.actor),
+            change::recorded_at.eq(writes.recorded_at),
+        );
+        diesel::insert_into(change::table).values(values).execute(connection)?;
+    }
+    for row in &writes.entries {
+        let values = (
+            ledger::site_id.eq(row.site),
+            ledger::sequence.eq(row.sequence),
+            ledger::change_sequence.eq(row.change_sequence),
+            ledger::unit_id.eq(row.unit_id),
+            ledger::location_id.eq(row.location),
+            ledger::delta.eq(row.delta),
+            ledger::level_before.eq(row.level_before),
+            ledger::level_after.eq(row.level_after),
+            ledger::floor.eq(row.floor),
+            ledger::subscription.eq(row.subscription),
+        );
+        diesel::insert_into(ledger::table).values(values).execute(connection)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,81 @@
+//! Which database, as a setting says it.
+
+use std::str::FromStr;
+
+/// The database: `sqlite:PATH` or `postgres://…`. Its debug form shows no password.
+#[derive(Clone, PartialEq, Eq)]
+pub enum DatabaseUrl {
+    /// A file.
+    Sqlite(String),
+    /// A libpq connection URL.
+    Postgres(String),
+}
+
+/// The text names no database that this program knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a database is sqlite:PATH or postgres://USER@HOST/NAME")]
+pub struct BadUrl;
+
+/// What libpq is told unless the URL says otherwise: a server that does not answer is given up
+/// within seconds, not minutes.
+const LIBPQ_DEFAULTS: [(&str, &str); 4] = [
+    ("connect_timeout", "3"),
+    ("tcp_user_timeout", "5000"),
+    ("keepalives_idle", "5"),
+    ("application_name", "inventory"),
+];
+
+impl FromStr for DatabaseUrl {
+    type Err = BadUrl;
+
+    fn from_str(text: &str) -> Result<Self, BadUrl> {
+        if let Some(path) = text.strip_prefix("sqlite:") {
+            let path = path.strip_prefix("//").unwrap_or(path);
+            // Every connection would see a memory of its own.
+            if path.is_empty() || path.contains(":memory:") { Err(BadUrl) } else { Ok(Self::Sqlite(path.to_owned())) }
+        } else if text.starts_with("postgres://") || text.starts_with("postgresql://") {
+            let mut url = text.to_owned();
+            for (name, value) in LIBPQ_DEFAULTS {
+                if !text.contains(&format!("{name}=")) {
+                    url.push(if url.contains('?') { '&' } else { '?' });
+                    url.push_str(&format!("{name}={value}"));
+                }
+            }
+            Ok(Self::Postgres(url))
+        } else {
+            Err(BadUrl)
+        }
+    }
+}
+
+impl std::fmt::Debug for DatabaseUrl {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Sqlite(path) => write!(f, "sqlite:{path}"),
+            Self::Postgres(url) => {
+                let host = url.rsplit('@').next().unwrap_or_default();
+                write!(
+                    f,
+                    "postgres://{}",
+                    host.split(['?']).next().unwrap_or_default().trim_start_matches("postgres://")
+                )
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_are_read_and_shown_without_secrets() {
+        let shown = |text: &str| text.parse::<DatabaseUrl>().map(|url| format!("{url:?}"));
+        assert_eq!(shown("sqlite:inventory.db"), Ok("sqlite:inventory.db".into()));
+        assert_eq!(shown("sqlite:///var/lib/i.db"), Ok("sqlite:/var/lib/i.db".into()));
+        assert_eq!(shown("postgres://u:secret@db:5432/shop?sslmode=require"), Ok("postgres://db:5432/shop".into()));
+        for bad in ["", "sqlite:", "sqlite::memory:", "mysql://x", "inventory.db"] {
+            assert_eq!(shown(bad), Err(BadUrl), "{bad}");
+        }
+    }
+}

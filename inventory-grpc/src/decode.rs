@@ -1,0 +1,255 @@
+//! Messages, as the core understands them. Every field is checked, and a bad one is named by its
+//! path in the request. Messages are taken apart by name, so that a new field of the contract is
+//! a compile error here and not a silent omission.
+
+use std::time::{Duration, Instant};
+
+use inventory_core::catalog::{BadReference, CatalogReference};
+use inventory_core::command::{Action, BadItemCount, Command, Header, Line, Quantity, Reason, Target};
+use inventory_core::engine::SettingsChange;
+use inventory_core::ids::{LocationId, OrderId, SiteId, parse_guid};
+use inventory_core::limits;
+use inventory_proto::{ACTOR_METADATA, json, v1};
+use tonic::Status;
+use tonic::metadata::MetadataMap;
+use uuid::Uuid;
+
+use crate::status::invalid;
+
+/// A decrement.
+pub fn decrement(request: v1::DecrementAvailabilityRequest, actor: String) -> Result<Command, Status> {
+    let v1::DecrementAvailabilityRequest { site_id, items, restrict_inventory_value, order_id, reason, request_id } =
+        request;
+    let header = availability_header(&site_id, &order_id, reason, request_id, actor)?;
+    let restricted = restrict_inventory_value.unwrap_or(true);
+    command(header, Action::Decrement { lines: lines(items)?, restricted })
+}
+
+/// An increment.
+pub fn increment(request: v1::IncrementAvailabilityRequest, actor: String) -> Result<Command, Status> {
+    let v1::IncrementAvailabilityRequest { site_id, items, order_id, reason, request_id } = request;
+    let header = availability_header(&site_id, &order_id, reason, request_id, actor)?;
+    command(header, Action::Increment { lines: lines(items)? })
+}
+
+/// Levels to set.
+pub fn set_stock(request: v1::SetStockRequest, actor: String) -> Result<Command, Status> {
+    let v1::SetStockRequest { site_id, items, request_id } = request;
+    let header = Header {
+        site: site_id_of(&site_id)?,
+        request_id: request_id_of(request_id)?,
+        order: None,
+        reason: Reason::Unspecified,
+        actor,
+    };
+    count(items.len(), limits::STOCK_ITEMS_MAX)?;
+    let target = |(index, item): (usize, v1::SetStockItem)| {
+        let v1::SetStockItem { catalog_reference, location_id, available } = item;
+        let (reference, location) = place(catalog_reference, &location_id, || format!("items[{index}]."))?;
+        Ok(Target { reference, location, available })
+    };
+    command(header, Action::Set { targets: items.into_iter().enumerate().map(target).collect::<Result<_, Status>>()? })
+}
+
+/// References with their locations, as `BatchGetStock` lists them.
+pub fn places(items: Vec<v1::BatchGetStockItem>) -> Result<Vec<(CatalogReference, Option<LocationId>)>, Status> {
+    count(items.len(), limits::STOCK_ITEMS_MAX)?;
+    let one = |(index, item): (usize, v1::BatchGetStockItem)| {
+        let v1::BatchGetStockItem { catalog_reference, location_id } = item;
+        place(catalog_reference, &location_id, || format!("items[{index}]."))
+    };
+    items.into_iter().enumerate().map(one).collect()
+}
+
+/// A reference and its location; `prefix` is the path of the message they stand in.
+pub fn place(
+    reference: Option<v1::CatalogReference>,
+    location_id: &str,
+    prefix: impl Fn() -> String,
+) -> Result<(CatalogReference, Option<LocationId>), Status> {
+    let reference = catalog_reference(reference, &prefix)?;
+    let location = optional_guid(location_id, || format!("{}location_id", prefix()))?;
+    Ok((reference, location.map(LocationId::from_uuid)))
+}
+
+/// A reference; `prefix` is the path of the message it stands in.
+pub fn catalog_reference(
+    reference: Option<v1::CatalogReference>,
+    prefix: impl Fn() -> String,
+) -> Result<CatalogReference, Status> {
+    let path = |field: &str| format!("{}catalog_reference{field}", prefix());
+    let Some(reference) = reference else { return Err(invalid(path(""), "is required")) };
+    let v1::CatalogReference { app_id, catalog_item_id, options } = reference;
+    let options = json::to_json(options.unwrap_or_default())
+        .map_err(|json::NotANumber| invalid(path(".options"), "holds a number that is not finite"))?;
+    CatalogReference::new(&app_id, &catalog_item_id, options).map_err(|bad| match bad {
+        BadReference::AppId => {
+            invalid(path(".app_id"), format!("must have 1 to {} characters", limits::APP_ID_CHARS_MAX))
+        }
+        BadReference::ItemId => {
+            invalid(path(".catalog_item_id"), format!("must have 1 to {} characters", limits::ITEM_ID_CHARS_MAX))
+        }
+    })
+}
+
+/// A change of settings.
+pub fn settings(request: v1::UpdateSiteRequest) -> Result<(SiteId, SettingsChange), Status> {
+    let v1::UpdateSiteRequest { site_id, default_location_id, option_keys, reset_option_keys } = request;
+    let site = site_id_of(&site_id)?;
+    let default_location = optional_guid(&default_location_id, || "default_location_id".into())?;
+    if option_keys.len() + reset_option_keys.len() > limits::OPTION_KEY_APPS_MAX {
+        return Err(invalid("option_keys", format!("must name at most {} apps", limits::OPTION_KEY_APPS_MAX)));
+    }
+    let mut changes = Vec::with_capacity(option_keys.len() + reset_option_keys.len());
+    for (index, v1::OptionKeys { app_id, keys }) in option_keys.into_iter().enumerate() {
+        let app_id = app_id_of(&app_id, || format!("option_keys[{index}].app_id"))?;
+        let bad = |key: &String| !(1..=limits::OPTION_KEY_CHARS_MAX).contains(&key.chars().count());
+        if keys.len() > limits::OPTION_KEYS_MAX || keys.iter().any(bad) {
+            let (count, chars) = (limits::OPTION_KEYS_MAX, limits::OPTION_KEY_CHARS_MAX);
+            let told = format!("must be at most {count} keys of 1 to {chars} characters");
+            return Err(invalid(format!("option_keys[{index}].keys"), told));
+        }
+        changes.push((app_id, Some(keys)));
+    }
+    for (index, app_id) in reset_option_keys.into_iter().enumerate() {
+        changes.push((app_id_of(&app_id, || format!("reset_option_keys[{index}]"))?, None));
+    }
+    let default_location = default_location.map(LocationId::from_uuid);
+    Ok((site, SettingsChange { default_location, option_keys: changes }))
+}
+
+/// The site that a request names.
+pub fn site_id_of(text: &str) -> Result<SiteId, Status> {
+    guid(text, || "site_id".into()).map(SiteId::from_uuid)
+}
+
+/// The order that a request names.
+pub fn order_id_of(text: &str) -> Result<OrderId, Status> {
+    guid(text, || "order_id".into()).map(OrderId::from_uuid)
+}
+
+/// The order that a request may name.
+pub fn optional_order_id_of(text: &str) -> Result<Option<OrderId>, Status> {
+    Ok(optional_guid(text, || "order_id".into())?.map(OrderId::from_uuid))
+}
+
+/// Who asks, by the metadata of the call.
+pub fn actor(metadata: &MetadataMap) -> Result<String, Status> {
+    let Some(value) = metadata.get(ACTOR_METADATA) else { return Ok(String::new()) };
+    match value.to_str() {
+        Ok(actor) if actor.len() <= limits::ACTOR_CHARS_MAX => Ok(actor.to_owned()),
+        _ => Err(invalid(ACTOR_METADATA, format!("must have at most {} ASCII characters", limits::ACTOR_CHARS_MAX))),
+    }
+}
+
+/// Until when the caller waits, by the `grpc-timeout` of the call.
+pub fn deadline(metadata: &MetadataMap) -> Instant {
+    let timeout = metadata.get("grpc-timeout").and_then(|value| value.to_str().ok()).and_then(timeout_of);
+    Instant::now() + timeout.unwrap_or(limits::ANSWER_TIME_DEFAULT).min(limits::ANSWER_TIME_DEFAULT)
+}
+
+/// At most eight digits and a unit, as gRPC over HTTP/2 writes it.
+fn timeout_of(text: &str) -> Option<Duration> {
+    let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    let count: u32 = digits.parse().ok()?;
+    match unit {
+        "H" => Some(Duration::from_secs(3_600) * count),
+        "M" => Some(Duration::from_secs(60) * count),
+        "S" => Some(Duration::from_secs(1) * count),
+        "m" => Some(Duration::from_millis(1) * count),
+        "u" => Some(Duration::from_micros(1) * count),
+        "n" => Some(Duration::from_nanos(1) * count),
+        _ => None,
+    }
+}
+
+fn availability_header(
+    site_id: &str,
+    order_id: &str,
+    reason: i32,
+    request_id: String,
+    actor: String,
+) -> Result<Header, Status> {
+    Ok(Header {
+        site: site_id_of(site_id)?,
+        request_id: request_id_of(request_id)?,
+        order: Some(order_id_of(order_id)?),
+        reason: reason_of(reason),
+        actor,
+    })
+}
+
+fn lines(items: Vec<v1::Item>) -> Result<Vec<Line>, Status> {
+    count(items.len(), limits::AVAILABILITY_ITEMS_MAX)?;
+    let line = |(index, item): (usize, v1::Item)| {
+        let v1::Item { catalog_reference, location_id, quantity, subscription_item } = item;
+        let (reference, location) = place(catalog_reference, &location_id, || format!("items[{index}]."))?;
+        let quantity = Quantity::new(quantity).ok_or_else(|| {
+            invalid(format!("items[{index}].quantity"), format!("must be 1 to {}", limits::QUANTITY_MAX))
+        })?;
+        Ok(Line { reference, location, quantity, subscription: subscription_item })
+    };
+    items.into_iter().enumerate().map(line).collect()
+}
+
+fn command(header: Header, action: Action) -> Result<Command, Status> {
+    Command::new(header, action).map_err(|BadItemCount { max }| bad_count(max))
+}
+
+fn count(items: usize, max: usize) -> Result<(), Status> {
+    if (1..=max).contains(&items) { Ok(()) } else { Err(bad_count(max)) }
+}
+
+fn bad_count(max: usize) -> Status {
+    invalid("items", format!("must be 1 to {max} items"))
+}
+
+fn request_id_of(request_id: String) -> Result<String, Status> {
+    match request_id.chars().count() {
+        0 => Ok(Uuid::new_v4().to_string()),
+        1..=limits::REQUEST_ID_CHARS_MAX => Ok(request_id),
+        _ => Err(invalid("request_id", format!("must have at most {} characters", limits::REQUEST_ID_CHARS_MAX))),
+    }
+}
+
+fn app_id_of(app_id: &str, path: impl Fn() -> String) -> Result<String, Status> {
+    let reference = CatalogReference::new(app_id, "any", serde_json::Map::new());
+    let told = || format!("must have 1 to {} characters", limits::APP_ID_CHARS_MAX);
+    reference.map(|reference| reference.app_id().to_owned()).map_err(|_| invalid(path(), told()))
+}
+
+fn guid(text: &str, path: impl Fn() -> String) -> Result<Uuid, Status> {
+    parse_guid(text).ok_or_else(|| invalid(path(), "must be a GUID"))
+}
+
+fn optional_guid(text: &str, path: impl Fn() -> String) -> Result<Option<Uuid>, Status> {
+    if text.is_empty() { Ok(None) } else { guid(text, path).map(Some) }
+}
+
+fn reason_of(reason: i32) -> Reason {
+    // Unknown numbers are a newer caller's, and must not stop a change of stock.
+    match v1::Reason::try_from(reason).unwrap_or_default() {
+        v1::Reason::Unspecified => Reason::Unspecified,
+        v1::Reason::OrderPlaced => Reason::OrderPlaced,
+        v1::Reason::OrderPaid => Reason::OrderPaid,
+        v1::Reason::OrderEdited => Reason::OrderEdited,
+        v1::Reason::OrderCanceled => Reason::OrderCanceled,
+        v1::Reason::OrderRefunded => Reason::OrderRefunded,
+        v1::Reason::OrderRejected => Reason::OrderRejected,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn timeouts_are_read_as_grpc_writes_them() {
+        assert_eq!(timeout_of("2500m"), Some(Duration::from_millis(2_500)));
+        assert_eq!(timeout_of("3S"), Some(Duration::from_secs(3)));
+        assert_eq!(timeout_of("99999999H"), Some(Duration::from_secs(99_999_999 * 3_600)));
+        for bad in ["", "m", "5", "5x", "-1S", "5ä"] {
+            assert_eq!(timeout_of(bad), None, "{bad}");
+        }
+    }
+}

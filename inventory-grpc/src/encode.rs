@@ -1,0 +1,136 @@
+//! What the core says, as messages.
+
+use inventory_core::catalog::Unit;
+use inventory_core::command::{Kind, Reason};
+use inventory_core::ids::{LocationId, SiteId};
+use inventory_core::journal::OrderLine;
+use inventory_core::outcome::{LevelAfter, Shortage};
+use inventory_core::site::SiteSettings;
+use inventory_core::store::{Entry, Stock};
+use inventory_proto::{json, v1};
+use prost_types::Timestamp;
+
+fn catalog_reference(unit: Unit) -> v1::CatalogReference {
+    let Unit { app_id, item_id, variant } = unit;
+    let options = variant.options();
+    let options = (!options.is_empty()).then(|| json::from_json(options));
+    v1::CatalogReference { app_id, catalog_item_id: item_id, options }
+}
+
+fn location(location: Option<LocationId>) -> String {
+    location.map(|id| id.to_string()).unwrap_or_default()
+}
+
+/// A level right after a request.
+pub fn level(level: LevelAfter) -> v1::Level {
+    let LevelAfter { unit, location: at, available } = level;
+    v1::Level { catalog_reference: Some(catalog_reference(unit)), location_id: location(at), available }
+}
+
+/// A level that is short.
+pub fn shortage(shortage: Shortage) -> v1::Shortage {
+    let Shortage { unit, location: at, asked, available, short } = shortage;
+    v1::Shortage {
+        catalog_reference: Some(catalog_reference(unit)),
+        location_id: location(at),
+        asked,
+        available,
+        short,
+    }
+}
+
+/// Stock of a unit at a location.
+pub fn stock(stock: Stock) -> v1::Stock {
+    let Stock { unit, location: at, available, revision, last_sequence } = stock;
+    v1::Stock {
+        catalog_reference: Some(catalog_reference(unit)),
+        location_id: location(at),
+        available,
+        revision,
+        last_sequence,
+    }
+}
+
+/// A line of the ledger.
+pub fn entry(entry: Entry) -> v1::Entry {
+    let Entry {
+        sequence,
+        change_sequence,
+        unit,
+        location: at,
+        delta,
+        level_after,
+        subscription,
+        kind: of_kind,
+        reason: why,
+        order,
+        request_id,
+        actor,
+        recorded_at,
+    } = entry;
+    v1::Entry {
+        sequence,
+        delta,
+        level_after,
+        reason: reason(why).into(),
+        order_id: order.map(|id| id.to_string()).unwrap_or_default(),
+        catalog_reference: Some(catalog_reference(unit)),
+        location_id: location(at),
+        kind: kind(of_kind).into(),
+        change_sequence,
+        request_id,
+        actor,
+        subscription_item: subscription,
+        record_time: Some(timestamp(recorded_at)),
+    }
+}
+
+/// A line of an order's journal.
+pub fn order_line(line: OrderLine) -> v1::OrderLine {
+    let OrderLine { unit, location: at, taken, returned } = line;
+    v1::OrderLine {
+        catalog_reference: Some(catalog_reference(unit)),
+        location_id: location(at),
+        taken,
+        returned,
+        net: taken.saturating_sub(returned),
+    }
+}
+
+/// A site with its settings.
+pub fn site(site: SiteId, settings: SiteSettings, sequence: i64) -> v1::Site {
+    let SiteSettings { default_location, option_keys, revision } = settings;
+    v1::Site {
+        site_id: site.to_string(),
+        default_location_id: location(default_location),
+        option_keys: option_keys.into_iter().map(|(app_id, keys)| v1::OptionKeys { app_id, keys }).collect(),
+        sequence,
+        revision,
+    }
+}
+
+fn kind(kind: Kind) -> v1::Kind {
+    match kind {
+        Kind::Decrement => v1::Kind::Decrement,
+        Kind::Increment => v1::Kind::Increment,
+        Kind::Set => v1::Kind::Set,
+    }
+}
+
+fn reason(reason: Reason) -> v1::Reason {
+    match reason {
+        Reason::Unspecified => v1::Reason::Unspecified,
+        Reason::OrderPlaced => v1::Reason::OrderPlaced,
+        Reason::OrderPaid => v1::Reason::OrderPaid,
+        Reason::OrderEdited => v1::Reason::OrderEdited,
+        Reason::OrderCanceled => v1::Reason::OrderCanceled,
+        Reason::OrderRefunded => v1::Reason::OrderRefunded,
+        Reason::OrderRejected => v1::Reason::OrderRejected,
+    }
+}
+
+fn timestamp(micros: i64) -> Timestamp {
+    let nanos = micros.rem_euclid(1_000_000) * 1_000;
+    // Below 1,000,000,000 by the line above.
+    Timestamp { seconds: micros.div_euclid(1_000_000), nanos: i32::try_from(nanos).unwrap_or_default() }
+}

@@ -1,0 +1,80 @@
+//! The server: every service on one listener, health and reflection included.
+
+use std::time::Duration;
+
+use inventory_core::engine::Engine;
+use inventory_core::store::Store;
+use inventory_proto::DESCRIPTORS;
+use inventory_proto::v1::availability_service_server::AvailabilityServiceServer;
+use inventory_proto::v1::ledger_service_server::LedgerServiceServer;
+use inventory_proto::v1::site_service_server::SiteServiceServer;
+use inventory_proto::v1::stock_service_server::StockServiceServer;
+use tokio::net::TcpListener;
+use tonic::transport::Server;
+use tonic::transport::server::TcpIncoming;
+use tonic_health::ServingStatus;
+use tonic_health::server::HealthReporter;
+
+use crate::services::availability::Availability;
+use crate::services::ledger::Ledger;
+use crate::services::site::Site;
+use crate::services::stock::Stock;
+
+/// How often the store is asked whether it answers.
+const HEALTH_EVERY: Duration = Duration::from_secs(2);
+/// A connection on which nothing is heard for this long is asked for a sign of life.
+const KEEPALIVE_EVERY: Duration = Duration::from_secs(30);
+
+/// Why a server ended before it was told to.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The transport failed.
+    #[error("the gRPC transport failed")]
+    Transport(#[from] tonic::transport::Error),
+    /// The descriptors for reflection cannot be read.
+    #[error("the descriptors for reflection cannot be read")]
+    Reflection(#[from] tonic_reflection::server::Error),
+    /// A writer's thread cannot be started.
+    #[error("a writer's thread cannot be started")]
+    Thread(#[from] std::io::Error),
+}
+
+/// Serves until `stop` completes; then takes no new call, finishes those that are under way,
+/// commits what is queued, and returns.
+pub async fn serve(listener: TcpListener, store: Store, stop: impl Future<Output = ()>) -> Result<(), ServeError> {
+    let engine = Engine::start(&store)?;
+    let (health, health_service) = tonic_health::server::health_reporter();
+    let watch = tokio::spawn(watch_health(health, store.clone()));
+    let reflection = || {
+        tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(DESCRIPTORS)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+    };
+    let served = Server::builder()
+        .http2_keepalive_interval(Some(KEEPALIVE_EVERY))
+        .add_service(health_service)
+        .add_service(reflection().build_v1()?)
+        .add_service(reflection().build_v1alpha()?)
+        .add_service(AvailabilityServiceServer::new(Availability { engine: engine.clone() }))
+        .add_service(StockServiceServer::new(Stock { engine: engine.clone(), store: store.clone() }))
+        .add_service(LedgerServiceServer::new(Ledger { store: store.clone() }))
+        .add_service(SiteServiceServer::new(Site { engine: engine.clone(), store }))
+        .serve_with_incoming_shutdown(TcpIncoming::from(listener).with_nodelay(Some(true)), stop)
+        .await;
+    watch.abort();
+    engine.drain().await;
+    Ok(served?)
+}
+
+/// Keeps the overall health (the empty service name) in step with the store.
+async fn watch_health(health: HealthReporter, store: Store) {
+    let mut every = tokio::time::interval(HEALTH_EVERY);
+    loop {
+        every.tick().await;
+        let status = match store.ping().await {
+            Ok(()) => ServingStatus::Serving,
+            Err(_) => ServingStatus::NotServing,
+        };
+        health.set_service_status("", status).await;
+    }
+}

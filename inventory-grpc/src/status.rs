@@ -1,0 +1,108 @@
+//! The one place where outcomes and errors of the core become gRPC codes. Every status carries a
+//! `google.rpc.ErrorInfo` whose reason is stable; the adapter reads it, and so may any client.
+
+use inventory_core::error::Error;
+use inventory_core::outcome::Refusal;
+use inventory_proto::{ERROR_DOMAIN, v1};
+use prost::Message;
+use prost_types::Any;
+use tonic::{Code, Status};
+use tonic_types::pb;
+
+use crate::encode;
+
+/// A field of a request is out of bounds.
+pub fn invalid(field: impl Into<String>, description: impl Into<String>) -> Status {
+    let (field, description) = (field.into(), description.into());
+    let violation = pb::bad_request::FieldViolation {
+        field: field.clone(),
+        description: description.clone(),
+        ..Default::default()
+    };
+    let bad_request = pb::BadRequest { field_violations: vec![violation] };
+    let detail = any("google.rpc.BadRequest", &bad_request);
+    status(Code::InvalidArgument, "INVALID_FIELD", format!("{field}: {description}"), vec![detail])
+}
+
+/// There is nothing by that name.
+pub fn not_found(reason: &'static str, message: impl Into<String>) -> Status {
+    status(Code::NotFound, reason, message.into(), Vec::new())
+}
+
+/// A refusal: nothing was carried out.
+pub fn of_refusal(refusal: Refusal) -> Status {
+    match refusal {
+        Refusal::Short(shortages) => {
+            let message = match shortages.len() {
+                1 => "1 level is short".to_owned(),
+                count => format!("{count} levels are short"),
+            };
+            let violations = shortages.iter().map(|shortage| pb::precondition_failure::Violation {
+                r#type: "INSUFFICIENT_STOCK".to_owned(),
+                subject: format!("{}/{}", shortage.unit.app_id, shortage.unit.item_id),
+                description: format!(
+                    "asked {}, available {}, short {}",
+                    shortage.asked, shortage.available, shortage.short
+                ),
+            });
+            let failure = pb::PreconditionFailure { violations: violations.collect() };
+            let short = v1::InsufficientStock { shortages: shortages.into_iter().map(encode::shortage).collect() };
+            let details =
+                vec![any("google.rpc.PreconditionFailure", &failure), any("inventory.v1.InsufficientStock", &short)];
+            status(Code::FailedPrecondition, "INSUFFICIENT_STOCK", message, details)
+        }
+        Refusal::OutOfRange { item } => {
+            let violation = pb::bad_request::FieldViolation {
+                field: format!("items[{item}]"),
+                description: "the level would leave the 64-bit range".to_owned(),
+                ..Default::default()
+            };
+            let detail = any("google.rpc.BadRequest", &pb::BadRequest { field_violations: vec![violation] });
+            let message = format!("items[{item}]: the level would leave the 64-bit range");
+            status(Code::OutOfRange, "LEVEL_OUT_OF_RANGE", message, vec![detail])
+        }
+        Refusal::SameLevelTwice { first, item } => {
+            invalid(format!("items[{item}]"), format!("means the same level as items[{first}]"))
+        }
+    }
+}
+
+/// An error where items stand in the field `items`.
+pub fn of_error(error: Error) -> Status {
+    of_error_at(error, |item| format!("items[{item}].catalog_reference.options"))
+}
+
+/// An error; `options_of` is the path of an item's options.
+pub fn of_error_at(error: Error, options_of: impl Fn(usize) -> String) -> Status {
+    let told = error.to_string();
+    match &error {
+        Error::Unknown(_) | Error::Internal(_) => {
+            tracing::error!(error = &error as &dyn std::error::Error, "a request has no outcome to tell");
+        }
+        Error::Unavailable(_) | Error::Overloaded | Error::Expired | Error::NoAnswer => {
+            tracing::warn!(error = &error as &dyn std::error::Error, "a request was not answered");
+        }
+        Error::KeyReused | Error::VariantTooLarge { .. } | Error::LocationInUse => {}
+    }
+    match error {
+        Error::Overloaded => status(Code::ResourceExhausted, "OVERLOADED", told, Vec::new()),
+        Error::Expired | Error::NoAnswer => status(Code::DeadlineExceeded, "DEADLINE", told, Vec::new()),
+        Error::KeyReused => status(Code::AlreadyExists, "REQUEST_ID_REUSED", told, Vec::new()),
+        Error::VariantTooLarge { item } => invalid(options_of(item), told),
+        Error::LocationInUse => status(Code::FailedPrecondition, "LOCATION_IN_USE", told, Vec::new()),
+        Error::Unavailable(_) => status(Code::Unavailable, "STORE_UNAVAILABLE", told, Vec::new()),
+        Error::Unknown(_) => status(Code::Unavailable, "OUTCOME_UNKNOWN", told, Vec::new()),
+        Error::Internal(_) => status(Code::Internal, "INTERNAL", told, Vec::new()),
+    }
+}
+
+fn status(code: Code, reason: &'static str, message: String, mut details: Vec<Any>) -> Status {
+    let info = pb::ErrorInfo { reason: reason.to_owned(), domain: ERROR_DOMAIN.to_owned(), ..Default::default() };
+    details.insert(0, any("google.rpc.ErrorInfo", &info));
+    let rich = pb::Status { code: code as i32, message: message.clone(), details };
+    Status::with_details(code, message, rich.encode_to_vec().into())
+}
+
+fn any(name: &str, message: &impl Message) -> Any {
+    Any { type_url: format!("type.googleapis.com/{name}"), value: message.encode_to_vec() }
+}

@@ -1,0 +1,129 @@
+//! Settings: each a flag and an environment variable, read once.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use jsonwebtoken::DecodingKey;
+use tonic::transport::Endpoint;
+
+use crate::keys::{self, BadKey};
+use crate::send::Send;
+#[cfg(feature = "standalone")]
+use crate::standalone::Standalone;
+
+/// Turns the signed calls of Wix's Inventory Service Plugin into calls of the stock service.
+#[derive(Debug, Parser)]
+#[command(name = "wix-adapter", version)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What the program can do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Serve Wix, with an `inventory-grpc` elsewhere.
+    Serve(Serve),
+    /// Serve Wix and gRPC in one process, on one database.
+    #[cfg(feature = "standalone")]
+    Standalone(Standalone),
+    /// Sign a request as Wix would, send it, and print the answer.
+    Send(Send),
+}
+
+/// How to serve.
+#[derive(Debug, Args)]
+pub struct Serve {
+    /// Where Wix calls.
+    #[command(flatten)]
+    pub http: Http,
+    /// Whom to believe.
+    #[command(flatten)]
+    pub wix: Wix,
+    /// The gRPC server: `HOST:PORT` or `http://HOST:PORT`.
+    #[arg(long, env = "GRPC_UPSTREAM", default_value = "http://127.0.0.1:50051", value_parser = endpoint)]
+    pub grpc_upstream: Endpoint,
+}
+
+/// Where Wix calls.
+#[derive(Debug, Args)]
+pub struct Http {
+    /// Address and port for HTTP; port 0 takes any free one. Put a TLS proxy before it: Wix calls
+    /// https only. Calls are signed, so it may listen beyond loopback.
+    #[arg(long, env = "HTTP_LISTEN", default_value = "127.0.0.1:8080")]
+    pub http_listen: SocketAddr,
+    /// Address and port for Prometheus metrics (GET /metrics); off unless set.
+    #[arg(long, env = "ADMIN_LISTEN")]
+    pub admin_listen: Option<SocketAddr>,
+}
+
+/// Whom to believe.
+#[derive(Debug, Args)]
+pub struct Wix {
+    /// The app's id: the `aud` of every token.
+    #[arg(long, env = "WIX_APP_ID")]
+    pub wix_app_id: Option<String>,
+    /// The app's public key, as PEM, base64 of PEM, or base64 of DER. Repeatable, or separated by
+    /// commas, so that keys can be rotated.
+    #[arg(long, env = "WIX_PUBLIC_KEY", value_delimiter = ',', hide_env_values = true)]
+    pub wix_public_key: Vec<String>,
+    /// A file that holds one or more public keys. Repeatable.
+    #[arg(long, env = "WIX_PUBLIC_KEY_FILE", value_delimiter = ',')]
+    pub wix_public_key_file: Vec<PathBuf>,
+}
+
+/// A setting that is missing or wrong.
+#[derive(Debug, thiserror::Error)]
+pub enum BadSetting {
+    /// No app id.
+    #[error("--wix-app-id (WIX_APP_ID) is required: the app's id, from its dashboard")]
+    NoAppId,
+    /// No public key.
+    #[error("--wix-public-key (WIX_PUBLIC_KEY) or --wix-public-key-file (WIX_PUBLIC_KEY_FILE) is required")]
+    NoKey,
+    /// A key that cannot be read.
+    #[error("public key {number} cannot be read: {source}")]
+    Key {
+        /// Counted from 1, over values and then files.
+        number: usize,
+        /// Why.
+        source: BadKey,
+    },
+    /// A file that cannot be read.
+    #[error("the public key file {path} cannot be read: {source}")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+}
+
+impl Wix {
+    /// The app id and every key, or what is wrong with them.
+    pub fn read(&self) -> Result<(String, Vec<DecodingKey>), BadSetting> {
+        let app_id = self.wix_app_id.clone().filter(|id| !id.is_empty()).ok_or(BadSetting::NoAppId)?;
+        let mut found = Vec::new();
+        for text in &self.wix_public_key {
+            let number = found.len() + 1;
+            found.push(keys::parse(text).map_err(|source| BadSetting::Key { number, source })?);
+        }
+        for path in &self.wix_public_key_file {
+            let text = std::fs::read_to_string(path);
+            let text = text.map_err(|source| BadSetting::File { path: path.clone(), source })?;
+            let number = found.len() + 1;
+            found.extend(keys::parse_file(&text).map_err(|source| BadSetting::Key { number, source })?);
+        }
+        if found.is_empty() { Err(BadSetting::NoKey) } else { Ok((app_id, found)) }
+    }
+}
+
+fn endpoint(text: &str) -> Result<Endpoint, String> {
+    let url = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
+    match Endpoint::from_shared(url) {
+        Ok(endpoint) if endpoint.uri().scheme_str() == Some("http") => Ok(endpoint),
+        Ok(_) | Err(_) => Err("must be HOST:PORT or http://HOST:PORT".into()),
+    }
+}

@@ -1,0 +1,141 @@
+//! What is asked over HTTP, and who answers it.
+//!
+//! Wix joins its paths to the deployment URI that the app names (documented; how it joins slashes
+//! is not), so a call is known by how its path ends: a prefix, `//v1`, a slash at the end and a
+//! query string all work.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{Method as HttpMethod, Request, StatusCode};
+use axum::routing::get;
+use http_body_util::{BodyExt, Limited};
+use tracing::Instrument;
+
+use crate::answer::{self, Answer};
+use crate::client::Upstream;
+use crate::convert::{Call, Converted, Method, convert};
+use crate::token::{UnverifiedToken, Verifier};
+
+/// Bytes of a body. Wix states no bound; 300 items with long options come to about 0.35 MB.
+const BODY_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// How long a body may take to arrive.
+const BODY_TIME_MAX: Duration = Duration::from_secs(2);
+
+/// What every request needs.
+pub struct Adapter {
+    /// What tokens are checked against.
+    pub verifier: Verifier,
+    /// The server.
+    pub upstream: Upstream,
+}
+
+/// All routes.
+pub fn router(adapter: Adapter) -> Router {
+    Router::new()
+        .route("/healthz", get(async || StatusCode::OK))
+        .route("/readyz", get(readyz))
+        .fallback(plugin)
+        .with_state(Arc::new(adapter))
+}
+
+async fn readyz(State(adapter): State<Arc<Adapter>>) -> StatusCode {
+    if adapter.upstream.is_ready().await { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }
+}
+
+async fn plugin(State(adapter): State<Arc<Adapter>>, request: Request<Body>) -> Answer {
+    let Some(method) = method_of(request.uri().path()) else { return Answer::NoSuchPath };
+    if request.method() != HttpMethod::POST {
+        return Answer::WrongMethod;
+    }
+    let span = tracing::info_span!(
+        "wix",
+        method = method.name(),
+        request.id = tracing::field::Empty,
+        site.id = tracing::field::Empty,
+        order.id = tracing::field::Empty,
+    );
+    async { handle(&adapter, method, request.into_body()).await.unwrap_or_else(|answer| answer) }.instrument(span).await
+}
+
+/// One call of Wix, from its body to the answer.
+async fn handle(adapter: &Adapter, method: Method, body: Body) -> Result<Answer, Answer> {
+    let body = collect(body).await?;
+    let refused = |refused| {
+        tracing::info!(%refused, "a token was refused");
+        Answer::Unauthorized
+    };
+    let token = UnverifiedToken::from_body(&body).map_err(refused)?;
+    let verified = adapter.verifier.verify(&token, now()).map_err(refused)?;
+    let converted = convert(method, &verified, &token).map_err(|bad| {
+        tracing::info!(field = bad.field, "a signed request cannot be read");
+        answer::of_bad_field(method, &bad)
+    })?;
+    note(&converted);
+    let result = adapter.upstream.carry_out(&converted.call).await;
+    if let Err(status) = &result {
+        tracing::info!(code = ?status.code(), message = status.message(), "not done");
+    }
+    Ok(answer::of_result(method, result))
+}
+
+async fn collect(body: Body) -> Result<axum::body::Bytes, Answer> {
+    let collect = Limited::new(body, BODY_BYTES_MAX).collect();
+    match tokio::time::timeout(BODY_TIME_MAX, collect).await {
+        Ok(Ok(body)) => Ok(body.to_bytes()),
+        Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => Err(Answer::TooLarge),
+        // The connection broke: nobody is left to read the answer.
+        Ok(Err(_)) | Err(_) => Err(Answer::TooSlow),
+    }
+}
+
+/// Puts into the span what a person will search the log for.
+fn note(converted: &Converted) {
+    let span = tracing::Span::current();
+    let (site, order) = match &converted.call {
+        Call::Decrement(call) => (&call.site_id, &call.order_id),
+        Call::Increment(call) => (&call.site_id, &call.order_id),
+    };
+    span.record("request.id", &converted.wix_request_id).record("site.id", site).record("order.id", order);
+}
+
+/// Which call a path is: its last two segments, whatever stands before them.
+fn method_of(path: &str) -> Option<Method> {
+    let path = path.trim_end_matches('/');
+    [Method::Decrement, Method::Increment]
+        .into_iter()
+        .find(|method| path.strip_suffix(method.name()).is_some_and(|path| path.ends_with("/v1/")))
+}
+
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_known_by_their_end() {
+        let rows = [
+            ("/v1/decrement", Some(Method::Decrement)),
+            ("/v1/increment", Some(Method::Increment)),
+            ("//v1/decrement", Some(Method::Decrement)),
+            ("/shop/plugin/v1/increment", Some(Method::Increment)),
+            ("/v1/decrement/", Some(Method::Decrement)),
+            ("/xv1/decrement", None),
+            ("/v1/xdecrement", None),
+            ("/V1/decrement", None),
+            ("/v1/Decrement", None),
+            ("/v1/decrement/x", None),
+            ("/v1", None),
+            ("/", None),
+        ];
+        for (path, expected) in rows {
+            assert_eq!(method_of(path), expected, "{path}");
+        }
+    }
+}

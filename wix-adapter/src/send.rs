@@ -1,0 +1,178 @@
+//! `wix-adapter send`: the simulator for people who develop against the adapter.
+
+use std::error::Error;
+use std::path::PathBuf;
+
+use axum::body::Bytes;
+use axum::http::{Request, Uri};
+use clap::{Args, ValueEnum};
+use http_body_util::{BodyExt, Full};
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::TokioExecutor;
+use jsonwebtoken::EncodingKey;
+use serde_json::{Map, Value};
+use uuid::Uuid;
+
+use crate::convert::Method;
+use crate::{demo, signing, wire};
+
+/// What to sign and send.
+#[derive(Debug, Clone, Args)]
+pub struct Send {
+    /// Which call.
+    pub method: SendMethod,
+    /// An item and its quantity, as ITEM or ITEM:QUANTITY. Repeatable.
+    #[arg(long = "item", required = true, value_parser = item)]
+    pub items: Vec<(String, i64)>,
+    /// Options of every item, as a JSON object.
+    #[arg(long, value_parser = options)]
+    pub options: Option<Options>,
+    /// Location of every item.
+    #[arg(long)]
+    pub location_id: Option<String>,
+    /// The order; a new one unless given.
+    #[arg(long)]
+    pub order_id: Option<String>,
+    /// Wix's id of the request; a new one unless given. Giving one again makes a repeat.
+    #[arg(long)]
+    pub request_id: Option<String>,
+    /// Why, as Wix names it.
+    #[arg(long)]
+    pub reason: Option<String>,
+    /// Let levels go below zero (`restrictInventoryValue: false`).
+    #[arg(long)]
+    pub unrestricted: bool,
+    /// The app installation: the site.
+    #[arg(long, default_value = demo::SITE_ID)]
+    pub instance_id: String,
+    /// The app that the token is for.
+    #[arg(long, default_value = demo::APP_ID)]
+    pub app_id: String,
+    /// The catalog of every item.
+    #[arg(long, default_value = demo::CATALOG_APP_ID)]
+    pub catalog_app_id: String,
+    /// The private key to sign with.
+    #[arg(long, default_value = demo::KEY_FILE)]
+    pub key_file: PathBuf,
+    /// The adapter.
+    #[arg(long, default_value = "http://127.0.0.1:8080")]
+    pub url: Uri,
+}
+
+/// Which call.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum SendMethod {
+    /// Take stock away.
+    Decrement,
+    /// Give stock back.
+    Increment,
+}
+
+/// Options of an item.
+#[derive(Clone, Debug)]
+pub struct Options(Map<String, Value>);
+
+/// What came back.
+#[derive(Debug)]
+pub struct Sent {
+    /// The order that was named.
+    pub order_id: String,
+    /// The request id that was named.
+    pub request_id: String,
+    /// The HTTP status.
+    pub status: u16,
+    /// The body.
+    pub body: String,
+}
+
+impl Send {
+    /// A decrement of the demonstration's catalog, as `send decrement --item …` would make it.
+    pub fn demo(item: &str, url: Uri) -> Self {
+        Self {
+            method: SendMethod::Decrement,
+            items: vec![(item.to_owned(), 1)],
+            options: None,
+            location_id: None,
+            order_id: None,
+            request_id: None,
+            reason: None,
+            unrestricted: false,
+            instance_id: demo::SITE_ID.to_owned(),
+            app_id: demo::APP_ID.to_owned(),
+            catalog_app_id: demo::CATALOG_APP_ID.to_owned(),
+            key_file: demo::KEY_FILE.into(),
+            url,
+        }
+    }
+
+    /// Signs, sends, and returns what came back.
+    pub async fn run(&self) -> Result<Sent, Box<dyn Error>> {
+        let key = signing::read_private(&self.key_file)?;
+        let order_id = self.order_id.clone().unwrap_or_else(|| Uuid::new_v4().to_string());
+        let request_id = self.request_id.clone().unwrap_or_else(|| Uuid::new_v4().to_string());
+        let token = self.token(&key, &order_id, &request_id)?;
+        let method = match self.method {
+            SendMethod::Decrement => Method::Decrement,
+            SendMethod::Increment => Method::Increment,
+        };
+        let url = format!("{}/v1/{}", self.url.to_string().trim_end_matches('/'), method.name());
+        let request = Request::post(url).header("content-type", "text/plain").body(Full::new(Bytes::from(token)))?;
+        let answer = Client::builder(TokioExecutor::new()).build_http().request(request).await?;
+        let status = answer.status().as_u16();
+        let body = String::from_utf8_lossy(&answer.into_body().collect().await?.to_bytes()).into_owned();
+        Ok(Sent { order_id, request_id, status, body })
+    }
+
+    fn token(&self, key: &EncodingKey, order_id: &str, request_id: &str) -> Result<String, Box<dyn Error>> {
+        let item = |(id, quantity): &(String, i64)| wire::Item {
+            catalog_reference: Some(wire::CatalogReference {
+                catalog_item_id: id.clone(),
+                app_id: self.catalog_app_id.clone(),
+                options: self.options.as_ref().map(|options| options.0.clone()),
+            }),
+            location_id: self.location_id.clone(),
+            quantity: *quantity,
+            subscription_item: false,
+        };
+        let (restrict, reason) = match self.method {
+            SendMethod::Decrement => (Some(!self.unrestricted), "ORDER_PLACED"),
+            SendMethod::Increment => (None, "ORDER_CANCELED"),
+        };
+        let data = wire::Data {
+            request: Some(wire::AvailabilityRequest {
+                items: self.items.iter().map(item).collect(),
+                restrict_inventory_value: restrict,
+                order_id: order_id.to_owned(),
+                reason: Value::from(self.reason.as_deref().unwrap_or(reason)),
+            }),
+            metadata: Some(wire::Metadata {
+                request_id: Some(request_id.to_owned()),
+                instance_id: Some(self.instance_id.clone()),
+                app_extension_type: Some("ECOM_INVENTORY".to_owned()),
+            }),
+        };
+        Ok(signing::sign(key, &self.app_id, &data)?)
+    }
+}
+
+/// `wix-adapter send`.
+pub async fn send(settings: Send) -> Result<(), Box<dyn Error>> {
+    let Sent { order_id, request_id, status, body } = settings.run().await?;
+    println!("order {order_id} request {request_id}");
+    println!("{status} {body}");
+    Ok(())
+}
+
+fn item(text: &str) -> Result<(String, i64), String> {
+    match text.rsplit_once(':') {
+        None => Ok((text.to_owned(), 1)),
+        Some((item, quantity)) => match quantity.parse() {
+            Ok(quantity) => Ok((item.to_owned(), quantity)),
+            Err(_) => Err("must be ITEM or ITEM:QUANTITY".into()),
+        },
+    }
+}
+
+fn options(text: &str) -> Result<Options, String> {
+    serde_json::from_str(text).map(Options).map_err(|_| "must be a JSON object".into())
+}

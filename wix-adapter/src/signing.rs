@@ -1,0 +1,87 @@
+//! Signs requests as Wix does: for the simulator `wix-adapter send`, and for tests.
+
+use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der, PublicKeyX509Der};
+use aws_lc_rs::rsa::{KeyPair, KeySize};
+use aws_lc_rs::signature::KeyPair as _;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use jsonwebtoken::{Algorithm, EncodingKey, Header};
+use serde::Serialize;
+
+use crate::token::ISSUER;
+use crate::wire::Data;
+
+/// Seconds that a token made here lives.
+const LIFETIME_SECONDS: u64 = 300;
+
+/// Why a key cannot be made or read.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyError {
+    /// The file.
+    #[error("the key file {path} cannot be used: {source}")]
+    File {
+        /// Its path.
+        path: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Its content.
+    #[error("the key file holds no RSA private key in PEM")]
+    Content,
+    /// The generator.
+    #[error("a key cannot be made")]
+    Generate,
+}
+
+/// A private key with its public half, both as PEM.
+pub struct KeyFiles {
+    /// PKCS#8, PEM.
+    pub private: String,
+    /// SPKI, PEM: the form in which Wix shows it.
+    pub public: String,
+}
+
+/// Makes an RSA key of 2,048 bits, the size that Wix's examples have.
+pub fn generate() -> Result<KeyFiles, KeyError> {
+    let pair = KeyPair::generate(KeySize::Rsa2048).map_err(|_| KeyError::Generate)?;
+    let private: Pkcs8V1Der<'_> = pair.as_der().map_err(|_| KeyError::Generate)?;
+    let public: PublicKeyX509Der<'_> = pair.public_key().as_der().map_err(|_| KeyError::Generate)?;
+    Ok(KeyFiles { private: pem("PRIVATE KEY", private.as_ref()), public: pem("PUBLIC KEY", public.as_ref()) })
+}
+
+/// Reads a private key.
+pub fn read_private(path: &Path) -> Result<EncodingKey, KeyError> {
+    let text = std::fs::read(path).map_err(|source| KeyError::File { path: path.display().to_string(), source })?;
+    EncodingKey::from_rsa_pem(&text).map_err(|_| KeyError::Content)
+}
+
+#[derive(Serialize)]
+struct Claims<'a> {
+    data: &'a Data,
+    aud: &'a str,
+    iss: &'static str,
+    iat: u64,
+    exp: u64,
+}
+
+/// A token for `app_id` that carries `data`, issued now.
+pub fn sign(key: &EncodingKey, app_id: &str, data: &Data) -> Result<String, jsonwebtoken::errors::Error> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    let claims = Claims { data, aud: app_id, iss: ISSUER, iat: now, exp: now.saturating_add(LIFETIME_SECONDS) };
+    jsonwebtoken::encode(&Header::new(Algorithm::RS256), &claims, key)
+}
+
+fn pem(label: &str, der: &[u8]) -> String {
+    let base64 = STANDARD.encode(der);
+    let mut text = format!("-----BEGIN {label}-----\n");
+    for line in base64.as_bytes().chunks(64) {
+        // Base64 is ASCII.
+        text.push_str(&String::from_utf8_lossy(line));
+        text.push('\n');
+    }
+    text.push_str(&format!("-----END {label}-----\n"));
+    text
+}
