@@ -25,10 +25,10 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Serve Wix, with an `inventory-grpc` elsewhere.
-    Serve(Serve),
+    Serve(Box<Serve>),
     /// Serve Wix and gRPC in one process, on one database.
     #[cfg(feature = "standalone")]
-    Standalone(Standalone),
+    Standalone(Box<Standalone>),
     /// Sign a request as Wix would, send it, and print the answer.
     Send(Send),
 }

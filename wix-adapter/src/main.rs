@@ -34,11 +34,11 @@ async fn main() -> ExitCode {
 
 async fn run(command: Command) -> Result<(), Box<dyn Error>> {
     match command {
-        Command::Serve(settings) => serve(settings).await,
+        Command::Serve(settings) => serve(*settings).await,
         #[cfg(feature = "standalone")]
         Command::Standalone(settings) => {
             measure(&settings.http)?;
-            standalone::run(settings, stop_on_signal()?).await
+            standalone::run(*settings, stop_on_signal()?).await
         }
         Command::Send(settings) => send::send(settings).await,
     }

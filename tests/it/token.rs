@@ -1,0 +1,205 @@
+//! Whom the adapter believes: every row of the SDK's table (`wix-protocol.md`, section 8), with
+//! our stricter answers. Whatever is refused here reaches no server: the ledger stays empty.
+
+use std::sync::Arc;
+
+use base64::Engine;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use inventory_tests::on_both;
+use inventory_tests::test_keys::{app_key, other_key, signing_key};
+use inventory_tests::wix_caller::{claims, item, now, order, sign};
+use inventory_tests::world::World;
+use jsonwebtoken::{Algorithm, EncodingKey, Header};
+use serde_json::{Value, json};
+use wix_adapter::keys;
+
+on_both!(what_is_refused, what_is_accepted);
+
+/// A token whose header and claims are any JSON, signed with RS256 as any header would have it.
+fn crafted(header: &Value, claims: &Value, key: &EncodingKey) -> String {
+    let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
+    let message = format!("{}.{}", part(header), part(claims));
+    let signature = jsonwebtoken::crypto::sign(message.as_bytes(), key, Algorithm::RS256).expect("it signs");
+    format!("{message}.{signature}")
+}
+
+fn with(mut claims: Value, name: &str, value: Value) -> Value {
+    claims[name] = value;
+    claims
+}
+
+fn without(mut claims: Value, name: &str) -> Value {
+    claims.as_object_mut().expect("an object").remove(name);
+    claims
+}
+
+async fn what_is_refused(world: World) {
+    world.set(&[("A", 100)]).await;
+    let good = || claims(order(&world.site, json!([item("A", 1)])));
+    let key = signing_key(app_key());
+    let rs = |claims: Value| sign(Algorithm::RS256, &key, &claims);
+    let token = rs(good());
+    let (message, signature) = token.rsplit_once('.').expect("three parts");
+    let (header, payload) = message.split_once('.').expect("three parts");
+    let shared_secret = EncodingKey::from_secret(app_key().public.as_bytes());
+    let other_jwk = json!({"alg": "RS256", "jwk": {"kty": "RSA", "n": "AQAB", "e": "AQAB"}});
+    let far = claims(order(&world.site, json!([item("A", 50)])));
+
+    let rows: Vec<(&str, String)> = vec![
+        ("empty body", String::new()),
+        ("no token", "hello".into()),
+        ("two parts", message.to_owned()),
+        ("four parts", format!("{token}.x")),
+        ("in JSON", json!({"token": token}).to_string()),
+        ("in quotes", format!("\"{token}\"")),
+        ("leading space", format!(" {token}")),
+        ("another key", sign(Algorithm::RS256, &signing_key(other_key()), &good())),
+        ("altered payload", format!("{header}.{}.{signature}", URL_SAFE_NO_PAD.encode(far.to_string()))),
+        ("altered header", format!("{}.{payload}.{signature}", URL_SAFE_NO_PAD.encode(r#"{"alg":"RS256","x":1}"#))),
+        ("key in the header", crafted(&other_jwk, &good(), &signing_key(other_key()))),
+        ("no signature", format!("{message}.")),
+        ("alg none", format!("{}.{payload}.", URL_SAFE_NO_PAD.encode(r#"{"alg":"none"}"#))),
+        ("alg in lower case", crafted(&json!({"alg": "rs256"}), &good(), &key)),
+        ("no alg", crafted(&json!({"typ": "JWT"}), &good(), &key)),
+        ("public key as a secret", sign(Algorithm::HS256, &shared_secret, &good())),
+        ("RS384", sign(Algorithm::RS384, &key, &good())),
+        ("RS512", sign(Algorithm::RS512, &key, &good())),
+        ("PS256", sign(Algorithm::PS256, &key, &good())),
+        ("unknown crit", crafted(&json!({"alg": "RS256", "crit": ["x"], "x": 1}), &good(), &key)),
+        ("expired", rs(with(good(), "exp", json!(now() - 31)))),
+        ("no exp", rs(without(good(), "exp"))),
+        ("exp null", rs(with(good(), "exp", Value::Null))),
+        ("exp as a string", rs(with(good(), "exp", json!((now() + 300).to_string())))),
+        ("no iat", rs(without(good(), "iat"))),
+        ("iat as a string", rs(with(good(), "iat", json!(now().to_string())))),
+        ("iat an hour ahead", rs(with(good(), "iat", json!(now() + 3_600)))),
+        ("nbf ahead", rs(with(good(), "nbf", json!(now() + 3_600)))),
+        ("another aud", rs(with(good(), "aud", json!("bbbbbbbb-0000-4000-8000-000000000001")))),
+        ("no aud", rs(without(good(), "aud"))),
+        ("aud in upper case", rs(with(good(), "aud", json!("AAAAAAAA-0000-4000-8000-000000000001")))),
+        ("another iss", rs(with(good(), "iss", json!("example.com")))),
+        ("no iss", rs(without(good(), "iss"))),
+        ("iss in upper case", rs(with(good(), "iss", json!("WIX.COM")))),
+        ("iss as a URL", rs(with(good(), "iss", json!("https://wix.com")))),
+        ("iss in a list", rs(with(good(), "iss", json!(["wix.com"])))),
+        ("claims are a list", rs(json!([1]))),
+    ];
+    for (what, body) in rows {
+        for method in ["decrement", "increment"] {
+            let answer = world.wix.post(&format!("/v1/{method}"), body.clone()).await;
+            assert_eq!(answer.status, 401, "{what}");
+            assert_eq!(answer.body, json!({"message": "the token was not accepted"}), "{what}: one line, no detail");
+        }
+    }
+
+    // Signed by Wix, but not something that can be asked: nothing was taken, and the field is named.
+    let data = || order(&world.site, json!([item("A", 1)]));
+    let other_plugin = {
+        let mut data = data();
+        data["metadata"]["appExtensionType"] = json!("ECOM_SHIPPING_RATES");
+        data
+    };
+    let rows: Vec<(&str, Value, &str)> = vec![
+        ("data as a string", with(good(), "data", json!(data().to_string())), "data"),
+        ("no data", without(good(), "data"), "data"),
+        ("no metadata", with(good(), "data", without(data(), "metadata")), "metadata"),
+        ("another plugin", with(good(), "data", other_plugin), "metadata.appExtensionType"),
+        ("no request", with(good(), "data", without(data(), "request")), "request"),
+    ];
+    for (what, claims, field) in rows {
+        let answer = world.wix.post("/v1/decrement", rs(claims)).await;
+        assert_eq!(answer.status, 428, "{what}");
+        assert_eq!(answer.body["applicationError"]["data"]["field"], *field, "{what}");
+    }
+    assert_eq!(world.entries().await.len(), 1, "nothing reached the ledger but the stock itself");
+}
+
+async fn what_is_accepted(world: World) {
+    let world = Arc::new(world);
+    world.set(&[("A", 1_000)]).await;
+    let good = || claims(order(&world.site, json!([item("A", 1)])));
+    let key = signing_key(app_key());
+    let rs = |claims: Value| sign(Algorithm::RS256, &key, &claims);
+    let lower_case_plugin = {
+        let mut data = order(&world.site, json!([item("A", 1)]));
+        data["metadata"]["appExtensionType"] = json!("ecom_inventory");
+        claims(data)
+    };
+    let no_plugin = {
+        let mut data = order(&world.site, json!([item("A", 1)]));
+        data["metadata"].as_object_mut().expect("an object").remove("appExtensionType");
+        claims(data)
+    };
+    let rows: Vec<(&str, String)> = vec![
+        ("a plain token", rs(good())),
+        ("a newline after it", format!("{}\n", rs(good()))),
+        ("padding on the signature", format!("{}==", rs(good()))),
+        ("any kid and typ", {
+            let header = Header { kid: Some("any".into()), typ: Some("x".into()), ..Header::new(Algorithm::RS256) };
+            jsonwebtoken::encode(&header, &good(), &key).expect("it signs")
+        }),
+        ("no typ", crafted(&json!({"alg": "RS256"}), &good(), &key)),
+        ("exp within the leeway", rs(with(good(), "exp", json!(now() - 5)))),
+        ("iat within the leeway", rs(with(good(), "iat", json!(now() + 5)))),
+        ("exp in milliseconds", rs(with(good(), "exp", json!((now() + 300) * 1_000)))),
+        ("exp with a fraction", rs(with(good(), "exp", json!(now() as f64 + 300.5)))),
+        ("a long life", rs(with(good(), "exp", json!(now() + 300_000)))),
+        ("iat ten years ago", rs(with(good(), "iat", json!(now() - 315_000_000)))),
+        ("aud in a list", rs(with(good(), "aud", json!(["x", "aaaaaaaa-0000-4000-8000-000000000001"])))),
+        ("the plugin in lower case", rs(lower_case_plugin)),
+        ("no plugin named", rs(no_plugin)),
+    ];
+    let count = rows.len() as i64;
+    for (what, body) in rows {
+        let answer = world.wix.post("/v1/decrement", body).await;
+        assert_eq!((answer.status, answer.body), (200, json!({})), "{what}");
+    }
+    assert_eq!(world.level("A").await, 1_000 - count);
+}
+
+#[test]
+fn keys_are_read_in_every_form_in_which_they_are_pasted() {
+    let pem = &app_key().public;
+    let body: String = pem.lines().filter(|line| !line.starts_with("-----")).collect();
+    let der = STANDARD.decode(&body).expect("base64");
+    // The PKCS#1 key is the bit string inside the SPKI wrapper, whose prefix is 24 bytes for 2,048 bits.
+    let pkcs1 = STANDARD.encode(&der[24..]);
+    let forms = [
+        pem.clone(),
+        format!("  {pem}\n\n"),
+        pem.replace('\n', "\r\n"),
+        pem.trim_end().replace('\n', "\\n"),
+        pem.replace('\n', " "),
+        pem.replace('\n', ""),
+        format!("\"{}\"", pem.trim_end().replace('\n', "\\n")),
+        STANDARD.encode(pem),
+        format!("{}\n", STANDARD.encode(pem)),
+        body.clone(),
+        format!("{body}\n"),
+        body.trim_end_matches('=').to_owned(),
+        pkcs1.clone(),
+        format!("-----BEGIN RSA PUBLIC KEY-----\n{pkcs1}\n-----END RSA PUBLIC KEY-----\n"),
+    ];
+    for form in &forms {
+        assert!(keys::parse(form).is_ok(), "{form}");
+    }
+    for bad in ["", "hello", "-----BEGIN PUBLIC KEY-----", &app_key().private, &body[..100]] {
+        assert!(keys::parse(bad).is_err(), "{bad}");
+    }
+    let two = format!("{pem}{}", other_key().public);
+    assert_eq!(keys::parse_file(&two).map(|keys| keys.len()), Ok(2));
+    assert_eq!(keys::parse_file(pem).map(|keys| keys.len()), Ok(1));
+    assert_eq!(keys::parse_file(&body).map(|keys| keys.len()), Ok(1));
+}
+
+#[test]
+fn several_keys_are_believed_so_that_they_can_be_rotated() {
+    use wix_adapter::token::{UnverifiedToken, Verifier};
+    let found = [app_key(), other_key()].map(|files| keys::parse(&files.public).expect("a key"));
+    let verifier = Verifier::new(inventory_tests::wix_caller::APP_ID, found.to_vec());
+    for files in [app_key(), other_key()] {
+        let token = sign(Algorithm::RS256, &signing_key(files), &claims(json!({})));
+        let token = UnverifiedToken::from_body(token.as_bytes()).expect("text");
+        assert!(verifier.verify(&token, now()).is_ok());
+    }
+}

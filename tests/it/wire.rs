@@ -1,0 +1,224 @@
+//! How Wix may write a call: paths, encoding habits, bounds.
+
+use axum::http::Method;
+use inventory_tests::on_both;
+use inventory_tests::wix_caller::{CATALOG, item, order};
+use inventory_tests::world::World;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+on_both!(paths_and_methods, encoding_habits, bounds_are_named_as_wix_spells_them, three_hundred_items_and_one_more);
+
+async fn paths_and_methods(world: World) {
+    world.set(&[("A", 100)]).await;
+    let token = || world.wix.token(order(&world.site, json!([item("A", 1)])));
+    for path in [
+        "/v1/decrement",
+        "//v1/decrement",
+        "/v1/decrement/",
+        "/v1/decrement?x=1",
+        "/any/prefix/v1/decrement",
+        "/any//v1/decrement/?x=1&y",
+    ] {
+        assert_eq!(world.wix.post(path, token()).await.status, 200, "{path}");
+    }
+    for path in ["/", "/v1", "/xv1/decrement", "/V1/decrement", "/v1/Decrement", "/v1/decrement/x", "/v1/reserve"] {
+        assert_eq!(world.wix.post(path, token()).await.status, 404, "{path}");
+    }
+    for method in [Method::GET, Method::PUT, Method::DELETE] {
+        let answer = world.wix.send(method.clone(), "/v1/decrement", token().into_bytes()).await.expect("answers");
+        assert_eq!(answer.status, 405, "{method}");
+    }
+    let large = vec![b'a'; 5 * 1024 * 1024];
+    let answer = world.wix.send(Method::POST, "/v1/decrement", large).await;
+    // The server answers before the body is through, which some clients see as a broken pipe.
+    assert!(answer.map_or(true, |answer| answer.status == 413));
+    for (path, status) in [("/healthz", 200), ("/readyz", 200)] {
+        assert_eq!(world.wix.send(Method::GET, path, Vec::new()).await.expect("answers").status, status, "{path}");
+    }
+    assert_eq!(world.level("A").await, 94);
+}
+
+/// Changes one thing about a good request; what must come of it.
+type Habit = (&'static str, fn(&mut Value), i64);
+
+const HABITS: &[Habit] = &[
+    ("subscriptionItem absent", |data| remove(&mut data["request"]["items"][0], "subscriptionItem"), 1),
+    ("subscriptionItem null", |data| data["request"]["items"][0]["subscriptionItem"] = Value::Null, 1),
+    ("locationId null", |data| data["request"]["items"][0]["locationId"] = Value::Null, 1),
+    ("options null", |data| data["request"]["items"][0]["catalogReference"]["options"] = Value::Null, 1),
+    ("options empty", |data| data["request"]["items"][0]["catalogReference"]["options"] = json!({}), 1),
+    ("restrictInventoryValue null", |data| data["request"]["restrictInventoryValue"] = Value::Null, 1),
+    ("restrictInventoryValue absent", |data| remove(&mut data["request"], "restrictInventoryValue"), 1),
+    ("reason absent", |data| remove(&mut data["request"], "reason"), 1),
+    ("reason unknown", |data| data["request"]["reason"] = json!("ORDER_TELEPORTED"), 1),
+    ("reason of earlier SDKs", |data| data["request"]["reason"] = json!("UNKNOWN_REASON"), 1),
+    ("reason as a number", |data| data["request"]["reason"] = json!(2), 1),
+    ("reason null", |data| data["request"]["reason"] = Value::Null, 1),
+    ("quantity as a string", |data| data["request"]["items"][0]["quantity"] = json!("2"), 2),
+    ("quantity with a zero fraction", |data| data["request"]["items"][0]["quantity"] = json!(2.0), 2),
+    (
+        "unknown fields",
+        |data| {
+            data["new"] = json!({"a": [1]});
+            data["request"]["new"] = json!(1);
+            data["request"]["items"][0]["new"] = json!([{}]);
+            data["metadata"]["functionName"] = json!("decrement");
+        },
+        1,
+    ),
+    ("languages as one string", |data| data["metadata"]["languages"] = json!("en-US"), 1),
+    (
+        "the older identity",
+        |data| data["metadata"]["identity"] = json!({"type": "SITE_VISITOR", "siteVisitorId": "x"}),
+        1,
+    ),
+    (
+        "only instanceId",
+        |data| {
+            let site = data["metadata"]["instanceId"].clone();
+            data["metadata"] = json!({"instanceId": site});
+        },
+        1,
+    ),
+    (
+        "GUIDs in upper case",
+        |data| {
+            for (parent, field) in [("metadata", "instanceId"), ("request", "orderId")] {
+                let upper = data[parent][field].as_str().expect("text").to_uppercase();
+                data[parent][field] = json!(upper);
+            }
+            let app = &mut data["request"]["items"][0]["catalogReference"]["appId"];
+            *app = json!(app.as_str().expect("text").to_uppercase());
+        },
+        1,
+    ),
+    (
+        "options that do not identify stock",
+        |data| {
+            data["request"]["items"][0]["catalogReference"]["options"] =
+                json!({"customTextFields": {"engraving": "Ä \u{1f600}"}});
+        },
+        1,
+    ),
+];
+
+fn remove(parent: &mut Value, field: &str) {
+    parent.as_object_mut().expect("an object").remove(field);
+}
+
+async fn encoding_habits(world: World) {
+    for (index, (what, change, takes)) in HABITS.iter().enumerate() {
+        let id = format!("item-{index}");
+        world.set(&[(&id, 10)]).await;
+        let mut data = order(&world.site, json!([item(&id, 1)]));
+        change(&mut data);
+        let answer = world.wix.call("decrement", data).await;
+        assert_eq!((answer.status, answer.body), (200, json!({})), "{what}");
+        assert_eq!(world.level(&id).await, 10 - takes, "{what}");
+    }
+    // Strict where it is left open: null does not let a level go below zero.
+    let mut data = order(&world.site, json!([item("none", 1)]));
+    data["request"]["restrictInventoryValue"] = Value::Null;
+    assert_eq!(world.wix.call("decrement", data).await.status, 428);
+
+    // Keys of options stay as they are: `id` is not `_id`.
+    let variant = |options: Value| json!([{"catalogReference": {"catalogItemId": "v", "appId": CATALOG, "options": options}, "quantity": 1}]);
+    let give = world.wix.call("increment", order(&world.site, variant(json!({"id": "x", "Size": "M"})))).await;
+    assert_eq!(give.status, 200);
+    let renamed = world.wix.call("decrement", order(&world.site, variant(json!({"_id": "x", "Size": "M"})))).await;
+    assert_eq!(renamed.status, 428);
+    let reordered = world.wix.call("decrement", order(&world.site, variant(json!({"Size": "M", "id": "x"})))).await;
+    assert_eq!(reordered.status, 200);
+}
+
+async fn bounds_are_named_as_wix_spells_them(world: World) {
+    world.set(&[("A", 100)]).await;
+    let deep = (0..40).fold(json!(1), |inner, _| json!({"x": inner}));
+    let rows: Vec<(&str, Value, Value)> = vec![
+        ("items[0].quantity", json!(["request", "items", 0, "quantity"]), json!(0)),
+        ("items[0].quantity", json!(["request", "items", 0, "quantity"]), json!(-5)),
+        ("items[0].quantity", json!(["request", "items", 0, "quantity"]), json!(100_001)),
+        ("items[0].quantity", json!(["request", "items", 0, "quantity"]), json!(1.5)),
+        ("items[0].quantity", json!(["request", "items", 0, "quantity"]), json!("two")),
+        ("items[0].quantity", json!(["request", "items", 0, "quantity"]), json!(u64::MAX)),
+        ("items[0].quantity", json!(["request", "items", 0, "quantity"]), Value::Null),
+        ("items[0].quantity", json!(["request", "items", 0, "quantity"]), json!([1])),
+        ("items[0].locationId", json!(["request", "items", 0, "locationId"]), json!("here")),
+        ("items[0].catalogReference", json!(["request", "items", 0, "catalogReference"]), Value::Null),
+        (
+            "items[0].catalogReference.catalogItemId",
+            json!(["request", "items", 0, "catalogReference", "catalogItemId"]),
+            json!(""),
+        ),
+        (
+            "items[0].catalogReference.catalogItemId",
+            json!(["request", "items", 0, "catalogReference", "catalogItemId"]),
+            json!("x".repeat(37)),
+        ),
+        (
+            "items[0].catalogReference.catalogItemId",
+            json!(["request", "items", 0, "catalogReference", "catalogItemId"]),
+            json!(5),
+        ),
+        ("items[0].catalogReference.appId", json!(["request", "items", 0, "catalogReference", "appId"]), json!("")),
+        (
+            "items[0].catalogReference.options",
+            json!(["request", "items", 0, "catalogReference", "options"]),
+            json!("M"),
+        ),
+        ("items[0].catalogReference.options", json!(["request", "items", 0, "catalogReference", "options"]), deep),
+        (
+            "items[0].catalogReference.options",
+            json!(["request", "items", 0, "catalogReference", "options"]),
+            json!({"t": "x".repeat(3_000)}),
+        ),
+        ("items[0]", json!(["request", "items", 0]), json!("A")),
+        ("items", json!(["request", "items"]), json!([])),
+        ("items", json!(["request", "items"]), Value::Null),
+        ("orderId", json!(["request", "orderId"]), json!("1001")),
+        ("orderId", json!(["request", "orderId"]), Value::Null),
+        ("siteId", json!(["metadata", "instanceId"]), json!("not a guid")),
+        ("metadata.instanceId", json!(["metadata", "instanceId"]), Value::Null),
+        ("metadata.instanceId", json!(["metadata", "instanceId"]), json!(7)),
+    ];
+    for (field, path, value) in rows {
+        for (method, code) in [("decrement", "DECREMENT_NOT_POSSIBLE"), ("increment", "INCREMENT_NOT_POSSIBLE")] {
+            let mut data = order(&world.site, json!([item("A", 1)]));
+            let place = path.as_array().expect("a path").iter().fold(&mut data, |at, step| match step {
+                Value::Number(index) => &mut at[index.as_u64().unwrap_or_default() as usize],
+                step => &mut at[step.as_str().unwrap_or_default()],
+            });
+            *place = value.clone();
+            let answer = world.wix.call(method, data).await;
+            let error = &answer.body["applicationError"];
+            let told = (answer.status, error["code"].as_str(), error["data"]["field"].as_str());
+            assert_eq!(told, (428, Some(code), Some(field)), "{field} = {value:.80}");
+        }
+    }
+    assert_eq!(world.entries().await.len(), 1);
+}
+
+async fn three_hundred_items_and_one_more(world: World) {
+    let items = |count: usize| -> Value { (0..count).map(|index| item(&format!("i{index}"), 1)).collect() };
+    assert_eq!(world.wix.call("increment", order(&world.site, items(300))).await.status, 200);
+    assert_eq!(world.wix.call("decrement", order(&world.site, items(300))).await.status, 200);
+    assert_eq!(world.entries().await.len(), 600);
+    let answer = world.wix.call("increment", order(&world.site, items(301))).await;
+    assert_eq!((answer.status, &answer.body["applicationError"]["data"]["field"]), (428, &json!("items")));
+
+    // One item that cannot be taken, and none is.
+    assert_eq!(world.wix.call("increment", order(&world.site, items(299))).await.status, 200);
+    let answer = world.wix.call("decrement", order(&world.site, items(300))).await;
+    let short = answer.body["applicationError"]["data"]["shortages"].as_array().map(Vec::len);
+    assert_eq!((answer.status, short), (428, Some(1)));
+    assert_eq!(world.entries().await.len(), 899);
+
+    // The same request with a location and an id of its own for each is as large as they get.
+    let mut data = order(&world.site, items(300));
+    for item in data["request"]["items"].as_array_mut().expect("a list") {
+        item["locationId"] = json!(Uuid::new_v4());
+        item["catalogReference"]["options"] = json!({"customTextFields": {"text": "x".repeat(1_000)}});
+    }
+    assert_eq!(world.wix.call("increment", data).await.status, 200);
+}

@@ -1,0 +1,106 @@
+//! Proves the books of a database, by SQL of its own and without the server's code.
+
+use diesel::pg::PgConnection;
+use diesel::sql_types::{BigInt, Text};
+use diesel::sqlite::SqliteConnection;
+use diesel::{Connection, QueryableByName, RunQueryDsl, sql_query};
+use inventory_core::store::DatabaseUrl;
+
+/// Each finds what must not be, in words that both backends understand: a nullable column is
+/// compared as text.
+const PROOFS: [(&str, &str); 7] = [
+    (
+        "a level is not the sum of its entries",
+        "SELECT count(*) AS wrong FROM level l WHERE l.available <> (SELECT coalesce(sum(e.delta), 0) FROM ledger e \
+         WHERE e.unit_id = l.unit_id AND coalesce(CAST(e.location_id AS text), '') = coalesce(CAST(l.location_id AS text), ''))",
+    ),
+    (
+        "an entry belongs to no level",
+        "SELECT count(*) AS wrong FROM ledger e WHERE NOT EXISTS (SELECT 1 FROM level l WHERE l.unit_id = e.unit_id \
+         AND coalesce(CAST(e.location_id AS text), '') = coalesce(CAST(l.location_id AS text), ''))",
+    ),
+    (
+        "the sequences of a site are not 1..n",
+        "SELECT count(*) AS wrong FROM site s WHERE s.sequence <> (SELECT count(*) FROM ledger e WHERE e.site_id = s.site_id) \
+         OR s.sequence <> (SELECT coalesce(max(e.sequence), 0) FROM ledger e WHERE e.site_id = s.site_id)",
+    ),
+    (
+        "an entry does not begin where the one before it ended",
+        "SELECT count(*) AS wrong FROM (SELECT level_before, lag(level_after, 1, CAST(0 AS bigint)) OVER \
+         (PARTITION BY unit_id, location_id ORDER BY sequence) AS expected FROM ledger) AS chain WHERE level_before <> expected",
+    ),
+    (
+        "the revision of a level is not the number of its entries",
+        "SELECT count(*) AS wrong FROM level l WHERE l.revision <> (SELECT count(*) FROM ledger e WHERE e.unit_id = l.unit_id \
+         AND coalesce(CAST(e.location_id AS text), '') = coalesce(CAST(l.location_id AS text), ''))",
+    ),
+    (
+        "an entry stands outside its change",
+        "SELECT count(*) AS wrong FROM ledger e WHERE NOT EXISTS (SELECT 1 FROM change c WHERE c.site_id = e.site_id \
+         AND c.first_sequence = e.change_sequence AND e.sequence BETWEEN c.first_sequence AND c.last_sequence)",
+    ),
+    (
+        "a change is not exactly one recorded request",
+        "SELECT count(*) AS wrong FROM change c WHERE 1 <> (SELECT count(*) FROM request r WHERE r.site_id = c.site_id \
+         AND r.first_sequence = c.first_sequence AND r.last_sequence = c.last_sequence AND r.refusal IS NULL)",
+    ),
+];
+
+#[derive(QueryableByName)]
+struct Count {
+    #[diesel(sql_type = BigInt)]
+    wrong: i64,
+}
+
+#[derive(QueryableByName)]
+struct Line {
+    #[diesel(sql_type = Text)]
+    line: String,
+}
+
+/// Runs a query on whichever database it is.
+macro_rules! on {
+    ($url:expr, |$connection:ident| $query:expr) => {
+        match $url {
+            DatabaseUrl::Sqlite(path) => {
+                let $connection = &mut SqliteConnection::establish(path).expect("the file opens");
+                $query
+            }
+            DatabaseUrl::Postgres(url) => {
+                let $connection = &mut PgConnection::establish(url).expect("the server answers");
+                $query
+            }
+        }
+    };
+}
+
+/// Panics with the first proof that fails.
+pub fn prove(url: &DatabaseUrl) {
+    for (claim, sql) in PROOFS {
+        let wrong = match url {
+            // SQLite's text of a BLOB is not its digits.
+            DatabaseUrl::Sqlite(_) => {
+                count(url, &sql.replace("CAST(", "hex(").replace(" AS text)", ")").replace("hex(0 AS bigint)", "0"))
+            }
+            DatabaseUrl::Postgres(_) => count(url, sql),
+        };
+        assert_eq!(wrong, 0, "{claim}: {wrong} times");
+    }
+}
+
+/// The number in the column `wrong` of a query's one row.
+pub fn count(url: &DatabaseUrl, sql: &str) -> i64 {
+    let found: Vec<Count> = on!(url, |connection| sql_query(sql).load(connection)).expect("the query runs");
+    found.first().map_or(0, |row| row.wrong)
+}
+
+/// The texts in the column `line` of a query's rows.
+pub fn lines(url: &DatabaseUrl, sql: &str) -> Vec<String> {
+    let found: Vec<Line> = on!(url, |connection| sql_query(sql).load(connection)).expect("the query runs");
+    found.into_iter().map(|row| row.line).collect()
+}
+
+/// Runs a statement; its error is the database's.
+pub fn execute(url: &DatabaseUrl, sql: &str) -> diesel::QueryResult<usize> {
+    on!(url, |connection| sql_query(sql).execute(connection))
+}
