@@ -49,7 +49,7 @@ fn migrate(url: inventory_core::store::DatabaseUrl) -> Result<(), Box<dyn Error>
         println!("{url:?}: the schema is up to date");
     }
     for step in steps {
-        println!("{url:?}: {step}");
+        println!("{url:?}: applied {step}");
     }
     Ok(())
 }

@@ -78,6 +78,23 @@ pub fn of_bad_field(method: Method, bad: &BadField) -> Answer {
     Answer::NotPossible(method, json!({"reason": "INVALID_FIELD", "field": field, "description": description}))
 }
 
+impl Answer {
+    /// A word for metrics.
+    pub const fn label(&self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::NotPossible(..) => "not_possible",
+            Self::Unauthorized => "unauthorized",
+            Self::TooLarge => "too_large",
+            Self::TooSlow => "too_slow",
+            Self::NoSuchPath => "no_such_path",
+            Self::WrongMethod => "wrong_method",
+            Self::Unavailable => "unavailable",
+            Self::Bug => "bug",
+        }
+    }
+}
+
 impl IntoResponse for Answer {
     fn into_response(self) -> Response {
         let (status, body) = match self {

@@ -58,7 +58,9 @@ async fn plugin(State(adapter): State<Arc<Adapter>>, request: Request<Body>) -> 
         site.id = tracing::field::Empty,
         order.id = tracing::field::Empty,
     );
-    async { handle(&adapter, method, request.into_body()).await.unwrap_or_else(|answer| answer) }.instrument(span).await
+    let answer = handle(&adapter, method, request.into_body()).instrument(span).await.unwrap_or_else(|answer| answer);
+    metrics::counter!("wix_calls_total", "method" => method.name(), "answer" => answer.label()).increment(1);
+    answer
 }
 
 /// One call of Wix, from its body to the answer.

@@ -1,1 +1,338 @@
+//! The engine over a store that fails as it is told: what callers hear when something breaks.
 
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use diesel::result::{DatabaseErrorKind, Error as DieselError};
+use serde_json::Map;
+use uuid::Uuid;
+
+use super::*;
+use crate::catalog::CatalogReference;
+use crate::command::{Action, Header, Line, Quantity, Reason};
+use crate::error::StoreError;
+use crate::ids::{LevelId, LocationId, RequestKey};
+use crate::limits;
+use crate::outcome::Verdict;
+use crate::store::batch::{CommitError, LevelRow, RecordedRow, SiteRow, Writes, Written};
+
+/// What the next transactions do.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Fault {
+    ConnectFails,
+    BeginConflicts,
+    ConnectionLostBeforeCommit,
+    CommitUnknown,
+    /// Any batch that holds an item of this quantity fails in its statement.
+    Poisoned(i64),
+}
+
+#[derive(Default)]
+struct Books {
+    faults: Vec<Fault>,
+    connects: usize,
+    batches: Vec<usize>,
+    levels: HashMap<LevelId, i64>,
+    requests: HashMap<RequestKey, crate::ids::Fingerprint>,
+    sequence: i64,
+    /// While locked by a test, COMMIT waits.
+    gate: Arc<tokio::sync::Mutex<()>>,
+}
+
+/// Keeps what is written until COMMIT, as a transaction does.
+struct Faulty {
+    books: Arc<Mutex<Books>>,
+    open: Option<Open>,
+}
+
+#[derive(Default)]
+struct Open {
+    levels: Vec<(LevelId, i64)>,
+    requests: Vec<(RequestKey, crate::ids::Fingerprint)>,
+    sequence: Option<i64>,
+}
+
+fn fault() -> StoreError {
+    StoreError::Fault(DieselError::DatabaseError(DatabaseErrorKind::CheckViolation, Box::new("poison".to_owned())))
+}
+
+impl Faulty {
+    fn strikes(&self, wanted: Fault) -> bool {
+        let mut books = self.books.lock().expect("no panic");
+        let found = books.faults.iter().position(|fault| *fault == wanted);
+        found.map(|index| books.faults.remove(index)).is_some()
+    }
+}
+
+impl BatchStore for Faulty {
+    fn connect(&mut self) -> Result<(), StoreError> {
+        self.books.lock().expect("no panic").connects += 1;
+        if self.strikes(Fault::ConnectFails) { Err(StoreError::Gone("refused".into())) } else { Ok(()) }
+    }
+
+    fn begin(&mut self, sites: &[SiteId]) -> Result<Vec<SiteRow>, StoreError> {
+        if self.strikes(Fault::BeginConflicts) {
+            return Err(StoreError::Conflict(DieselError::NotFound));
+        }
+        self.open = Some(Open::default());
+        let sequence = self.books.lock().expect("no panic").sequence;
+        Ok(sites.iter().map(|&site| SiteRow { site, sequence, settings: SiteSettings::default() }).collect())
+    }
+
+    fn levels(&mut self, levels: &[LevelId]) -> Result<Vec<LevelRow>, StoreError> {
+        let books = self.books.lock().expect("no panic");
+        let row = |level: &LevelId| Some(LevelRow { level: *level, available: *books.levels.get(level)?, revision: 1 });
+        Ok(levels.iter().filter_map(row).collect())
+    }
+
+    fn recorded(&mut self, requests: &[(SiteId, RequestKey)]) -> Result<Vec<RecordedRow>, StoreError> {
+        let books = self.books.lock().expect("no panic");
+        let row = |(_, key): &(SiteId, RequestKey)| {
+            let fingerprint = *books.requests.get(key)?;
+            Some(RecordedRow { key: *key, fingerprint, last_sequence: 0, refusal: None, entries: Vec::new() })
+        };
+        Ok(requests.iter().filter_map(row).collect())
+    }
+
+    fn location_in_use(&mut self, _: SiteId, _: LocationId) -> Result<bool, StoreError> {
+        Ok(false)
+    }
+
+    fn write_settings(&mut self, _: SiteId, _: &SiteSettings) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    fn write(&mut self, writes: &Writes) -> Result<Written, StoreError> {
+        if self.strikes(Fault::ConnectionLostBeforeCommit) {
+            return Err(StoreError::Gone("reset".into()));
+        }
+        let books = self.books.lock().expect("no panic");
+        let poisoned =
+            |fault: &Fault| matches!(fault, Fault::Poisoned(delta) if writes.entries.iter().any(|e| e.delta == *delta));
+        if books.faults.iter().any(poisoned) {
+            return Err(fault());
+        }
+        if writes.requests.iter().any(|request| books.requests.contains_key(&request.key)) {
+            return Ok(Written::RepeatFound);
+        }
+        let new = writes.new_levels.iter().map(|new| &new.write);
+        self.open = Some(Open {
+            levels: writes.levels.iter().chain(new).map(|write| (write.level, write.available)).collect(),
+            requests: writes.requests.iter().map(|request| (request.key, request.fingerprint)).collect(),
+            sequence: writes.sites.first().map(|(_, sequence)| *sequence),
+        });
+        Ok(Written::All)
+    }
+
+    fn commit(&mut self) -> Result<(), CommitError> {
+        let gate = Arc::clone(&self.books.lock().expect("no panic").gate);
+        let _open = gate.blocking_lock();
+        if self.strikes(Fault::CommitUnknown) {
+            return Err(CommitError::Unknown(StoreError::Gone("reset".into())));
+        }
+        let Open { levels, requests, sequence } = self.open.take().expect("begun");
+        let mut books = self.books.lock().expect("no panic");
+        books.batches.push(requests.len());
+        books.levels.extend(levels);
+        books.requests.extend(requests);
+        books.sequence = sequence.unwrap_or(books.sequence);
+        Ok(())
+    }
+
+    fn rollback(&mut self) -> Result<(), StoreError> {
+        self.open = None;
+        Ok(())
+    }
+}
+
+fn engine(faults: &[Fault]) -> (Engine, Arc<Mutex<Books>>) {
+    let books = Arc::new(Mutex::new(Books { faults: faults.to_vec(), ..Books::default() }));
+    let store = Faulty { books: Arc::clone(&books), open: None };
+    (Engine::with_writers(vec![Box::new(store)]).expect("a thread starts"), books)
+}
+
+fn give(request_id: &str, pieces: i64) -> Command {
+    let reference = CatalogReference::new("app", "item", Map::new()).expect("in bounds");
+    let quantity = Quantity::new(pieces).expect("in bounds");
+    let lines = vec![Line { reference, location: None, quantity, subscription: false }];
+    let site = SiteId::from_uuid(Uuid::from_u128(1));
+    let (request_id, actor) = (request_id.to_owned(), String::new());
+    let header = Header { site, request_id, order: None, reason: Reason::Unspecified, actor };
+    Command::new(header, Action::Increment { lines }).expect("in bounds")
+}
+
+fn soon() -> Instant {
+    Instant::now() + Duration::from_secs(30)
+}
+
+fn is_applied(answer: &Result<Outcome, Error>) -> bool {
+    matches!(answer, Ok(Outcome { verdict: Verdict::Applied(_), .. }))
+}
+
+#[tokio::test]
+async fn no_answer_comes_before_commit_has_returned() {
+    let (engine, books) = engine(&[]);
+    let gate = Arc::clone(&books.lock().expect("no panic").gate);
+    let waiting = {
+        let _closed = gate.lock().await;
+        let waiting = tokio::spawn({
+            let engine = engine.clone();
+            async move { engine.submit(give("a", 1), soon()).await }
+        });
+        // Whatever else the task could do, it has had every chance to.
+        for _ in 0..1_000 {
+            tokio::task::yield_now().await;
+        }
+        assert!(!waiting.is_finished());
+        waiting
+    };
+    assert!(is_applied(&waiting.await.expect("no panic")));
+}
+
+#[tokio::test]
+async fn what_waits_is_committed_together() {
+    let (engine, books) = engine(&[]);
+    let gate = Arc::clone(&books.lock().expect("no panic").gate);
+    let all = {
+        let _closed = gate.lock().await;
+        let all: Vec<_> = (0..100)
+            .map(|index| {
+                let engine = engine.clone();
+                tokio::spawn(async move { engine.submit(give(&index.to_string(), 1), soon()).await })
+            })
+            .collect();
+        for _ in 0..1_000 {
+            tokio::task::yield_now().await;
+        }
+        all
+    };
+    for one in all {
+        assert!(is_applied(&one.await.expect("no panic")));
+    }
+    let batches = books.lock().expect("no panic").batches.clone();
+    assert_eq!(batches.iter().sum::<usize>(), 100);
+    assert!(batches.len() <= 3, "the first, and all that came during its commit: {batches:?}");
+}
+
+#[tokio::test]
+async fn a_lost_connection_before_commit_is_made_anew() {
+    let (engine, books) = engine(&[Fault::ConnectionLostBeforeCommit, Fault::BeginConflicts]);
+    assert!(is_applied(&engine.submit(give("a", 1), soon()).await));
+    assert_eq!(books.lock().expect("no panic").connects, 2);
+}
+
+#[tokio::test]
+async fn retries_are_bounded() {
+    let (engine, _) = engine(&[Fault::BeginConflicts; limits::BATCH_ATTEMPTS_MAX as usize]);
+    assert!(matches!(engine.submit(give("a", 1), soon()).await, Err(Error::Unavailable(_))));
+    assert!(is_applied(&engine.submit(give("a", 1), soon()).await), "and then it goes on");
+}
+
+#[tokio::test]
+async fn a_database_that_is_away_is_said_to_be_away() {
+    let (engine, _) = engine(&[Fault::ConnectFails]);
+    assert!(matches!(engine.submit(give("a", 1), soon()).await, Err(Error::Unavailable(Some(_)))));
+    assert!(is_applied(&engine.submit(give("a", 1), soon()).await));
+}
+
+#[tokio::test]
+async fn an_unknown_commit_is_said_to_be_unknown() {
+    let (engine, books) = engine(&[Fault::CommitUnknown]);
+    assert!(matches!(engine.submit(give("a", 1), soon()).await, Err(Error::Unknown(_))));
+    assert!(is_applied(&engine.submit(give("a", 1), soon()).await), "asking again under the key tells");
+    assert_eq!(books.lock().expect("no panic").connects, 2, "the old connection is not trusted");
+}
+
+#[tokio::test]
+async fn a_command_that_breaks_its_batch_fails_alone() {
+    let (engine, books) = engine(&[Fault::Poisoned(666)]);
+    let quantities = [1, 2, 666, 4, 5];
+    let submit = |pieces: i64| engine.submit(give(&pieces.to_string(), pieces), soon());
+    let gate = Arc::clone(&books.lock().expect("no panic").gate);
+    let mut answers: Vec<_> = quantities.iter().map(|&pieces| Box::pin(submit(pieces))).collect();
+    {
+        // Polled once each while nothing can commit, so that all are queued.
+        let _closed = gate.lock().await;
+        for answer in &mut answers {
+            tokio::select! { biased; _ = answer => panic!("answered before commit"), () = std::future::ready(()) => {} }
+        }
+    }
+    for (pieces, answer) in quantities.iter().zip(answers) {
+        let answer = answer.await;
+        match pieces {
+            666 => assert!(matches!(answer, Err(Error::Internal(_)))),
+            _ => assert!(is_applied(&answer), "{pieces}: {answer:?}"),
+        }
+    }
+    let levels: Vec<i64> = books.lock().expect("no panic").levels.values().copied().collect();
+    assert_eq!(levels, [12]);
+}
+
+#[tokio::test]
+async fn a_repeat_is_found_by_its_key_and_not_written() {
+    let (engine, books) = engine(&[]);
+    assert!(is_applied(&engine.submit(give("a", 1), soon()).await));
+    let again = engine.submit(give("a", 1), soon()).await.expect("the recorded outcome");
+    assert!(again.repeated);
+    assert!(matches!(engine.submit(give("a", 2), soon()).await, Err(Error::KeyReused)));
+    assert_eq!(books.lock().expect("no panic").batches, [1]);
+}
+
+#[tokio::test]
+async fn a_command_whose_deadline_has_passed_is_dropped() {
+    let (engine, books) = engine(&[]);
+    let past = Instant::now();
+    let answer = engine.submit(give("late", 1), past).await;
+    assert!(matches!(answer, Err(Error::Expired | Error::NoAnswer)));
+    assert!(is_applied(&engine.submit(give("b", 1), soon()).await));
+    assert_eq!(books.lock().expect("no panic").batches, [1], "the late one was never written");
+}
+
+#[tokio::test]
+async fn a_full_queue_is_refused_at_once() {
+    let (engine, books) = engine(&[]);
+    let gate = Arc::clone(&books.lock().expect("no panic").gate);
+    let mut waiting: Vec<_> = Vec::new();
+    let mut refused = 0;
+    {
+        let _closed = gate.lock().await;
+        for index in 0..limits::QUEUE_COMMANDS_MAX + limits::BATCH_COMMANDS_MAX + 2 {
+            let mut answer = Box::pin({
+                let engine = engine.clone();
+                async move { engine.submit(give(&index.to_string(), 1), soon()).await }
+            });
+            tokio::select! {
+                biased;
+                told = &mut answer => {
+                    assert!(matches!(told, Err(Error::Overloaded)));
+                    refused += 1;
+                }
+                () = std::future::ready(()) => waiting.push(answer),
+            }
+        }
+    }
+    assert!(refused >= 2);
+    for answer in waiting {
+        assert!(is_applied(&answer.await));
+    }
+}
+
+#[tokio::test]
+async fn draining_finishes_what_is_queued_and_refuses_the_rest() {
+    let (engine, books) = engine(&[]);
+    let mut answers: Vec<_> = (0..50)
+        .map(|index| {
+            Box::pin({
+                let engine = engine.clone();
+                async move { engine.submit(give(&index.to_string(), 1), soon()).await }
+            })
+        })
+        .collect();
+    for answer in &mut answers {
+        tokio::select! { biased; _ = answer => {}, () = std::future::ready(()) => {} }
+    }
+    engine.drain().await;
+    assert_eq!(books.lock().expect("no panic").batches.iter().sum::<usize>(), 50);
+    assert!(matches!(engine.submit(give("after", 1), soon()).await, Err(Error::Unavailable(_))));
+}
