@@ -27,8 +27,11 @@ fn places(action: &Action) -> Vec<Place> {
     action.items().map(place).collect()
 }
 
+/// Item, delta, level after, floor.
+type Told = Vec<(String, i64, i64, Option<i64>)>;
+
 /// Decides on levels by item id, and tells deltas with floors, or the refusal.
-fn told(action: &Action, levels: &[(&str, i64)]) -> Result<Vec<(String, i64, i64, Option<i64>)>, Refusal> {
+fn told(action: &Action, levels: &[(&str, i64)]) -> Result<Told, Refusal> {
     let places = places(action);
     let level = |id: LevelId| {
         let place = places.iter().find(|place| place.level == id).expect("a level of the request");
@@ -56,7 +59,7 @@ fn set(levels: &[(&str, i64)]) -> Action {
     Action::Set { targets: levels.iter().map(|(id, level)| target(id, *level)).collect() }
 }
 
-fn short_of(told: Result<Vec<(String, i64, i64, Option<i64>)>, Refusal>) -> Vec<(String, i64, i64, i64)> {
+fn short_of(told: Result<Told, Refusal>) -> Vec<(String, i64, i64, i64)> {
     match told {
         Err(Refusal::Short(short)) => {
             short.into_iter().map(|s| (s.unit.item_id, s.asked, s.available, s.short)).collect()

@@ -38,6 +38,7 @@ pub fn fresh_database(durability: Durability) -> String {
     if query.is_empty() { format!("{root}/{name}") } else { format!("{root}/{name}?{query}") }
 }
 
+#[expect(clippy::zombie_processes, reason = "the shell outlives this process, to clean up after it")]
 fn start_cluster(durability: Durability) -> String {
     let bin = bin_folder();
     let folder = std::env::temp_dir().join(format!("inventory-pg-{}", Uuid::new_v4().simple()));

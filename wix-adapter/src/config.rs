@@ -30,7 +30,7 @@ pub enum Command {
     #[cfg(feature = "standalone")]
     Standalone(Box<Standalone>),
     /// Sign a request as Wix would, send it, and print the answer.
-    Send(Send),
+    Send(Box<Send>),
 }
 
 /// How to serve.

@@ -40,7 +40,7 @@ async fn run(command: Command) -> Result<(), Box<dyn Error>> {
             measure(&settings.http)?;
             standalone::run(*settings, stop_on_signal()?).await
         }
-        Command::Send(settings) => send::send(settings).await,
+        Command::Send(settings) => send::send(*settings).await,
     }
 }
 
