@@ -1,6 +1,7 @@
 //! What the whole-system tests and the benchmarks stand on: real servers on port 0, real
 //! Postgres, real signatures.
 
+pub mod bench;
 pub mod books;
 pub mod chaos;
 pub mod model;

@@ -1,0 +1,81 @@
+//! From a signed HTTP body to the durable answer: adapter and server as two processes, Postgres on
+//! the same cores; and `standalone` on SQLite.
+//!
+//!     cargo bench --bench end_to_end
+
+use inventory_tests::bench::fixtures::{Workload, requests};
+use inventory_tests::bench::limits::{naive_orders, signature_check};
+use inventory_tests::bench::load;
+use inventory_tests::bench::report::{Figure, Table, heading, runs, scaled};
+use inventory_tests::bench::rig::{Rig, Shape};
+use inventory_tests::world::Backend;
+
+/// Connections, as in the figures of others.
+const CONNECTIONS: usize = 64;
+
+struct Row {
+    shape: Shape,
+    workload: Workload,
+    /// Requests before the measured ones, on the fresh database.
+    fresh: usize,
+    measured: usize,
+}
+
+const fn row(shape: Shape, workload: Workload, fresh: usize, measured: usize) -> Row {
+    Row { shape, workload, fresh, measured }
+}
+
+const ROWS: [Row; 7] = [
+    row(Shape::TwoProcesses(Backend::Postgres), Workload::Hot, 10_000, 40_000),
+    row(Shape::TwoProcesses(Backend::Postgres), Workload::Spread, 10_000, 40_000),
+    row(Shape::TwoProcesses(Backend::Postgres), Workload::Bulk, 400, 1_600),
+    row(Shape::TwoProcesses(Backend::Postgres), Workload::SoldOut, 10_000, 40_000),
+    row(Shape::Standalone, Workload::Hot, 10_000, 40_000),
+    row(Shape::Standalone, Workload::Spread, 10_000, 40_000),
+    row(Shape::Standalone, Workload::Bulk, 400, 1_600),
+];
+
+fn main() {
+    let only = std::env::var("BENCH_ONLY").unwrap_or_default();
+    heading("end_to_end");
+    println!("a bare check of a token: {:.1} µs of one core", signature_check(scaled(10_000)));
+    let naive = |backend| Figure::of(runs(), || naive_orders(backend, CONNECTIONS, scaled(4_000))).median();
+    let (naive_postgres, naive_sqlite) = (naive(Backend::Postgres), naive(Backend::Sqlite));
+    println!(
+        "a transaction per order, {CONNECTIONS} connections: Postgres {naive_postgres:.0}/s, SQLite {naive_sqlite:.0}/s"
+    );
+    let mut table = Table::new(&["store", "workload", "fresh /s", "warmed /s", "× naive", "p50 ms", "p99 ms"]);
+    for Row { shape, workload, fresh, measured } in ROWS {
+        let store = match shape {
+            Shape::TwoProcesses(_) => "Postgres",
+            Shape::Standalone => "SQLite",
+        };
+        if !format!("{store} {}", workload.name()).contains(&only) {
+            continue;
+        }
+        let all = requests(workload, 1, scaled(fresh + measured));
+        let (first, rest) = all.split_at(scaled(fresh));
+        let status = if workload == Workload::SoldOut { 428 } else { 200 };
+        let (mut fresh, mut rate, mut p50, mut p99) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        for _ in 0..runs() {
+            let rig = Rig::start(shape);
+            fresh.push(load::closed(rig.http, first, CONNECTIONS).expect(status).rate());
+            let loaded = load::closed(rig.http, rest, CONNECTIONS).expect(status);
+            rate.push(loaded.rate());
+            p50.push(loaded.millis(50.0));
+            p99.push(loaded.millis(99.0));
+        }
+        let [fresh, rate, p50, p99] = [fresh, rate, p50, p99].map(Figure::from);
+        let naive = if store == "Postgres" { naive_postgres } else { naive_sqlite };
+        table.row(vec![
+            store.into(),
+            workload.name().into(),
+            fresh.shown(0),
+            rate.shown(0),
+            format!("{:.1}", rate.median() / naive),
+            p50.shown(2),
+            p99.shown(2),
+        ]);
+    }
+    table.print();
+}

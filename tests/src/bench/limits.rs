@@ -1,0 +1,122 @@
+//! What the machine itself allows: limits that figures are compared with, measured in the same run.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
+
+use diesel::connection::SimpleConnection;
+use diesel::pg::PgConnection;
+use diesel::sqlite::SqliteConnection;
+use diesel::{Connection, QueryResult};
+use hdrhistogram::Histogram;
+use inventory_core::store::DatabaseUrl;
+use wix_adapter::keys;
+use wix_adapter::token::{UnverifiedToken, Verifier};
+
+use crate::bench::fixtures::{Workload, key, tokens};
+use crate::postgres::Durability;
+use crate::wix_caller::{APP_ID, now};
+use crate::world::{Backend, Database};
+
+enum Raw {
+    Sqlite(SqliteConnection),
+    Postgres(PgConnection),
+}
+
+impl Raw {
+    fn open(url: &DatabaseUrl) -> Self {
+        match url {
+            DatabaseUrl::Sqlite(path) => {
+                let mut connection = SqliteConnection::establish(path).expect("it opens");
+                let settings = "PRAGMA busy_timeout = 10000; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL";
+                connection.batch_execute(settings).expect("settings");
+                Self::Sqlite(connection)
+            }
+            DatabaseUrl::Postgres(url) => Self::Postgres(PgConnection::establish(url).expect("it connects")),
+        }
+    }
+
+    fn run(&mut self, sql: &str) -> QueryResult<()> {
+        match self {
+            Self::Sqlite(connection) => connection.batch_execute(sql),
+            Self::Postgres(connection) => connection.batch_execute(sql),
+        }
+    }
+}
+
+/// A store with one counted row and a table of entries, for the limits alone. The database is
+/// leaked: it has no books to prove.
+fn prepare(backend: Backend) -> DatabaseUrl {
+    let database = Database::with_durability(backend, Durability::Full);
+    let url = database.url.clone();
+    Raw::open(&url)
+        .run(
+            "CREATE TABLE stock (id bigint PRIMARY KEY, available bigint NOT NULL); INSERT INTO stock VALUES (1, 1000000000); \
+             CREATE TABLE entry (item bigint NOT NULL, delta bigint NOT NULL, level_after bigint NOT NULL, order_id text PRIMARY KEY)",
+        )
+        .expect("tables");
+    std::mem::forget(database);
+    url
+}
+
+/// One row updated and committed, again and again, on one connection: latencies in microseconds.
+pub fn raw_commits(backend: Backend, count: usize) -> Histogram<u64> {
+    let mut connection = Raw::open(&prepare(backend));
+    let mut latency = Histogram::new_with_bounds(1, 60_000_000, 3).expect("bounds are in order");
+    for _ in 0..count {
+        let started = Instant::now();
+        connection.run("UPDATE stock SET available = available - 1 WHERE id = 1").expect("it commits");
+        latency.saturating_record(started.elapsed().as_micros() as u64);
+    }
+    latency
+}
+
+/// Orders a second of a transaction per order, as one would write it first: lock the row, check,
+/// update, enter, commit, on as many connections.
+pub fn naive_orders(backend: Backend, connections: usize, count: usize) -> f64 {
+    let url = prepare(backend);
+    let next = Arc::new(AtomicUsize::new(0));
+    let started = Instant::now();
+    std::thread::scope(|scope| {
+        for _ in 0..connections {
+            let (next, url) = (Arc::clone(&next), &url);
+            scope.spawn(move || {
+                let mut connection = Raw::open(url);
+                let (begin, lock) = match connection {
+                    Raw::Sqlite(_) => ("BEGIN IMMEDIATE", ""),
+                    Raw::Postgres(_) => ("BEGIN", " FOR UPDATE"),
+                };
+                loop {
+                    let order = next.fetch_add(1, Ordering::Relaxed);
+                    if order >= count {
+                        return;
+                    }
+                    let statements = [
+                        begin.to_owned(),
+                        format!("SELECT available FROM stock WHERE id = 1{lock}"),
+                        "UPDATE stock SET available = available - 1 WHERE id = 1".to_owned(),
+                        format!("INSERT INTO entry SELECT 1, -1, available, '{order}' FROM stock WHERE id = 1"),
+                        "COMMIT".to_owned(),
+                    ];
+                    for statement in &statements {
+                        connection.run(statement).expect("it runs");
+                    }
+                }
+            });
+        }
+    });
+    count as f64 / started.elapsed().as_secs_f64()
+}
+
+/// Microseconds of one core for a check of signature and claims.
+pub fn signature_check(count: usize) -> f64 {
+    let tokens = tokens(Workload::Hot, 0, count);
+    let verifier = Verifier::new(APP_ID, vec![keys::parse(&key().public).expect("a key")]);
+    let now = now() + 60;
+    let started = Instant::now();
+    for token in &tokens {
+        let token = UnverifiedToken::from_body(token.as_bytes()).expect("text");
+        std::hint::black_box(verifier.verify(&token, now).map(|_| ()).expect("a good token"));
+    }
+    started.elapsed().as_secs_f64() * 1e6 / count as f64
+}

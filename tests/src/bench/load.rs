@@ -1,0 +1,146 @@
+//! Load, as light as it can be, since it shares the machine with what it loads: whole requests
+//! are written to kept-alive connections, and of an answer only status and length are read.
+
+use std::cell::Cell;
+use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use hdrhistogram::Histogram;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::task::LocalSet;
+
+/// What a load came to.
+pub struct Loaded {
+    /// From the first request to the last answer.
+    pub seconds: f64,
+    /// Latencies in microseconds.
+    pub latency: Histogram<u64>,
+    /// Answers by status.
+    pub statuses: BTreeMap<u16, usize>,
+}
+
+impl Loaded {
+    /// Answers a second.
+    pub fn rate(&self) -> f64 {
+        self.statuses.values().sum::<usize>() as f64 / self.seconds
+    }
+
+    /// Panics unless every answer had this status: a wrong answer is no answer.
+    pub fn expect(self, status: u16) -> Self {
+        assert!(self.statuses.keys().all(|told| *told == status), "{:?}", self.statuses);
+        self
+    }
+
+    /// A percentile of the latency, in milliseconds.
+    pub fn millis(&self, percentile: f64) -> f64 {
+        self.latency.value_at_quantile(percentile / 100.0) as f64 / 1_000.0
+    }
+}
+
+fn histogram() -> Histogram<u64> {
+    Histogram::new_with_bounds(1, 60_000_000, 3).expect("bounds are in order")
+}
+
+/// Status and whole length of the answer in `buffer`, once its head is there.
+fn head(buffer: &[u8]) -> Option<(u16, usize)> {
+    let end = buffer.windows(4).position(|window| window == b"\r\n\r\n")? + 4;
+    let text = std::str::from_utf8(&buffer[..end]).expect("heads are ASCII");
+    let status = text.get(9..12).and_then(|status| status.parse().ok()).expect("a status");
+    let length = text
+        .lines()
+        .find_map(|line| line.strip_prefix("content-length: "))
+        .map_or(0, |length| length.trim().parse().expect("a length"));
+    Some((status, end + length))
+}
+
+/// Closed loop: each connection sends its next request when the last is answered.
+pub fn closed(address: SocketAddr, requests: &[Vec<u8>], connections: usize) -> Loaded {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let next = Rc::new(Cell::new(0_usize));
+    let started = Instant::now();
+    let results = runtime.block_on(LocalSet::new().run_until(async {
+        let worker = |_| {
+            let next = Rc::clone(&next);
+            async move {
+                let mut connection = tokio::net::TcpStream::connect(address).await.expect("it connects");
+                connection.set_nodelay(true).expect("an option of every socket");
+                let (mut latency, mut statuses) = (histogram(), BTreeMap::new());
+                let mut buffer = Vec::with_capacity(4_096);
+                while let Some(request) = requests.get(next.replace(next.get() + 1)) {
+                    let sent = Instant::now();
+                    connection.write_all(request).await.expect("it takes the request");
+                    buffer.clear();
+                    let status = loop {
+                        assert_ne!(connection.read_buf(&mut buffer).await.expect("it answers"), 0, "it hung up");
+                        match head(&buffer) {
+                            Some((status, length)) if buffer.len() >= length => break status,
+                            _ => {}
+                        }
+                    };
+                    *statuses.entry(status).or_insert(0) += 1;
+                    latency.saturating_record(sent.elapsed().as_micros() as u64);
+                }
+                (latency, statuses)
+            }
+        };
+        futures_util::future::join_all((0..connections).map(worker)).await
+    }));
+    merge(started.elapsed(), results)
+}
+
+/// Open loop: requests are due at a steady rate, whether or not earlier ones were answered, and
+/// latency counts from when a request was due. So a server that stalls is charged for all that
+/// came meanwhile (no coordinated omission).
+pub fn open(address: SocketAddr, requests: &[Vec<u8>], connections: usize, rate: f64) -> Loaded {
+    let next = Arc::new(AtomicUsize::new(0));
+    let started = Instant::now() + Duration::from_millis(20);
+    let results = std::thread::scope(|scope| {
+        let worker = |_| {
+            let next = Arc::clone(&next);
+            scope.spawn(move || {
+                let mut connection = TcpStream::connect(address).expect("it connects");
+                connection.set_nodelay(true).expect("an option of every socket");
+                let (mut latency, mut statuses) = (histogram(), BTreeMap::new());
+                let mut buffer = vec![0_u8; 65_536];
+                loop {
+                    let index = next.fetch_add(1, Ordering::Relaxed);
+                    let Some(request) = requests.get(index) else { return (latency, statuses) };
+                    let due = started + Duration::from_secs_f64(index as f64 / rate);
+                    std::thread::sleep(due.saturating_duration_since(Instant::now()));
+                    connection.write_all(request).expect("it takes the request");
+                    let mut filled = 0;
+                    let status = loop {
+                        let read = connection.read(&mut buffer[filled..]).expect("it answers");
+                        assert_ne!(read, 0, "it hung up");
+                        filled += read;
+                        match head(&buffer[..filled]) {
+                            Some((status, length)) if filled >= length => break status,
+                            _ => {}
+                        }
+                    };
+                    *statuses.entry(status).or_insert(0) += 1;
+                    latency.saturating_record(due.elapsed().as_micros() as u64);
+                }
+            })
+        };
+        let workers: Vec<_> = (0..connections).map(worker).collect();
+        workers.into_iter().map(|worker| worker.join().expect("no panic")).collect()
+    });
+    merge(started.elapsed(), results)
+}
+
+fn merge(took: Duration, results: Vec<(Histogram<u64>, BTreeMap<u16, usize>)>) -> Loaded {
+    let (mut latency, mut statuses) = (histogram(), BTreeMap::new());
+    for (own, counts) in results {
+        latency.add(own).expect("same bounds");
+        for (status, count) in counts {
+            *statuses.entry(status).or_insert(0) += count;
+        }
+    }
+    Loaded { seconds: took.as_secs_f64(), latency, statuses }
+}

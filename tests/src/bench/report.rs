@@ -1,0 +1,78 @@
+//! Tables of medians over repeated runs, with the least and the most, and ratios to limits.
+
+/// A figure measured several times.
+#[derive(Clone, Debug)]
+pub struct Figure(Vec<f64>);
+
+impl Figure {
+    /// Measures `times` times.
+    pub fn of(times: usize, mut measure: impl FnMut() -> f64) -> Self {
+        Self::from((0..times).map(|_| measure()).collect::<Vec<_>>())
+    }
+
+    /// The median.
+    pub fn median(&self) -> f64 {
+        self.0[self.0.len() / 2]
+    }
+
+    /// Median, least and most, with `digits` after the point.
+    pub fn shown(&self, digits: usize) -> String {
+        let (first, last) = (self.0[0], self.0[self.0.len() - 1]);
+        format!("{:.digits$} ({first:.digits$} – {last:.digits$})", self.median())
+    }
+}
+
+impl From<Vec<f64>> for Figure {
+    fn from(mut values: Vec<f64>) -> Self {
+        assert!(!values.is_empty(), "a figure is measured at least once");
+        values.sort_by(f64::total_cmp);
+        Self(values)
+    }
+}
+
+/// A table in Markdown.
+pub struct Table {
+    columns: Vec<String>,
+    rows: Vec<Vec<String>>,
+}
+
+impl Table {
+    /// An empty one.
+    pub fn new(columns: &[&str]) -> Self {
+        Self { columns: columns.iter().map(|&column| column.to_owned()).collect(), rows: Vec::new() }
+    }
+
+    /// Adds a row, and prints it at once, so that a long run shows how far it is.
+    pub fn row(&mut self, cells: Vec<String>) {
+        eprintln!("| {} |", cells.join(" | "));
+        self.rows.push(cells);
+    }
+
+    /// Prints all of it.
+    pub fn print(&self) {
+        println!("\n| {} |", self.columns.join(" | "));
+        println!("|{}", " --- |".repeat(self.columns.len()));
+        for row in &self.rows {
+            println!("| {} |", row.join(" | "));
+        }
+    }
+}
+
+/// How often each figure is measured: `BENCH_RUNS`, 3 unless set.
+pub fn runs() -> usize {
+    std::env::var("BENCH_RUNS").ok().and_then(|runs| runs.parse().ok()).unwrap_or(3)
+}
+
+/// How large a run is, relative to the usual one: `BENCH_SCALE`, 1 unless set.
+pub fn scaled(count: usize) -> usize {
+    let scale: f64 = std::env::var("BENCH_SCALE").ok().and_then(|scale| scale.parse().ok()).unwrap_or(1.0);
+    ((count as f64 * scale) as usize).max(1)
+}
+
+/// Machine and date, as the heading of a report.
+pub fn heading(name: &str) {
+    let model = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = model.lines().find_map(|line| line.strip_prefix("model name\t: ")).unwrap_or("unknown CPU").to_owned();
+    let cores = std::thread::available_parallelism().map_or(0, usize::from);
+    println!("\n{name}: {cores} cores of {model}; medians of {} runs (least – most)", runs());
+}

@@ -1,0 +1,102 @@
+//! The servers under load, each a process of its own, as in production.
+
+use std::net::SocketAddr;
+use std::process::Command;
+
+use inventory_proto::v1;
+use inventory_proto::v1::stock_service_client::StockServiceClient;
+
+use crate::bench::fixtures::{ITEMS, SITE, item_id, key};
+use crate::postgres::Durability;
+use crate::programs::{Running, grpc_server, program};
+use crate::wix_caller::{APP_ID, CATALOG};
+use crate::world::{Backend, Database};
+
+/// What is run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shape {
+    /// `inventory-grpc serve` and `wix-adapter serve`.
+    TwoProcesses(Backend),
+    /// `wix-adapter standalone` on SQLite.
+    Standalone,
+}
+
+/// Both servers on a fresh, stocked, fully durable database.
+pub struct Rig {
+    /// Where Wix calls.
+    pub http: SocketAddr,
+    /// Where gRPC is spoken.
+    pub grpc: SocketAddr,
+    /// The processes, in the order in which they end.
+    pub servers: Vec<Running>,
+    /// The database.
+    pub database: Database,
+}
+
+impl Rig {
+    /// Starts it, and gives every item of the workloads a billion pieces.
+    pub fn start(shape: Shape) -> Self {
+        let backend = match shape {
+            Shape::TwoProcesses(backend) => backend,
+            Shape::Standalone => Backend::Sqlite,
+        };
+        let database = Database::with_durability(backend, Durability::Full);
+        let rig = Self::over(shape, database);
+        stock(rig.grpc, ITEMS);
+        rig
+    }
+
+    /// Starts it on a database as it is.
+    pub fn over(shape: Shape, database: Database) -> Self {
+        match shape {
+            Shape::TwoProcesses(_) => {
+                let grpc = grpc_server(&database.text);
+                let adapter = adapter(grpc.addresses[0]);
+                let (http, at) = (adapter.addresses[0], grpc.addresses[0]);
+                Self { http, grpc: at, servers: vec![adapter, grpc], database }
+            }
+            Shape::Standalone => {
+                let mut command = program("wix-adapter");
+                command.args(["standalone", "--http-listen", "127.0.0.1:0", "--grpc-listen", "127.0.0.1:0"]);
+                command.args(["--database-url", &database.text]);
+                let both = Running::start(believing(command), 2);
+                let (grpc, http) = (both.addresses[0], both.addresses[1]);
+                Self { http, grpc, servers: vec![both], database }
+            }
+        }
+    }
+}
+
+/// An adapter that believes the benchmarks' key.
+pub fn adapter(grpc: SocketAddr) -> Running {
+    let mut command = program("wix-adapter");
+    command.args(["serve", "--http-listen", "127.0.0.1:0", "--grpc-upstream", &grpc.to_string()]);
+    Running::start(believing(command), 1)
+}
+
+fn believing(mut command: Command) -> Command {
+    command.args(["--wix-app-id", APP_ID]).env("WIX_PUBLIC_KEY", &key().public).env("RUST_LOG", "warn");
+    command
+}
+
+/// Gives the first `items` items a billion pieces each.
+pub fn stock(grpc: SocketAddr, items: usize) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        let mut client = StockServiceClient::connect(format!("http://{grpc}")).await.expect("it connects");
+        for first in (0..items).step_by(1_000) {
+            let target = |item| v1::SetStockItem {
+                catalog_reference: Some(v1::CatalogReference {
+                    app_id: CATALOG.into(),
+                    catalog_item_id: item_id(item),
+                    options: None,
+                }),
+                location_id: String::new(),
+                available: 1_000_000_000,
+            };
+            let items = (first..items.min(first + 1_000)).map(target).collect();
+            let request = v1::SetStockRequest { site_id: SITE.into(), items, request_id: format!("stock-{first}") };
+            client.set_stock(request).await.expect("it is stocked");
+        }
+    });
+}
