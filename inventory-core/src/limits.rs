@@ -36,6 +36,9 @@ pub const BATCH_ATTEMPTS_MAX: u32 = 4;
 /// Batches for which repeats are looked up beforehand after one has been met.
 pub const WATCHFUL_BATCHES: u32 = 64;
 
+/// Levels that a writer keeps in mind, at some 100 bytes each.
+pub const KNOWN_LEVELS_MAX: usize = 100_000;
+
 /// Rows of one page, and what is taken when the caller names no size.
 pub const PAGE_ROWS_MAX: i64 = 1_000;
 /// Rows of a page when the caller names no size.

@@ -12,6 +12,9 @@ pub struct Cli {
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
+    /// Where to send traces, as OTLP over gRPC, such as `http://127.0.0.1:4317`; off unless set.
+    #[arg(long, env = "OTLP_ENDPOINT", global = true)]
+    pub otlp_endpoint: Option<String>,
 }
 
 /// What the program can do.

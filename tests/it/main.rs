@@ -4,6 +4,7 @@ mod concurrency;
 mod contract;
 mod crash;
 mod foreign_client;
+mod observed;
 mod outage;
 mod programs;
 mod random;

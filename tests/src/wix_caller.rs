@@ -35,6 +35,8 @@ pub struct Answered {
     pub status: u16,
     /// The body, `null` where it is not JSON.
     pub body: Value,
+    /// The body as it came.
+    pub text: String,
     /// The header `retry-after`.
     pub retry_after: Option<String>,
 }
@@ -82,7 +84,8 @@ impl WixCaller {
         let status = answer.status().as_u16();
         let retry_after = answer.headers().get("retry-after").and_then(|v| v.to_str().ok()).map(str::to_owned);
         let body = answer.into_body().collect().await.map(|body| body.to_bytes()).unwrap_or_default();
-        Ok(Answered { status, body: serde_json::from_slice(&body).unwrap_or_default(), retry_after })
+        let text = String::from_utf8_lossy(&body).into_owned();
+        Ok(Answered { status, body: serde_json::from_str(&text).unwrap_or_default(), text, retry_after })
     }
 }
 

@@ -2,7 +2,8 @@
 //!
 //! 1. lock the sites (their rows, in the order of their ids);
 //! 2. where repeats are expected, find the requests that are recorded;
-//! 3. find the levels that the items mean, by the locked settings;
+//! 3. find the levels that the items mean, by the locked settings: in memory where they are known
+//!    from the commit before, or else in the store;
 //! 4. decide each command in order of arrival, in memory;
 //! 5. write levels, entries, outcomes and sequences;
 //! 6. COMMIT. Only then is there an answer to give.
@@ -10,15 +11,18 @@
 //! This is the only file that begins or ends a transaction that writes stock.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
+use crate::engine::levels::KnownLevels;
 use crate::engine::plan::{Answer, Plan};
 use crate::engine::queue::{Pending, SettingsChange};
 use crate::engine::settings::SettingsCache;
 use crate::error::{Error, StoreError};
-use crate::ids::SiteId;
+use crate::ids::{LevelId, SiteId};
 use crate::site::{Place, SiteSettings};
-use crate::store::batch::{BatchStore, CommitError, Written};
+use crate::store::batch::{BatchStore, CommitError, LevelRow, Written};
 
 /// Why a transaction gave no answers.
 #[derive(Debug)]
@@ -46,18 +50,22 @@ impl From<CommitError> for Failure {
     }
 }
 
+/// A writer's books: the store, and what is known of it without asking.
+pub(crate) struct Books {
+    pub(crate) store: Box<dyn BatchStore>,
+    pub(crate) settings: Arc<SettingsCache>,
+    pub(crate) levels: KnownLevels,
+}
+
 /// Commits a batch and returns its answers in order. After a failure the transaction is still to
 /// be rolled back.
-pub(crate) fn batch(
-    store: &mut dyn BatchStore,
-    cache: &SettingsCache,
-    batch: &[Pending],
-    look_up_repeats: bool,
-) -> Result<Vec<Answer>, Failure> {
+pub(crate) fn batch(books: &mut Books, batch: &[Pending], look_up_repeats: bool) -> Result<Vec<Answer>, Failure> {
+    let Books { store, settings, levels } = books;
     let sites = sorted(batch.iter().map(|pending| pending.command.site()));
     let sites = store.begin(&sites)?;
     for row in &sites {
-        cache.learn(row.site, &row.settings);
+        settings.learn(row.site, &row.settings);
+        levels.lock(row);
     }
     let mut plan = Plan::new(now_micros(), sites);
     if look_up_repeats {
@@ -66,8 +74,10 @@ pub(crate) fn batch(
     }
     let places: Vec<Result<Cow<'_, [Place]>, Error>> =
         batch.iter().map(|pending| current_places(pending, &plan)).collect();
-    let levels = places.iter().flatten().flat_map(|places| places.iter().map(|place| place.level));
-    plan.know_levels(store.levels(&sorted(levels))?);
+    let needed =
+        batch.iter().zip(&places).filter_map(|(pending, places)| Some((pending.command.site(), places.as_ref().ok()?)));
+    let needed = needed.flat_map(|(site, places)| places.iter().map(move |place| (place.level, site)));
+    know_levels(&mut plan, levels, store.as_mut(), &sorted(needed))?;
     for (pending, places) in batch.iter().zip(places) {
         match places {
             // Whoever set the deadline has been told that it passed.
@@ -85,17 +95,51 @@ pub(crate) fn batch(
     if store.write(&writes)? == Written::RepeatFound {
         return Err(Failure::RepeatFound);
     }
+    // Until COMMIT has returned, nobody knows what the levels are.
+    let known = std::mem::take(levels);
     store.commit()?;
+    *levels = known;
+    levels.committed(&writes);
     Ok(answers)
+}
+
+/// Gives the plan the levels that it needs: from memory, or else from the store.
+fn know_levels(
+    plan: &mut Plan,
+    known: &mut KnownLevels,
+    store: &mut dyn BatchStore,
+    needed: &[(LevelId, SiteId)],
+) -> Result<(), StoreError> {
+    let mut missing = Vec::new();
+    for &(level, site) in needed {
+        match known.get(site, level) {
+            Some(Some(row)) => plan.know_level(site, row),
+            Some(None) => {}
+            None => missing.push((level, site)),
+        }
+    }
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let keys: Vec<LevelId> = missing.iter().map(|(level, _)| *level).collect();
+    let found: HashMap<LevelId, LevelRow> = store.levels(&keys)?.into_iter().map(|row| (row.level, row)).collect();
+    for (level, site) in missing {
+        let row = found.get(&level).copied();
+        known.learn(site, level, row);
+        if let Some(row) = row {
+            plan.know_level(site, row);
+        }
+    }
+    Ok(())
 }
 
 /// Writes a change of settings and returns the new ones with the site's sequence.
 pub(crate) fn settings(
-    store: &mut dyn BatchStore,
-    cache: &SettingsCache,
+    books: &mut Books,
     site: SiteId,
     change: &SettingsChange,
 ) -> Result<Result<(SiteSettings, i64), Error>, Failure> {
+    let Books { store, settings: cache, levels: _ } = books;
     let mut rows = store.begin(&[site])?;
     let row = rows.pop().ok_or(StoreError::Damaged("no row for a site that was just locked"))?;
     let mut settings = row.settings;

@@ -33,6 +33,7 @@ struct SitePlan {
 
 #[derive(Clone, Copy)]
 struct LevelPlan {
+    site: SiteId,
     available: i64,
     revision: i64,
     last_sequence: i64,
@@ -72,13 +73,11 @@ impl Plan {
         self.sites.get(&site).map(|site| &site.settings)
     }
 
-    /// Takes in levels as they are stored; those that are not stored are 0.
-    pub(crate) fn know_levels(&mut self, rows: Vec<LevelRow>) {
-        self.levels.reserve(rows.len());
-        for LevelRow { level, available, revision } in rows {
-            let row = LevelOrigin::Loaded;
-            self.levels.insert(level, LevelPlan { available, revision, last_sequence: 0, row });
-        }
+    /// Takes in a level as it is stored; those that are not stored are 0.
+    pub(crate) fn know_level(&mut self, site: SiteId, row: LevelRow) {
+        let LevelRow { level, available, revision } = row;
+        let row = LevelOrigin::Loaded;
+        self.levels.insert(level, LevelPlan { site, available, revision, last_sequence: 0, row });
     }
 
     /// Takes in requests as they are recorded.
@@ -108,16 +107,16 @@ impl Plan {
     pub(crate) fn finish(self) -> (Writes, Vec<Answer>) {
         let Self { sites, levels, mut writes, answers, known: _ } = self;
         for (level, plan) in levels {
-            let LevelPlan { available, revision, last_sequence, row } = plan;
+            let LevelPlan { site, available, revision, last_sequence, row } = plan;
             let write = LevelWrite { level, available, revision, last_sequence };
             match row {
                 LevelOrigin::Loaded => {}
-                LevelOrigin::Changed => writes.levels.push(write),
+                LevelOrigin::Changed => writes.levels.push((site, write)),
                 LevelOrigin::New(index) => writes.new_levels[index].write = write,
             }
         }
         // In the order of their keys, neighbours share pages of the index.
-        writes.levels.sort_unstable_by_key(|write| write.level);
+        writes.levels.sort_unstable_by_key(|(_, write)| write.level);
         let changed = sites.into_iter().filter(|(_, plan)| plan.changed);
         writes.sites = changed.map(|(site, plan)| (site, plan.sequence)).collect();
         writes.sites.sort_unstable();
@@ -242,7 +241,7 @@ impl Plan {
             let (unit_id, unit, location) = (place.unit_id, place.unit.clone(), place.location);
             new_levels.push(NewLevel { site, unit_id, unit, location, write });
             let row = LevelOrigin::New(new_levels.len() - 1);
-            LevelPlan { available, revision: 0, last_sequence: sequence, row }
+            LevelPlan { site, available, revision: 0, last_sequence: sequence, row }
         });
         plan.available = available;
         plan.revision = plan.revision.saturating_add(1);

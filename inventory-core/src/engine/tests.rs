@@ -118,7 +118,13 @@ impl BatchStore for Faulty {
         }
         let new = writes.new_levels.iter().map(|new| &new.write);
         self.open = Some(Open {
-            levels: writes.levels.iter().chain(new).map(|write| (write.level, write.available)).collect(),
+            levels: writes
+                .levels
+                .iter()
+                .map(|(_, write)| write)
+                .chain(new)
+                .map(|write| (write.level, write.available))
+                .collect(),
             requests: writes.requests.iter().map(|request| (request.key, request.fingerprint)).collect(),
             sequence: writes.sites.first().map(|(_, sequence)| *sequence),
         });

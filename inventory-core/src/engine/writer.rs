@@ -4,7 +4,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::engine::commit::{self, Failure};
+use crate::engine::commit::{self, Books, Failure};
+use crate::engine::levels::KnownLevels;
 use crate::engine::plan::Answer;
 use crate::engine::queue::{Pending, PendingSettings, Queue, Work};
 use crate::engine::settings::SettingsCache;
@@ -15,16 +16,16 @@ use crate::store::batch::BatchStore;
 
 /// Everything a writer owns.
 pub(crate) struct Writer {
-    store: Box<dyn BatchStore>,
-    cache: Arc<SettingsCache>,
+    books: Books,
     connected: bool,
     /// Batches for which repeats are still looked up beforehand: they come in bursts.
     watchful: u32,
 }
 
 impl Writer {
-    pub(crate) fn new(store: Box<dyn BatchStore>, cache: Arc<SettingsCache>) -> Self {
-        Self { store, cache, connected: false, watchful: 0 }
+    pub(crate) fn new(store: Box<dyn BatchStore>, settings: Arc<SettingsCache>) -> Self {
+        let books = Books { store, settings, levels: KnownLevels::default() };
+        Self { books, connected: false, watchful: 0 }
     }
 
     /// Works until the queue is closed and empty.
@@ -49,7 +50,7 @@ impl Writer {
         let started = Instant::now();
         let look_up = self.watchful > 0;
         self.watchful = self.watchful.saturating_sub(1);
-        match self.attempt(|store, cache, watchful| commit::batch(store, cache, &batch, watchful || look_up)) {
+        match self.attempt(|books, watchful| commit::batch(books, &batch, watchful || look_up)) {
             Ok(answers) => {
                 measure(&answers, started.elapsed());
                 for (pending, answer) in batch.into_iter().zip(answers) {
@@ -72,27 +73,24 @@ impl Writer {
 
     fn settle_settings(&mut self, pending: PendingSettings) {
         let PendingSettings { site, change, reply } = pending;
-        let result = self.attempt(|store, cache, _| commit::settings(store, cache, site, &change));
+        let result = self.attempt(|books, _| commit::settings(books, site, &change));
         let _ = reply.send(result.and_then(|answer| answer));
     }
 
     /// Runs a transaction until it gives an answer, a bounded number of times. The closure is
     /// told whether to look repeats up.
-    fn attempt<T>(
-        &mut self,
-        transaction: impl Fn(&mut dyn BatchStore, &SettingsCache, bool) -> Result<T, Failure>,
-    ) -> Result<T, Error> {
+    fn attempt<T>(&mut self, transaction: impl Fn(&mut Books, bool) -> Result<T, Failure>) -> Result<T, Error> {
         let mut watchful = false;
         let mut last = None;
         for attempt in 0..limits::BATCH_ATTEMPTS_MAX {
             if !self.connected {
-                if let Err(error) = self.store.connect() {
+                if let Err(error) = self.books.store.connect() {
                     tracing::warn!(error = &error as &dyn std::error::Error, "cannot connect to the database");
                     return Err(Error::before_commit(error));
                 }
                 self.connected = true;
             }
-            let failure = match transaction(self.store.as_mut(), &self.cache, watchful) {
+            let failure = match transaction(&mut self.books, watchful) {
                 Ok(answer) => return Ok(answer),
                 Err(failure) => failure,
             };
@@ -125,7 +123,7 @@ impl Writer {
 
     /// Rolls back; a connection that cannot even do that is made anew.
     fn give_up(&mut self) {
-        if self.store.rollback().is_err() {
+        if self.books.store.rollback().is_err() {
             self.connected = false;
         }
     }

@@ -84,7 +84,8 @@ pub(crate) struct Writes {
     pub(crate) recorded_at: i64,
     pub(crate) sites: Vec<(SiteId, i64)>,
     pub(crate) new_levels: Vec<NewLevel>,
-    pub(crate) levels: Vec<LevelWrite>,
+    /// With the site of each.
+    pub(crate) levels: Vec<(SiteId, LevelWrite)>,
     pub(crate) changes: Vec<ChangeWrite>,
     pub(crate) entries: Vec<EntryWrite>,
     pub(crate) requests: Vec<RequestWrite>,

@@ -193,7 +193,7 @@ fn write_levels(connection: &mut SqliteConnection, writes: &Writes) -> QueryResu
         );
         diesel::insert_into(level::table).values(values).execute(connection)?;
     }
-    for row in &writes.levels {
+    for (_, row) in &writes.levels {
         diesel::update(level::table.filter(level::level_id.eq(row.level)))
             .set((
                 level::available.eq(row.available),

@@ -3,10 +3,10 @@
 
 CREATE TABLE site (
     site_id             BLOB    NOT NULL PRIMARY KEY CHECK (length(site_id) = 16),
-    sequence            INTEGER NOT NULL DEFAULT 0 CHECK (sequence >= 0),
+    sequence            INTEGER NOT NULL DEFAULT 0,
     default_location_id BLOB,
     option_keys         TEXT    NOT NULL DEFAULT '{}',
-    revision            INTEGER NOT NULL DEFAULT 0 CHECK (revision >= 0)
+    revision            INTEGER NOT NULL DEFAULT 0
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE unit (
@@ -24,14 +24,14 @@ CREATE TABLE level (
     unit_id       BLOB    NOT NULL REFERENCES unit,
     location_id   BLOB,
     available     INTEGER NOT NULL,
-    revision      INTEGER NOT NULL CHECK (revision > 0),
-    last_sequence INTEGER NOT NULL CHECK (last_sequence > 0)
+    revision      INTEGER NOT NULL,
+    last_sequence INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX level_of_unit ON level (unit_id);
 
 CREATE TABLE change (
     site_id        BLOB    NOT NULL,
-    first_sequence INTEGER NOT NULL CHECK (first_sequence > 0),
+    first_sequence INTEGER NOT NULL,
     last_sequence  INTEGER NOT NULL CHECK (last_sequence >= first_sequence),
     kind           INTEGER NOT NULL,
     reason         INTEGER NOT NULL,
@@ -45,7 +45,7 @@ CREATE INDEX change_of_order ON change (site_id, order_id, first_sequence) WHERE
 
 CREATE TABLE ledger (
     site_id         BLOB    NOT NULL,
-    sequence        INTEGER NOT NULL CHECK (sequence > 0),
+    sequence        INTEGER NOT NULL,
     change_sequence INTEGER NOT NULL,
     unit_id         BLOB    NOT NULL,
     location_id     BLOB,
@@ -68,8 +68,7 @@ CREATE TABLE request (
     refusal        TEXT,
     recorded_at    INTEGER NOT NULL,
     PRIMARY KEY (site_id, request_key),
-    CHECK (last_sequence >= first_sequence - 1),
-    CHECK (refusal IS NULL OR last_sequence = first_sequence - 1)
+    CHECK (last_sequence >= first_sequence - 1 AND (refusal IS NULL OR last_sequence < first_sequence))
 ) STRICT, WITHOUT ROWID;
 
 -- What is entered stays entered.

@@ -116,7 +116,7 @@ pub fn signature_check(count: usize) -> f64 {
     let started = Instant::now();
     for token in &tokens {
         let token = UnverifiedToken::from_body(token.as_bytes()).expect("text");
-        std::hint::black_box(verifier.verify(&token, now).map(|_| ()).expect("a good token"));
+        assert!(std::hint::black_box(verifier.verify(&token, now)).is_ok());
     }
     started.elapsed().as_secs_f64() * 1e6 / count as f64
 }

@@ -1,0 +1,76 @@
+//! How long an order takes: on an idle system beside a bare commit, and at a steady rate from an
+//! open loop, where latency counts from when an order was due.
+//!
+//!     cargo bench --bench latency
+
+use inventory_tests::bench::fixtures::{Workload, requests};
+use inventory_tests::bench::limits::raw_commits;
+use inventory_tests::bench::load;
+use inventory_tests::bench::report::{Figure, Table, heading, runs, scaled};
+use inventory_tests::bench::rig::{Rig, Shape};
+use inventory_tests::world::Backend;
+
+const SHAPES: [(Shape, Backend); 2] =
+    [(Shape::TwoProcesses(Backend::Postgres), Backend::Postgres), (Shape::Standalone, Backend::Sqlite)];
+/// Threads of the open loop: more than are ever busy at the rates offered.
+const CONNECTIONS: usize = 64;
+
+fn main() {
+    heading("latency");
+    let all = requests(Workload::Hot, 1, scaled(50_000));
+    let mut idle =
+        Table::new(&["idle: one order at a time", "p50 ms", "p99 ms", "p50 ÷ commit", "p99 ÷ commit", "commit p50 ms"]);
+    let mut open = Table::new(&["open loop, HOT", "offered /s", "of the maximum", "answered /s", "p50 ms", "p99 ms"]);
+    for (shape, backend) in SHAPES {
+        let (mut p50, mut p99, mut commit) = (Vec::new(), Vec::new(), Vec::new());
+        for _ in 0..runs() {
+            commit.push(raw_commits(backend, scaled(2_000)).value_at_quantile(0.5) as f64 / 1_000.0);
+            let rig = Rig::start(shape);
+            let (warm, rest) = all.split_at(scaled(500));
+            load::closed(rig.http, warm, 1).expect(200);
+            let loaded = load::closed(rig.http, &rest[..scaled(2_000)], 1).expect(200);
+            p50.push(loaded.millis(50.0));
+            p99.push(loaded.millis(99.0));
+        }
+        let [p50, p99, commit] = [p50, p99, commit].map(Figure::from);
+        idle.row(vec![
+            format!("{backend:?}"),
+            p50.shown(2),
+            p99.shown(2),
+            format!("{:.1}", p50.median() / commit.median()),
+            format!("{:.1}", p99.median() / commit.median()),
+            commit.shown(2),
+        ]);
+
+        let maximum = Figure::of(runs(), || {
+            let rig = Rig::start(shape);
+            load::closed(rig.http, &all[..scaled(30_000)], CONNECTIONS).expect(200).rate()
+        });
+        for share in [0.25, 0.5, 0.75] {
+            let rate = maximum.median() * share;
+            let (mut answered, mut p50, mut p99) = (Vec::new(), Vec::new(), Vec::new());
+            for _ in 0..runs() {
+                let rig = Rig::start(shape);
+                let (warm, rest) = all.split_at(scaled(5_000));
+                load::closed(rig.http, warm, CONNECTIONS).expect(200);
+                let due = rest.len().min((rate * 5.0) as usize);
+                let loaded = load::open(rig.http, &rest[..due], CONNECTIONS, rate).expect(200);
+                answered.push(loaded.rate());
+                p50.push(loaded.millis(50.0));
+                p99.push(loaded.millis(99.0));
+            }
+            let [answered, p50, p99] = [answered, p50, p99].map(Figure::from);
+            let share = format!("{:.0} %", share * 100.0);
+            open.row(vec![
+                format!("{backend:?}"),
+                format!("{rate:.0}"),
+                share,
+                answered.shown(0),
+                p50.shown(2),
+                p99.shown(2),
+            ]);
+        }
+    }
+    idle.print();
+    open.print();
+}

@@ -1,0 +1,90 @@
+//! What an operator can see from outside: metrics and traces of the real programs.
+
+use std::sync::{Arc, Mutex};
+
+use axum::http::Method;
+use inventory_tests::programs::{Running, grpc_server, program};
+use inventory_tests::test_keys::app_key;
+use inventory_tests::wix_caller::{APP_ID, WixCaller, item, order};
+use inventory_tests::world::{Backend, Database};
+use opentelemetry_proto::tonic::collector::trace::v1::trace_service_server::{TraceService, TraceServiceServer};
+use opentelemetry_proto::tonic::collector::trace::v1::{ExportTraceServiceRequest, ExportTraceServiceResponse};
+use serde_json::json;
+use tokio::net::TcpListener;
+use tonic::transport::Server;
+use tonic::transport::server::TcpIncoming;
+use tonic::{Request, Response, Status};
+use uuid::Uuid;
+
+/// Keeps whatever spans it is sent, as text.
+#[derive(Clone, Default)]
+struct Collector(Arc<Mutex<String>>);
+
+#[tonic::async_trait]
+impl TraceService for Collector {
+    async fn export(
+        &self,
+        request: Request<ExportTraceServiceRequest>,
+    ) -> Result<Response<ExportTraceServiceResponse>, Status> {
+        self.0.lock().expect("no panic").push_str(&format!("{:?}", request.into_inner()));
+        Ok(Response::new(ExportTraceServiceResponse::default()))
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn traces_name_site_and_order_and_carry_no_token() {
+    let collector = Collector::default();
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
+    let endpoint = format!("http://{}", listener.local_addr().expect("it has an address"));
+    let service = TraceServiceServer::new(collector.clone());
+    tokio::spawn(Server::builder().add_service(service).serve_with_incoming(TcpIncoming::from(listener)));
+
+    let database = Database::fresh(Backend::Sqlite);
+    let server = grpc_server(&database.text);
+    let mut command = program("wix-adapter");
+    command.args(["serve", "--http-listen", "127.0.0.1:0", "--wix-app-id", APP_ID, "--otlp-endpoint", &endpoint]);
+    command.args(["--grpc-upstream", &server.addresses[0].to_string()]).env("WIX_PUBLIC_KEY", &app_key().public);
+    let front = Running::start(command, 1);
+    let caller = WixCaller::new(front.addresses[0]);
+    let site = Uuid::new_v4().to_string();
+    let data = order(&site, json!([item("A", 1)]));
+    let token = caller.token(data.clone());
+    assert_eq!(caller.post("/v1/increment", token.clone()).await.status, 200);
+    drop(caller);
+    // Ending well, it delivers what it has.
+    assert_eq!(tokio::task::spawn_blocking(|| front.terminate().code()).await.expect("no panic"), Some(0));
+    let spans = collector.0.lock().expect("no panic").clone();
+    let said =
+        |field: &str| data["request"][field].as_str().or(data["metadata"][field].as_str()).expect("text").to_owned();
+    for named in [site, said("orderId"), said("requestId")] {
+        assert!(spans.contains(&named), "{named}");
+    }
+    let (_, signature) = token.rsplit_once('.').expect("three parts");
+    assert!(!spans.contains(signature) && !spans.contains("catalogItemId"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn metrics_count_what_was_decided() {
+    let free = TcpListener::bind("127.0.0.1:0").await.expect("a port is free").local_addr().expect("an address");
+    let database = Database::fresh(Backend::Sqlite);
+    let mut command = program("wix-adapter");
+    command.args(["standalone", "--http-listen", "127.0.0.1:0", "--grpc-listen", "127.0.0.1:0"]);
+    command.args(["--database-url", &database.text, "--wix-app-id", APP_ID, "--admin-listen", &free.to_string()]);
+    command.env("WIX_PUBLIC_KEY", &app_key().public);
+    let servers = Running::start(command, 2);
+    let caller = WixCaller::new(servers.addresses[1]);
+    let site = Uuid::new_v4().to_string();
+    let give = order(&site, json!([item("A", 1)]));
+    assert_eq!(caller.call("increment", give.clone()).await.status, 200);
+    assert_eq!(caller.call("increment", give).await.status, 200);
+    assert_eq!(caller.call("decrement", order(&site, json!([item("A", 2)]))).await.status, 428);
+    let metrics = WixCaller::new(free).send(Method::GET, "/metrics", Vec::new()).await.expect("it answers").text;
+    for line in [
+        r#"inventory_commands_total{outcome="applied"} 1"#,
+        r#"inventory_commands_total{outcome="repeated"} 1"#,
+        r#"inventory_commands_total{outcome="refused"} 1"#,
+        r#"wix_calls_total{method="decrement",answer="not_possible"} 1"#,
+    ] {
+        assert!(metrics.contains(line), "{line} is not in\n{metrics}");
+    }
+}
