@@ -28,7 +28,11 @@ fn main() {
         (Workload::Spread, 512, 120_000),
         (Workload::Bulk, 64, 3_000),
     ];
+    let only = std::env::var("BENCH_ONLY").unwrap_or_default();
     for backend in [Backend::Postgres, Backend::Sqlite] {
+        if !format!("{backend:?}").contains(&only) {
+            continue;
+        }
         let raw = Figure::of(runs(), || 1e6 / raw_commits(backend, scaled(2_000)).mean());
         for (workload, callers, count) in rows {
             let rate = Figure::of(runs(), || run(backend, workload, callers, scaled(count)));
