@@ -29,9 +29,9 @@ pub struct CatalogReference {
 /// Which bound a reference breaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BadReference {
-    /// The app id is empty or too long.
+    /// The app id is empty, too long, or holds a NUL.
     AppId,
-    /// The item id is empty or too long.
+    /// The item id is empty, too long, or holds a NUL.
     ItemId,
 }
 
@@ -39,10 +39,11 @@ impl CatalogReference {
     /// Checks the bounds. An id that is a GUID is compared without regard to letter case, so it
     /// is kept in lower case; any other id is kept as it is.
     pub fn new(app_id: &str, item_id: &str, options: Map<String, Value>) -> Result<Self, BadReference> {
-        if !(1..=limits::APP_ID_CHARS_MAX).contains(&app_id.chars().count()) {
+        // Postgres has no NUL in its texts.
+        if !(1..=limits::APP_ID_CHARS_MAX).contains(&app_id.chars().count()) || app_id.contains('\0') {
             return Err(BadReference::AppId);
         }
-        if !(1..=limits::ITEM_ID_CHARS_MAX).contains(&item_id.chars().count()) {
+        if !(1..=limits::ITEM_ID_CHARS_MAX).contains(&item_id.chars().count()) || item_id.contains('\0') {
             return Err(BadReference::ItemId);
         }
         Ok(Self { app_id: fold_guid(app_id), item_id: fold_guid(item_id), options })

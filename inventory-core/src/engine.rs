@@ -65,11 +65,13 @@ impl Engine {
     /// Carries a command out, and returns once its outcome is durable. A caller that goes away
     /// does not stop a command that has been decided.
     pub async fn submit(&self, command: Command, deadline: Instant) -> Result<Outcome, Error> {
+        // Worked out here, on the caller's own thread. Where it fails, or the settings turn out to be
+        // old, the batch works it out again under the site's lock: only there is it known.
         let settings = self.cache.of(command.site());
-        let places = SettingsCache::places(&settings, &command)?;
+        let places = SettingsCache::places(&settings, &command);
         let site = command.site();
         let (reply, answer) = oneshot::channel();
-        let pending = Pending { command, places, settings_revision: settings.revision, deadline, reply };
+        let pending = Pending { command, places, settings, deadline, reply };
         self.enqueue(site, Job::Change(Box::new(pending)))?;
         match tokio::time::timeout_at(deadline.into(), answer).await {
             Ok(answer) => answer.unwrap_or(Err(Error::NoAnswer)),

@@ -83,12 +83,14 @@ pub fn catalog_reference(
     let options = json::to_json(options.unwrap_or_default())
         .map_err(|json::NotANumber| invalid(path(".options"), "holds a number that is not finite"))?;
     CatalogReference::new(&app_id, &catalog_item_id, options).map_err(|bad| match bad {
-        BadReference::AppId => {
-            invalid(path(".app_id"), format!("must have 1 to {} characters", limits::APP_ID_CHARS_MAX))
-        }
-        BadReference::ItemId => {
-            invalid(path(".catalog_item_id"), format!("must have 1 to {} characters", limits::ITEM_ID_CHARS_MAX))
-        }
+        BadReference::AppId => invalid(
+            path(".app_id"),
+            format!("must have 1 to {} characters, none of them NUL", limits::APP_ID_CHARS_MAX),
+        ),
+        BadReference::ItemId => invalid(
+            path(".catalog_item_id"),
+            format!("must have 1 to {} characters, none of them NUL", limits::ITEM_ID_CHARS_MAX),
+        ),
     })
 }
 
@@ -207,14 +209,17 @@ fn bad_count(max: usize) -> Status {
 fn request_id_of(request_id: String) -> Result<String, Status> {
     match request_id.chars().count() {
         0 => Ok(Uuid::new_v4().to_string()),
-        1..=limits::REQUEST_ID_CHARS_MAX => Ok(request_id),
-        _ => Err(invalid("request_id", format!("must have at most {} characters", limits::REQUEST_ID_CHARS_MAX))),
+        1..=limits::REQUEST_ID_CHARS_MAX if !request_id.contains('\0') => Ok(request_id),
+        _ => {
+            let max = limits::REQUEST_ID_CHARS_MAX;
+            Err(invalid("request_id", format!("must have at most {max} characters, none of them NUL")))
+        }
     }
 }
 
 fn app_id_of(app_id: &str, path: impl Fn() -> String) -> Result<String, Status> {
     let reference = CatalogReference::new(app_id, "any", serde_json::Map::new());
-    let told = || format!("must have 1 to {} characters", limits::APP_ID_CHARS_MAX);
+    let told = || format!("must have 1 to {} characters, none of them NUL", limits::APP_ID_CHARS_MAX);
     reference.map(|reference| reference.app_id().to_owned()).map_err(|_| invalid(path(), told()))
 }
 

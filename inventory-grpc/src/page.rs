@@ -29,7 +29,8 @@ pub fn cursor<C: DeserializeOwned>(query: &str, token: &str) -> Result<Option<C>
     if token.is_empty() {
         return Ok(None);
     }
-    let bytes = URL_SAFE_NO_PAD.decode(token).ok();
+    // No cursor of ours holds a NUL, and Postgres would not take one.
+    let bytes = URL_SAFE_NO_PAD.decode(token).ok().filter(|bytes| !bytes.windows(6).any(|text| text == b"\\u0000"));
     match bytes.and_then(|bytes| serde_json::from_slice::<(String, C)>(&bytes).ok()) {
         Some((of, cursor)) if of == query => Ok(Some(cursor)),
         Some(_) => Err(invalid("page_token", "belongs to another query")),

@@ -25,6 +25,10 @@ const HEALTH_EVERY: Duration = Duration::from_secs(2);
 /// A connection on which nothing is heard for this long is asked for a sign of life.
 const KEEPALIVE_EVERY: Duration = Duration::from_secs(30);
 
+/// Bytes of an availability request: what 3 MiB of JSON options, the most that the Wix adapter takes in
+/// a token, can become as a protobuf Struct.
+const MESSAGE_BYTES_MAX: usize = 24 * 1024 * 1024;
+
 /// Why a server ended before it was told to.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
@@ -50,12 +54,14 @@ pub async fn serve(listener: TcpListener, store: Store, stop: impl Future<Output
             .register_encoded_file_descriptor_set(DESCRIPTORS)
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
     };
+    let availability = AvailabilityServiceServer::new(Availability { engine: engine.clone() })
+        .max_decoding_message_size(MESSAGE_BYTES_MAX);
     let served = Server::builder()
         .http2_keepalive_interval(Some(KEEPALIVE_EVERY))
         .add_service(health_service)
         .add_service(reflection().build_v1()?)
         .add_service(reflection().build_v1alpha()?)
-        .add_service(AvailabilityServiceServer::new(Availability { engine: engine.clone() }))
+        .add_service(availability)
         .add_service(StockServiceServer::new(Stock { engine: engine.clone(), store: store.clone() }))
         .add_service(LedgerServiceServer::new(Ledger { store: store.clone() }))
         .add_service(SiteServiceServer::new(Site { engine: engine.clone(), store }))

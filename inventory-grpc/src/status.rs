@@ -11,6 +11,9 @@ use tonic_types::pb;
 
 use crate::encode;
 
+/// Violations that a `PreconditionFailure` lists: details travel in one header, whose size is bounded.
+const VIOLATIONS_MAX: usize = 3;
+
 /// A field of a request is out of bounds.
 pub fn invalid(field: impl Into<String>, description: impl Into<String>) -> Status {
     let (field, description) = (field.into(), description.into());
@@ -37,14 +40,16 @@ pub fn of_refusal(refusal: Refusal) -> Status {
                 1 => "1 level is short".to_owned(),
                 count => format!("{count} levels are short"),
             };
-            let violations = shortages.iter().map(|shortage| pb::precondition_failure::Violation {
-                r#type: "INSUFFICIENT_STOCK".to_owned(),
-                subject: format!("{}/{}", shortage.unit.app_id, shortage.unit.item_id),
-                description: format!(
-                    "asked {}, available {}, short {}",
-                    shortage.asked, shortage.available, shortage.short
-                ),
-            });
+            // A summary for general tools; `InsufficientStock` has them all.
+            let violations =
+                shortages.iter().take(VIOLATIONS_MAX).map(|shortage| pb::precondition_failure::Violation {
+                    r#type: "INSUFFICIENT_STOCK".to_owned(),
+                    subject: format!("{}/{}", shortage.unit.app_id, shortage.unit.item_id),
+                    description: format!(
+                        "asked {}, available {}, short {}",
+                        shortage.asked, shortage.available, shortage.short
+                    ),
+                });
             let failure = pb::PreconditionFailure { violations: violations.collect() };
             let short = v1::InsufficientStock { shortages: shortages.into_iter().map(encode::shortage).collect() };
             let details =

@@ -57,6 +57,10 @@ async fn bad_fields_are_named_by_their_path(world: World) {
             request.items[0].catalog_reference.as_mut().expect("set").options = Some(prost_types::Struct { fields });
         }),
         ("request_id", |request| request.request_id = "x".repeat(129)),
+        ("request_id", |request| request.request_id = "a\0b".into()),
+        ("items[0].catalog_reference.app_id", |request| {
+            request.items[0].catalog_reference.as_mut().expect("set").app_id = "a\0b".into();
+        }),
     ];
     for (field, change) in rows {
         let mut request = good(&world);

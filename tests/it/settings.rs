@@ -2,14 +2,20 @@
 
 use inventory_proto::v1;
 use inventory_tests::on_both;
-use inventory_tests::wix_caller::{CATALOG, item, order};
-use inventory_tests::world::World;
+use inventory_tests::wix_caller::{CATALOG, WixCaller, item, order};
+use inventory_tests::world::{World, start_adapter, start_grpc};
 use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 use uuid::Uuid;
 
-on_both!(absent_and_the_default_location_are_one, a_location_with_stock_cannot_become_the_default, option_keys_decide);
+on_both!(
+    absent_and_the_default_location_are_one,
+    a_location_with_stock_cannot_become_the_default,
+    option_keys_decide,
+    a_repeat_is_known_even_where_its_items_mean_nothing_today
+);
 
 async fn update(world: &World, change: v1::UpdateSiteRequest) -> Result<v1::Site, Status> {
     let request = v1::UpdateSiteRequest { site_id: world.site.clone(), ..change };
@@ -85,4 +91,31 @@ async fn option_keys_decide(world: World) {
     assert!(site.expect("reset").option_keys.is_empty());
     assert_eq!(world.wix.call("increment", data).await.status, 200);
     assert_eq!(count().await, 4);
+}
+
+async fn a_repeat_is_known_even_where_its_items_mean_nothing_today(world: World) {
+    let long = json!({"Size": "M", "message": "x".repeat(2_100)});
+    let items = json!([{"catalogReference": {"catalogItemId": "A", "appId": CATALOG, "options": long}, "quantity": 1}]);
+    let data = order(&world.site, items);
+    let keys = vec![v1::OptionKeys { app_id: CATALOG.into(), keys: vec!["Size".into()] }];
+    update(&world, v1::UpdateSiteRequest { option_keys: keys, ..Default::default() }).await.expect("set");
+    assert_eq!(world.wix.call("increment", data.clone()).await.status, 200);
+
+    // A server that has just started knows nothing of the site's settings until it has its lock.
+    let stop = CancellationToken::new();
+    let grpc = start_grpc(world.database.url.clone(), stop.clone()).await;
+    let fresh = WixCaller::new(start_adapter(grpc, stop.clone()).await);
+    assert_eq!(fresh.call("increment", data.clone()).await.status, 200, "the repeat");
+    let mut new = data.clone();
+    new["metadata"]["requestId"] = json!(Uuid::new_v4());
+    assert_eq!(fresh.call("increment", new.clone()).await.status, 200, "a new one");
+    stop.cancel();
+
+    // Without the setting the options are too large; what was done is still known to have been done.
+    let reset = vec![CATALOG.to_owned()];
+    update(&world, v1::UpdateSiteRequest { reset_option_keys: reset, ..Default::default() }).await.expect("reset");
+    assert_eq!(world.wix.call("increment", data).await.status, 200, "the repeat");
+    new["metadata"]["requestId"] = json!(Uuid::new_v4());
+    assert_eq!(world.wix.call("increment", new).await.status, 428, "a new one");
+    assert_eq!(world.entries().await.len(), 2);
 }

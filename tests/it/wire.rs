@@ -173,6 +173,11 @@ async fn bounds_are_named_as_wix_spells_them(world: World) {
             json!(["request", "items", 0, "catalogReference", "options"]),
             json!({"t": "x".repeat(3_000)}),
         ),
+        (
+            "items[0].catalogReference.catalogItemId",
+            json!(["request", "items", 0, "catalogReference", "catalogItemId"]),
+            json!("a\0b"),
+        ),
         ("items[0]", json!(["request", "items", 0]), json!("A")),
         ("items", json!(["request", "items"]), json!([])),
         ("items", json!(["request", "items"]), Value::Null),
@@ -213,6 +218,17 @@ async fn three_hundred_items_and_one_more(world: World) {
     let short = answer.body["applicationError"]["data"]["shortages"].as_array().map(Vec::len);
     assert_eq!((answer.status, short), (428, Some(1)));
     assert_eq!(world.entries().await.len(), 899);
+
+    // All of them short, with ids as long as they get: each is listed.
+    let variant = "33333333-3333-4333-8333-333333333333";
+    let mut long = items(300);
+    for (index, item) in long.as_array_mut().expect("a list").iter_mut().enumerate() {
+        item["catalogReference"]["catalogItemId"] = json!(Uuid::from_u128(index as u128));
+        item["catalogReference"]["options"] = json!({"variantId": variant, "note": "x".repeat(1_500)});
+    }
+    let answer = world.wix.call("decrement", order(&world.site, long)).await;
+    let short = answer.body["applicationError"]["data"]["shortages"].as_array().map(Vec::len);
+    assert_eq!((answer.status, short), (428, Some(300)));
 
     // The same request with a location and an id of its own for each is as large as they get.
     let mut data = order(&world.site, items(300));

@@ -18,6 +18,9 @@ use crate::convert::Call;
 pub const ANSWER_TIME_MAX: Duration = Duration::from_millis(2_200);
 /// The pause before the first retry; it doubles with each.
 const RETRY_PAUSE: Duration = Duration::from_millis(25);
+/// Bytes of an answer's headers: a refusal's details travel in one, and may name 300 short levels with
+/// variants of 2,000 bytes, in base64.
+const HEADER_BYTES_MAX: u32 = 2 * 1024 * 1024;
 /// How long a connection may take to be made.
 const CONNECT_TIME_MAX: Duration = Duration::from_millis(500);
 
@@ -36,6 +39,7 @@ impl Upstream {
             .tcp_nodelay(true)
             .http2_keep_alive_interval(Duration::from_secs(30))
             .keep_alive_while_idle(true)
+            .http2_max_header_list_size(HEADER_BYTES_MAX)
             .connect_lazy();
         Self { availability: AvailabilityServiceClient::new(channel.clone()), health: HealthClient::new(channel) }
     }

@@ -68,12 +68,13 @@ pub(crate) fn batch(books: &mut Books, batch: &[Pending], look_up_repeats: bool)
         levels.lock(row);
     }
     let mut plan = Plan::new(now_micros(), sites);
-    if look_up_repeats {
+    let places: Vec<Result<Cow<'_, [Place]>, Error>> =
+        batch.iter().map(|pending| current_places(pending, &plan)).collect();
+    // What cannot be carried out today may have been carried out before the settings changed.
+    if look_up_repeats || places.iter().any(Result::is_err) {
         let requests = sorted(batch.iter().map(|pending| (pending.command.site(), pending.command.key)));
         plan.know_requests(store.recorded(&requests)?);
     }
-    let places: Vec<Result<Cow<'_, [Place]>, Error>> =
-        batch.iter().map(|pending| current_places(pending, &plan)).collect();
     let needed =
         batch.iter().zip(&places).filter_map(|(pending, places)| Some((pending.command.site(), places.as_ref().ok()?)));
     let needed = needed.flat_map(|(site, places)| places.iter().map(move |place| (place.level, site)));
@@ -82,8 +83,7 @@ pub(crate) fn batch(books: &mut Books, batch: &[Pending], look_up_repeats: bool)
         match places {
             // Whoever set the deadline has been told that it passed.
             _ if pending.deadline <= Instant::now() => plan.answer(Err(Error::Expired)),
-            Ok(places) => plan.decide(&pending.command, &places),
-            Err(error) => plan.answer(Err(error)),
+            places => plan.decide(&pending.command, places.as_deref()),
         }
     }
     let (writes, answers) = plan.finish();
@@ -169,10 +169,11 @@ pub(crate) fn settings(
 fn current_places<'a>(pending: &'a Pending, plan: &Plan) -> Result<Cow<'a, [Place]>, Error> {
     let site = pending.command.site();
     match plan.settings(site) {
-        Some(settings) if settings.revision != pending.settings_revision => {
+        // Compared whole: after a failover, another change may bear the same revision.
+        Some(settings) if *settings != *pending.settings => {
             SettingsCache::places(settings, &pending.command).map(Cow::Owned)
         }
-        Some(_) | None => Ok(Cow::Borrowed(&pending.places)),
+        Some(_) | None => pending.places.as_deref().map(Cow::Borrowed).map_err(Error::clone),
     }
 }
 

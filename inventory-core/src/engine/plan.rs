@@ -90,11 +90,13 @@ impl Plan {
         self.answers.push(answer);
     }
 
-    /// Decides the next command, in order of arrival. Its site is locked and its levels known.
-    pub(crate) fn decide(&mut self, command: &Command, places: &[Place]) {
-        let answer = match self.known.get(&command.key) {
-            Some(known) => self.repeat(command, known),
-            None => {
+    /// Decides the next command, in order of arrival. Its site is locked and its levels known. A
+    /// repeat is answered from the record, even where its items mean nothing today.
+    pub(crate) fn decide(&mut self, command: &Command, places: Result<&[Place], &Error>) {
+        let answer = match (self.known.get(&command.key), places) {
+            (Some(known), _) => self.repeat(command, known),
+            (None, Err(error)) => Err(error.clone()),
+            (None, Ok(places)) => {
                 let record = Known::InBatch(command.fingerprint, self.answers.len());
                 self.known.insert(command.key, record);
                 self.first(command, places)

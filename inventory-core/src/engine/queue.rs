@@ -1,5 +1,6 @@
 //! What waits for a writer, and how it is gathered into batches.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use tokio::sync::{mpsc, oneshot};
@@ -14,9 +15,9 @@ use crate::site::{Place, SiteSettings};
 /// A command on its way, with the one who waits for it.
 pub(crate) struct Pending {
     pub(crate) command: Command,
-    /// What its items mean under the settings of `settings_revision`.
-    pub(crate) places: Vec<Place>,
-    pub(crate) settings_revision: i64,
+    /// What its items mean under `settings`.
+    pub(crate) places: Result<Vec<Place>, Error>,
+    pub(crate) settings: Arc<SiteSettings>,
     pub(crate) deadline: Instant,
     pub(crate) reply: oneshot::Sender<Answer>,
 }
@@ -91,12 +92,12 @@ impl Queue {
                 Job::Stop => self.jobs.close(),
             }
         };
-        let mut items = first.places.len();
+        let mut items = first.command.action.item_count();
         let mut batch = vec![first];
         while batch.len() < limits::BATCH_COMMANDS_MAX {
             match self.jobs.try_recv() {
-                Ok(Job::Change(pending)) if items + pending.places.len() <= limits::BATCH_ITEMS_MAX => {
-                    items += pending.places.len();
+                Ok(Job::Change(pending)) if items + pending.command.action.item_count() <= limits::BATCH_ITEMS_MAX => {
+                    items += pending.command.action.item_count();
                     batch.push(*pending);
                 }
                 Ok(job) => {

@@ -1,5 +1,5 @@
 //! The settings of sites that have any, kept so that a caller's own thread can work out what its
-//! items mean. A stale copy does no harm: the batch compares revisions under the site's lock.
+//! items mean. A stale copy does no harm: the batch compares settings under the site's lock.
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -25,7 +25,7 @@ impl SettingsCache {
 
     /// Takes note of settings read under the site's lock.
     pub(crate) fn learn(&self, site: SiteId, settings: &SiteSettings) {
-        if self.of(site).revision != settings.revision {
+        if *self.of(site) != *settings {
             let mut sites = self.sites.write().unwrap_or_else(PoisonError::into_inner);
             sites.insert(site, Arc::new(settings.clone()));
         }

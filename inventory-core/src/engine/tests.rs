@@ -342,3 +342,30 @@ async fn draining_finishes_what_is_queued_and_refuses_the_rest() {
     assert_eq!(books.lock().expect("no panic").batches.iter().sum::<usize>(), 50);
     assert!(matches!(engine.submit(give("after", 1), soon()).await, Err(Error::Unavailable(_))));
 }
+
+/// Changes the only level behind the engine's back.
+fn somebody_else_sets(books: &Mutex<Books>, level: i64, raises_the_sequence: bool) {
+    let mut books = books.lock().expect("no panic");
+    books.levels.values_mut().for_each(|available| *available = level);
+    books.sequence += i64::from(raises_the_sequence);
+}
+
+fn level_after(answer: Result<Outcome, Error>) -> i64 {
+    match answer.map(|outcome| outcome.verdict) {
+        Ok(Verdict::Applied(levels)) => levels[0].available,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn levels_kept_in_mind_are_never_older_than_the_sequence() {
+    let (engine, books) = engine(&[]);
+    assert_eq!(level_after(engine.submit(give("a", 1), soon()).await), 1);
+    assert_eq!(level_after(engine.submit(give("b", 1), soon()).await), 2);
+    somebody_else_sets(&books, 50, true);
+    assert_eq!(level_after(engine.submit(give("c", 1), soon()).await), 51, "another server has been here");
+    // After a failover the books may be others under the same sequence.
+    somebody_else_sets(&books, 70, false);
+    books.lock().expect("no panic").faults.push(Fault::ConnectionLostBeforeCommit);
+    assert_eq!(level_after(engine.submit(give("d", 1), soon()).await), 71, "a new connection, and nothing is known");
+}

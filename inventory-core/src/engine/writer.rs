@@ -84,6 +84,9 @@ impl Writer {
         let mut last = None;
         for attempt in 0..limits::BATCH_ATTEMPTS_MAX {
             if !self.connected {
+                // Behind a new connection there may be another server, which has other books: one
+                // that took over without the last commits can even have the same sequence.
+                self.books.levels.forget();
                 if let Err(error) = self.books.store.connect() {
                     tracing::warn!(error = &error as &dyn std::error::Error, "cannot connect to the database");
                     return Err(Error::before_commit(error));

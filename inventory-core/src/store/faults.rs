@@ -10,9 +10,11 @@ use crate::store::batch::CommitError;
 pub(crate) fn classify<C: R2D2Connection>(connection: &mut C, error: Error) -> StoreError {
     match &error {
         Error::DatabaseError(DatabaseErrorKind::SerializationFailure, _) => StoreError::Conflict(error),
-        Error::DatabaseError(DatabaseErrorKind::ClosedConnection, _) => StoreError::Gone(Box::new(error)),
-        Error::DatabaseError(DatabaseErrorKind::Unknown, told) if told.message().contains("is locked") => {
-            // SQLITE_BUSY has no kind of its own; its text is fixed in SQLite's source.
+        // A server that may not write has been demoted, or was never the right one: connect again.
+        Error::DatabaseError(DatabaseErrorKind::ClosedConnection | DatabaseErrorKind::ReadOnlyTransaction, _) => {
+            StoreError::Gone(Box::new(error))
+        }
+        Error::DatabaseError(DatabaseErrorKind::Unknown, told) if is_conflict(told.message()) => {
             StoreError::Conflict(error)
         }
         Error::DatabaseError(DatabaseErrorKind::UnableToSendCommand | DatabaseErrorKind::Unknown, _)
@@ -25,6 +27,13 @@ pub(crate) fn classify<C: R2D2Connection>(connection: &mut C, error: Error) -> S
         }
         _ => StoreError::Fault(error),
     }
+}
+
+/// What diesel has no kind for: SQLITE_BUSY, whose text is fixed in SQLite's source; and
+/// Postgres's 40P01 and 57014, as an English server words them (any other wording is a fault, and
+/// isolation sorts it out more slowly).
+fn is_conflict(message: &str) -> bool {
+    ["is locked", "deadlock detected", "due to statement timeout"].iter().any(|text| message.contains(text))
 }
 
 /// A transaction that failed answers no statement but ROLLBACK, so that is tried first; outside
@@ -47,7 +56,7 @@ pub(crate) fn classify_commit(error: Error) -> CommitError {
             | DatabaseErrorKind::CheckViolation,
             _,
         ) => CommitError::NotCommitted(StoreError::Fault(error)),
-        Error::DatabaseError(DatabaseErrorKind::Unknown, told) if told.message().contains("is locked") => {
+        Error::DatabaseError(DatabaseErrorKind::Unknown, told) if is_conflict(told.message()) => {
             CommitError::NotCommitted(StoreError::Conflict(error))
         }
         _ => CommitError::Unknown(StoreError::Gone(Box::new(error))),
