@@ -99,11 +99,13 @@ async fn tour(grpc: Endpoint, http: SocketAddr) -> Result<(), Box<dyn Error>> {
     let Sent { order_id, request_id, status, body } = sent;
     println!("\nA signed order for 1 shirt was sent as Wix would send it, and answered:\n  {status} {body}");
     println!("The line of the ledger that proves it:\n  {}", proof(channel, &order_id).await?);
+    // As it was started, so that the lines can be typed as they stand.
+    let program = std::env::args().next().unwrap_or_else(|| "wix-adapter".to_owned());
     println!("\nThe servers go on. In another terminal, from this folder:");
     println!("  # the same request again: the recorded answer, and no second entry");
-    println!("  wix-adapter send decrement --item shirt --order-id {order_id} --request-id {request_id}");
+    println!("  {program} send decrement --item shirt --order-id {order_id} --request-id {request_id}");
     println!("  # more than there is: refused, and the short lines are listed");
-    println!("  wix-adapter send decrement --item mug:99 --item last-one:2");
+    println!("  {program} send decrement --item mug:99 --item last-one:2");
     println!("  # why the numbers are what they are");
     println!("  grpcurl -plaintext -d '{{\"site_id\":\"{}\"}}' \\", demo::SITE_ID);
     println!("    {} inventory.v1.LedgerService/ListEntries", grpc_shown(&grpc));
