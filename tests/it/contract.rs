@@ -1,5 +1,7 @@
 //! The contract as gRPC callers see it: bounds with their paths, pages, orders, reflection.
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use inventory_proto::v1;
 use inventory_tests::on_both;
 use inventory_tests::wix_caller::{CATALOG, item, order};
@@ -13,6 +15,7 @@ on_both!(
     bad_fields_are_named_by_their_path,
     stock_is_read_as_it_was_set,
     stock_is_listed_by_pages,
+    a_page_may_end_at_any_variant,
     entries_are_filtered_and_paged,
     an_order_is_told_with_its_net,
     a_set_is_all_or_nothing,
@@ -134,6 +137,26 @@ async fn stock_is_listed_by_pages(world: World) {
         }
         assert_eq!(told, expected, "by {page_size}");
     }
+}
+
+/// A NUL in a variant is stored escaped, and a page may end there; a forged one is no token.
+async fn a_page_may_end_at_any_variant(world: World) {
+    let with = |options: serde_json::Value| {
+        let give =
+            json!([{"catalogReference": {"catalogItemId": "v", "appId": CATALOG, "options": options}, "quantity": 1}]);
+        world.wix.call("increment", order(&world.site, give))
+    };
+    assert_eq!(with(json!({"Size": "\0"})).await.status, 200);
+    assert_eq!(with(json!({"Size": "x"})).await.status, 200);
+    let list = |page_token| v1::ListStockRequest { site_id: world.site.clone(), page_size: 1, page_token };
+    let first = world.stock().list_stock(list(String::new())).await.expect("a page").into_inner();
+    let second = world.stock().list_stock(list(first.next_page_token)).await.expect("the next").into_inner();
+    assert_eq!((second.stock.len(), second.next_page_token.as_str()), (1, ""));
+    assert_ne!(first.stock, second.stock);
+
+    let forged = URL_SAFE_NO_PAD.encode(json!([format!("stock of {}", world.site), ["a\0", "", "", ""]]).to_string());
+    let status = world.stock().list_stock(list(forged)).await.expect_err("no token of ours");
+    assert_eq!(status.get_details_bad_request().expect("details").field_violations[0].field, "page_token");
 }
 
 async fn entries_are_filtered_and_paged(world: World) {

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use crate::command::Command;
 use crate::decide::{Decision, Movement, decide};
 use crate::error::Error;
-use crate::ids::{LevelId, RequestKey, SiteId};
+use crate::ids::{Fingerprint, LevelId, LocationId, RequestKey, SiteId};
 use crate::outcome::{LevelAfter, Outcome, Refusal, Verdict};
 use crate::site::{Place, SiteSettings};
 use crate::store::batch::{
@@ -54,7 +54,7 @@ enum Known {
     /// Recorded by an earlier batch.
     Stored(RecordedRow),
     /// Decided by this batch: fingerprint holder and index of the answer.
-    InBatch(crate::ids::Fingerprint, usize),
+    InBatch(Fingerprint, usize),
 }
 
 impl Plan {
@@ -151,7 +151,7 @@ impl Plan {
         Ok(Outcome { site, sequence: row.last_sequence, repeated: false, verdict })
     }
 
-    fn show(&self, site: SiteId, location: Option<crate::ids::LocationId>) -> Option<crate::ids::LocationId> {
+    fn show(&self, site: SiteId, location: Option<LocationId>) -> Option<LocationId> {
         self.settings(site).map_or(location, |settings| settings.show_location(location))
     }
 

@@ -1,12 +1,14 @@
 //! Reading the books. Each query is written once in diesel's terms and compiled for either
 //! backend; it runs on a thread where blocking is allowed, on a connection of the pool.
 
+use std::collections::HashMap;
+
 use diesel::prelude::*;
 
 use crate::catalog::{CatalogReference, Unit, Variant};
 use crate::command::{Kind, Reason};
 use crate::error::{Error, StoreError};
-use crate::ids::{LocationId, OrderId, SiteId};
+use crate::ids::{LevelId, LocationId, OrderId, SiteId};
 use crate::site::{Place, SiteSettings};
 use crate::store::batch::SiteRow;
 use crate::store::faults::classify;
@@ -152,9 +154,7 @@ impl Store {
             settings.place(id, reference, *location).map_err(|_| Error::VariantTooLarge { item })
         };
         let places: Vec<Place> = items.iter().enumerate().map(place).collect::<Result<_, _>>()?;
-        let stock = self.read(move |readers| {
-            places.into_iter().map(|place| level_of(readers, place)).collect::<Result<Vec<_>, _>>()
-        });
+        let stock = self.read(move |readers| stock_at(readers, places));
         let shown = |stock: Stock| Stock { location: settings.show_location(stock.location), ..stock };
         Ok(stock.await?.into_iter().map(shown).collect())
     }
@@ -226,13 +226,21 @@ fn site_row(readers: &Readers, id: SiteId) -> Result<Option<SiteRow>, StoreError
     row.map(SiteRow::try_from).transpose()
 }
 
-fn level_of(readers: &Readers, place: Place) -> Result<Stock, StoreError> {
-    let columns = (level::available, level::revision, level::last_sequence);
-    let row: Option<(i64, i64, i64)> = on_either!(readers, |connection| {
-        level::table.filter(level::level_id.eq(place.level)).select(columns).first(connection).optional()
+fn stock_at(readers: &Readers, places: Vec<Place>) -> Result<Vec<Stock>, StoreError> {
+    let keys: Vec<LevelId> = places.iter().map(|place| place.level).collect();
+    let columns = (level::level_id, level::available, level::revision, level::last_sequence);
+    let rows: Vec<(LevelId, i64, i64, i64)> = on_either!(readers, |connection| {
+        level::table.filter(level::level_id.eq_any(keys)).select(columns).load(connection)
     })?;
-    let (available, revision, last_sequence) = row.unwrap_or_default();
-    Ok(Stock { unit: place.unit, location: place.location, available, revision, last_sequence })
+    let found: HashMap<LevelId, (i64, i64, i64)> = rows
+        .into_iter()
+        .map(|(level, available, revision, sequence)| (level, (available, revision, sequence)))
+        .collect();
+    let stock = |place: Place| {
+        let (available, revision, last_sequence) = found.get(&place.level).copied().unwrap_or_default();
+        Stock { unit: place.unit, location: place.location, available, revision, last_sequence }
+    };
+    Ok(places.into_iter().map(stock).collect())
 }
 
 fn list_levels(

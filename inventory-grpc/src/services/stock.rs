@@ -62,7 +62,7 @@ impl StockService for Stock {
         let site = decode::site_id_of(&site_id)?;
         let size = page::size(page_size)?;
         let query = format!("stock of {site}");
-        let after = page::cursor::<Cursor>(&query, &page_token)?.map(cursor);
+        let after = page::cursor::<Cursor>(&query, &page_token)?.map(cursor).transpose()?;
         let (mut rows, settings) = self.store.list_stock(site, after, size + 1).await.map_err(status::of_error)?;
         let last = page::cut(&mut rows, size);
         let next_page_token = last.map(|row| page::token(&query, &position(row))).unwrap_or_default();
@@ -89,8 +89,12 @@ fn position(row: &StockRow) -> Cursor {
     (app_id, item_id, variant.as_str().to_owned(), location)
 }
 
-fn cursor((app_id, item_id, variant, location): Cursor) -> StockCursor {
+fn cursor((app_id, item_id, variant, location): Cursor) -> Result<StockCursor, Status> {
+    // No text that was stored holds a NUL (in a variant it is escaped), and Postgres takes none.
+    if [&app_id, &item_id, &variant].iter().any(|text| text.contains('\0')) {
+        return Err(page::not_ours());
+    }
     let variant = inventory_core::catalog::Variant::from_text(variant);
     let location = parse_guid(&location).map(LocationId::from_uuid);
-    StockCursor { unit: Unit { app_id, item_id, variant }, location }
+    Ok(StockCursor { unit: Unit { app_id, item_id, variant }, location })
 }
