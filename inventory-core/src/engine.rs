@@ -6,7 +6,7 @@
 //! one site's commit does not wait for another's, and one site's commands keep their order.
 
 mod commit;
-mod levels;
+mod known;
 mod plan;
 mod queue;
 mod settings;

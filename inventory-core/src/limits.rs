@@ -35,6 +35,9 @@ pub const BATCH_ITEMS_MAX: usize = 20_000;
 pub const BATCH_ATTEMPTS_MAX: u32 = 4;
 /// Batches for which repeats are looked up beforehand after one has been met.
 pub const WATCHFUL_BATCHES: u32 = 64;
+/// Batches that lock their sites first after somebody else has written to one: two servers that
+/// share a site would otherwise decide most batches twice.
+pub const GUARDED_BATCHES: u32 = 64;
 
 /// Levels that a writer keeps in mind, at some 100 bytes each.
 pub const KNOWN_LEVELS_MAX: usize = 100_000;

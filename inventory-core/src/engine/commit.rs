@@ -1,28 +1,33 @@
-//! One batch, one transaction:
+//! One batch, one transaction. There are two ways to it, which differ in when the sites are locked.
+//!
+//! A batch of which everything is known from the commits before is decided first, and written by one
+//! statement that locks the sites, sees that they still are what they were, writes, and commits: one
+//! round trip. Any other batch goes step by step:
 //!
 //! 1. lock the sites (their rows, in the order of their ids);
 //! 2. where repeats are expected, find the requests that are recorded;
-//! 3. find the levels that the items mean, by the locked settings: in memory where they are known
-//!    from the commit before, or else in the store;
+//! 3. find the levels that the items mean, by the locked settings: in memory or else in the store;
 //! 4. decide each command in order of arrival, in memory;
 //! 5. write levels, entries, outcomes and sequences;
-//! 6. COMMIT. Only then is there an answer to give.
+//! 6. COMMIT.
 //!
-//! This is the only file that begins or ends a transaction that writes stock.
+//! Only after the commit is there an answer to give. This is the only file that begins or ends a
+//! transaction that writes stock.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use crate::engine::levels::KnownLevels;
+use crate::engine::known::Known;
 use crate::engine::plan::{Answer, Plan};
 use crate::engine::queue::{Pending, SettingsChange};
 use crate::engine::settings::SettingsCache;
 use crate::error::{Error, StoreError};
 use crate::ids::{LevelId, SiteId};
+use crate::limits;
 use crate::site::{Place, SiteSettings};
-use crate::store::batch::{BatchStore, CommitError, LevelRow, Written};
+use crate::store::batch::{BatchStore, CommitError, LevelRow, SiteRow, Written};
 
 /// Why a transaction gave no answers.
 #[derive(Debug)]
@@ -54,65 +59,110 @@ impl From<CommitError> for Failure {
 pub(crate) struct Books {
     pub(crate) store: Box<dyn BatchStore>,
     pub(crate) settings: Arc<SettingsCache>,
-    pub(crate) levels: KnownLevels,
+    pub(crate) known: Known,
+    /// Batches that are to lock first: others write to the same sites.
+    pub(crate) guarded: u32,
 }
 
 /// Commits a batch and returns its answers in order. After a failure the transaction is still to
 /// be rolled back.
 pub(crate) fn batch(books: &mut Books, batch: &[Pending], look_up_repeats: bool) -> Result<Vec<Answer>, Failure> {
-    let Books { store, settings, levels } = books;
-    let sites = sorted(batch.iter().map(|pending| pending.command.site()));
-    let sites = store.begin(&sites)?;
+    if books.guarded > 0 {
+        books.guarded -= 1;
+    } else if !look_up_repeats && let Some(answers) = at_once(books, batch)? {
+        return Ok(answers);
+    }
+    step_by_step(books, batch, look_up_repeats)
+}
+
+/// Commits a batch from what is known; `None` where that is not enough, or is out of date.
+fn at_once(books: &mut Books, batch: &[Pending]) -> Result<Option<Vec<Answer>>, Failure> {
+    let Books { store, settings: _, known, guarded } = books;
+    let Some(sites) = known.sites(&sites_of(batch)) else { return Ok(None) };
+    let mut plan = Plan::new(now_micros(), sites);
+    let places = current_places(batch, &plan);
+    if places.iter().any(Result::is_err) {
+        return Ok(None);
+    }
+    for (level, site) in levels_of(batch, &places) {
+        match known.level(site, level) {
+            Some(Some(row)) => plan.know_level(site, row),
+            Some(None) => {}
+            None => return Ok(None),
+        }
+    }
+    decide(&mut plan, batch, &places);
+    let (writes, answers) = plan.finish();
+    if !writes.new_levels.is_empty() {
+        return Ok(None);
+    }
+    if writes.requests.is_empty() {
+        return Ok(Some(answers));
+    }
+    // Until it has returned, nobody knows what the levels are.
+    let levels = std::mem::take(known);
+    match store.write_at_once(&writes)? {
+        Written::All => {
+            *known = levels;
+            known.committed(&writes);
+            Ok(Some(answers))
+        }
+        Written::RepeatFound => {
+            *known = levels;
+            Err(Failure::RepeatFound)
+        }
+        Written::Outdated => {
+            *guarded = limits::GUARDED_BATCHES;
+            Ok(None)
+        }
+    }
+}
+
+fn step_by_step(books: &mut Books, batch: &[Pending], look_up_repeats: bool) -> Result<Vec<Answer>, Failure> {
+    let Books { store, settings, known, guarded: _ } = books;
+    let sites = store.begin(&sites_of(batch))?;
     for row in &sites {
         settings.learn(row.site, &row.settings);
-        levels.lock(row);
+        known.lock(row);
     }
     let mut plan = Plan::new(now_micros(), sites);
-    let places: Vec<Result<Cow<'_, [Place]>, Error>> =
-        batch.iter().map(|pending| current_places(pending, &plan)).collect();
+    let places = current_places(batch, &plan);
     // What cannot be carried out today may have been carried out before the settings changed.
     if look_up_repeats || places.iter().any(Result::is_err) {
         let requests = sorted(batch.iter().map(|pending| (pending.command.site(), pending.command.key)));
         plan.know_requests(store.recorded(&requests)?);
     }
-    let needed =
-        batch.iter().zip(&places).filter_map(|(pending, places)| Some((pending.command.site(), places.as_ref().ok()?)));
-    let needed = needed.flat_map(|(site, places)| places.iter().map(move |place| (place.level, site)));
-    know_levels(&mut plan, levels, store.as_mut(), &sorted(needed))?;
-    for (pending, places) in batch.iter().zip(places) {
-        match places {
-            // Whoever set the deadline has been told that it passed.
-            _ if pending.deadline <= Instant::now() => plan.answer(Err(Error::Expired)),
-            places => plan.decide(&pending.command, places.as_deref()),
-        }
-    }
+    load_levels(&mut plan, known, store.as_mut(), levels_of(batch, &places))?;
+    decide(&mut plan, batch, &places);
     let (writes, answers) = plan.finish();
     if writes.requests.is_empty() {
         // Only repeats: there is nothing to make durable that is not so already.
         store.rollback()?;
         return Ok(answers);
     }
-    if store.write(&writes)? == Written::RepeatFound {
-        return Err(Failure::RepeatFound);
+    match store.write(&writes)? {
+        Written::All => {}
+        Written::RepeatFound => return Err(Failure::RepeatFound),
+        Written::Outdated => return Err(StoreError::Damaged("a locked site that changed").into()),
     }
     // Until COMMIT has returned, nobody knows what the levels are.
-    let known = std::mem::take(levels);
+    let levels = std::mem::take(known);
     store.commit()?;
-    *levels = known;
-    levels.committed(&writes);
+    *known = levels;
+    known.committed(&writes);
     Ok(answers)
 }
 
 /// Gives the plan the levels that it needs: from memory, or else from the store.
-fn know_levels(
+fn load_levels(
     plan: &mut Plan,
-    known: &mut KnownLevels,
+    known: &mut Known,
     store: &mut dyn BatchStore,
-    needed: &[(LevelId, SiteId)],
+    needed: Vec<(LevelId, SiteId)>,
 ) -> Result<(), StoreError> {
     let mut missing = Vec::new();
-    for &(level, site) in needed {
-        match known.get(site, level) {
+    for (level, site) in needed {
+        match known.level(site, level) {
             Some(Some(row)) => plan.know_level(site, row),
             Some(None) => {}
             None => missing.push((level, site)),
@@ -133,13 +183,25 @@ fn know_levels(
     Ok(())
 }
 
+/// Decides each command in order of arrival.
+fn decide(plan: &mut Plan, batch: &[Pending], places: &[Places<'_>]) {
+    for (pending, places) in batch.iter().zip(places) {
+        // Whoever set the deadline has been told that it passed.
+        if pending.deadline <= Instant::now() {
+            plan.answer(Err(Error::Expired));
+        } else {
+            plan.decide(&pending.command, places.as_deref());
+        }
+    }
+}
+
 /// Writes a change of settings and returns the new ones with the site's sequence.
 pub(crate) fn settings(
     books: &mut Books,
     site: SiteId,
     change: &SettingsChange,
 ) -> Result<Result<(SiteSettings, i64), Error>, Failure> {
-    let Books { store, settings: cache, levels: _ } = books;
+    let Books { store, settings: cache, known, guarded: _ } = books;
     let mut rows = store.begin(&[site])?;
     let row = rows.pop().ok_or(StoreError::Damaged("no row for a site that was just locked"))?;
     let mut settings = row.settings;
@@ -162,19 +224,34 @@ pub(crate) fn settings(
     store.write_settings(site, &settings)?;
     store.commit()?;
     cache.learn(site, &settings);
+    known.lock(&SiteRow { site, sequence: row.sequence, settings: settings.clone() });
     Ok(Ok((settings, row.sequence)))
 }
 
-/// What the command's items mean now: settings may have changed since it was submitted.
-fn current_places<'a>(pending: &'a Pending, plan: &Plan) -> Result<Cow<'a, [Place]>, Error> {
-    let site = pending.command.site();
-    match plan.settings(site) {
+/// What the items of a command mean, where they mean anything.
+type Places<'a> = Result<Cow<'a, [Place]>, Error>;
+
+/// What the items mean now: settings may have changed since they were submitted.
+fn current_places<'a>(batch: &'a [Pending], plan: &Plan) -> Vec<Places<'a>> {
+    let current = |pending: &'a Pending| match plan.settings(pending.command.site()) {
         // Compared whole: after a failover, another change may bear the same revision.
         Some(settings) if *settings != *pending.settings => {
             SettingsCache::places(settings, &pending.command).map(Cow::Owned)
         }
         Some(_) | None => pending.places.as_deref().map(Cow::Borrowed).map_err(Error::clone),
-    }
+    };
+    batch.iter().map(current).collect()
+}
+
+fn sites_of(batch: &[Pending]) -> Vec<SiteId> {
+    sorted(batch.iter().map(|pending| pending.command.site()))
+}
+
+/// The levels that commands touch, in the order of their keys.
+fn levels_of(batch: &[Pending], places: &[Places<'_>]) -> Vec<(LevelId, SiteId)> {
+    let known =
+        batch.iter().zip(places).filter_map(|(pending, places)| Some((pending.command.site(), places.as_ref().ok()?)));
+    sorted(known.flat_map(|(site, places)| places.iter().map(move |place| (place.level, site))))
 }
 
 fn sorted<T: Ord>(keys: impl Iterator<Item = T>) -> Vec<T> {

@@ -10,7 +10,7 @@ use crate::ids::{Fingerprint, LevelId, LocationId, RequestKey, SiteId};
 use crate::outcome::{LevelAfter, Outcome, Refusal, Verdict};
 use crate::site::{Place, SiteSettings};
 use crate::store::batch::{
-    ChangeWrite, EntryWrite, LevelRow, LevelWrite, NewLevel, RecordedRow, RequestWrite, SiteRow, Writes,
+    ChangeWrite, EntryWrite, LevelRow, LevelWrite, NewLevel, RecordedRow, RequestWrite, SiteRow, SiteWrite, Writes,
 };
 
 /// What became of one command of the batch.
@@ -26,9 +26,8 @@ pub(crate) struct Plan {
 }
 
 struct SitePlan {
-    settings: SiteSettings,
+    before: SiteRow,
     sequence: i64,
-    changed: bool,
 }
 
 #[derive(Clone, Copy)]
@@ -60,17 +59,15 @@ enum Known {
 impl Plan {
     /// A plan over what was loaded. `recorded_at` is the batch's time in microseconds since 1970.
     pub(crate) fn new(recorded_at: i64, sites: Vec<SiteRow>) -> Self {
-        let sites = sites
-            .into_iter()
-            .map(|row| (row.site, SitePlan { settings: row.settings, sequence: row.sequence, changed: false }))
-            .collect();
+        let plan = |before: SiteRow| (before.site, SitePlan { sequence: before.sequence, before });
+        let sites = sites.into_iter().map(plan).collect();
         let writes = Writes { recorded_at, ..Writes::default() };
         Self { sites, levels: HashMap::new(), known: HashMap::new(), answers: Vec::new(), writes }
     }
 
-    /// The settings of a locked site.
+    /// The settings of a site of the batch.
     pub(crate) fn settings(&self, site: SiteId) -> Option<&SiteSettings> {
-        self.sites.get(&site).map(|site| &site.settings)
+        self.sites.get(&site).map(|site| &site.before.settings)
     }
 
     /// Takes in a level as it is stored; those that are not stored are 0.
@@ -119,9 +116,10 @@ impl Plan {
         }
         // In the order of their keys, neighbours share pages of the index.
         writes.levels.sort_unstable_by_key(|(_, write)| write.level);
-        let changed = sites.into_iter().filter(|(_, plan)| plan.changed);
-        writes.sites = changed.map(|(site, plan)| (site, plan.sequence)).collect();
-        writes.sites.sort_unstable();
+        let write = |SitePlan { before, sequence }| SiteWrite { before, sequence };
+        writes.sites = sites.into_values().map(write).collect();
+        // Locks are taken in the order of this list.
+        writes.sites.sort_unstable_by_key(|write| write.before.site);
         (writes, answers)
     }
 
@@ -220,7 +218,6 @@ impl Plan {
         if sequence > before {
             if let Some(site) = self.sites.get_mut(&header.site) {
                 site.sequence = sequence;
-                site.changed = true;
             }
             self.writes.changes.push(ChangeWrite {
                 site: header.site,

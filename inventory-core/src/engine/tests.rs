@@ -126,7 +126,7 @@ impl BatchStore for Faulty {
                 .map(|write| (write.level, write.available))
                 .collect(),
             requests: writes.requests.iter().map(|request| (request.key, request.fingerprint)).collect(),
-            sequence: writes.sites.first().map(|(_, sequence)| *sequence),
+            sequence: writes.sites.first().map(|site| site.sequence),
         });
         Ok(Written::All)
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::engine::commit::{self, Books, Failure};
-use crate::engine::levels::KnownLevels;
+use crate::engine::known::Known;
 use crate::engine::plan::Answer;
 use crate::engine::queue::{Pending, PendingSettings, Queue, Work};
 use crate::engine::settings::SettingsCache;
@@ -24,7 +24,7 @@ pub(crate) struct Writer {
 
 impl Writer {
     pub(crate) fn new(store: Box<dyn BatchStore>, settings: Arc<SettingsCache>) -> Self {
-        let books = Books { store, settings, levels: KnownLevels::default() };
+        let books = Books { store, settings, known: Known::default(), guarded: 0 };
         Self { books, connected: false, watchful: 0 }
     }
 
@@ -86,7 +86,7 @@ impl Writer {
             if !self.connected {
                 // Behind a new connection there may be another server, which has other books: one
                 // that took over without the last commits can even have the same sequence.
-                self.books.levels.forget();
+                self.books.known.forget();
                 if let Err(error) = self.books.store.connect() {
                     tracing::warn!(error = &error as &dyn std::error::Error, "cannot connect to the database");
                     return Err(Error::before_commit(error));

@@ -24,22 +24,39 @@ pub(crate) trait BatchStore: Send {
     fn location_in_use(&mut self, site: SiteId, location: LocationId) -> Result<bool, StoreError>;
     /// Writes a site's settings.
     fn write_settings(&mut self, site: SiteId, settings: &SiteSettings) -> Result<(), StoreError>;
-    /// Writes all of `writes`, or says that one of its requests is recorded already; then the
-    /// transaction must be rolled back.
+    /// Writes all of `writes`, or says why not; then the transaction must be rolled back.
     fn write(&mut self, writes: &Writes) -> Result<Written, StoreError>;
+    /// Writes and commits all of `writes` as a transaction of its own, decided without a lock: where
+    /// a site is no longer as it was `before`, or a request is recorded already, nothing is written.
+    fn write_at_once(&mut self, writes: &Writes) -> Result<Written, CommitError> {
+        let sites: Vec<SiteId> = writes.sites.iter().map(|site| site.before.site).collect();
+        let found = self.begin(&sites).map_err(CommitError::NotCommitted)?;
+        let written = if found.iter().eq(writes.sites.iter().map(|site| &site.before)) {
+            self.write(writes).map_err(CommitError::NotCommitted)?
+        } else {
+            Written::Outdated
+        };
+        match written {
+            Written::All => self.commit()?,
+            Written::RepeatFound | Written::Outdated => self.rollback().map_err(CommitError::NotCommitted)?,
+        }
+        Ok(written)
+    }
     /// Ends the transaction.
     fn commit(&mut self) -> Result<(), CommitError>;
     /// Gives the transaction up.
     fn rollback(&mut self) -> Result<(), StoreError>;
 }
 
-/// What `BatchStore::write` did.
+/// What `BatchStore::write` and `write_at_once` did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Written {
     /// Everything.
     All,
-    /// Not everything: some request of the batch is a repeat.
+    /// Nothing that lasts: some request of the batch is a repeat.
     RepeatFound,
+    /// Nothing: some site is not as the batch took it to be.
+    Outdated,
 }
 
 /// Why a COMMIT did not return well.
@@ -51,8 +68,8 @@ pub(crate) enum CommitError {
     Unknown(StoreError),
 }
 
-/// A locked site.
-#[derive(Clone, Debug)]
+/// A site, as it is while it is locked.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct SiteRow {
     pub(crate) site: SiteId,
     pub(crate) sequence: i64,
@@ -82,13 +99,21 @@ pub(crate) struct RecordedRow {
 #[derive(Debug, Default)]
 pub(crate) struct Writes {
     pub(crate) recorded_at: i64,
-    pub(crate) sites: Vec<(SiteId, i64)>,
+    /// Every site of the batch, whether or not it changes.
+    pub(crate) sites: Vec<SiteWrite>,
     pub(crate) new_levels: Vec<NewLevel>,
     /// With the site of each.
     pub(crate) levels: Vec<(SiteId, LevelWrite)>,
     pub(crate) changes: Vec<ChangeWrite>,
     pub(crate) entries: Vec<EntryWrite>,
     pub(crate) requests: Vec<RequestWrite>,
+}
+
+/// A site before the batch, and its sequence after it.
+#[derive(Debug)]
+pub(crate) struct SiteWrite {
+    pub(crate) before: SiteRow,
+    pub(crate) sequence: i64,
 }
 
 /// A level that is written for the first time. Its unit may be new, too.

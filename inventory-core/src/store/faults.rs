@@ -42,6 +42,16 @@ fn is_gone<C: R2D2Connection>(connection: &mut C) -> bool {
     connection.batch_execute("ROLLBACK").is_err() && connection.ping().is_err()
 }
 
+/// Sorts an error met by a statement that is a transaction of its own: a server that still answers
+/// has said that the statement failed, and so that nothing was committed.
+pub(crate) fn classify_at_once<C: R2D2Connection>(connection: &mut C, error: Error) -> CommitError {
+    let refused = matches!(error, Error::DatabaseError(DatabaseErrorKind::ReadOnlyTransaction, _));
+    match classify(connection, error) {
+        fault @ StoreError::Gone(_) if !refused => CommitError::Unknown(fault),
+        fault => CommitError::NotCommitted(fault),
+    }
+}
+
 /// Sorts an error met at COMMIT: only what the database itself said about the transaction tells
 /// that it did not commit.
 pub(crate) fn classify_commit(error: Error) -> CommitError {

@@ -7,12 +7,13 @@
 use diesel::connection::SimpleConnection;
 use diesel::pg::PgConnection;
 use diesel::prelude::*;
+use diesel::result::{DatabaseErrorKind, Error};
 
 use crate::error::StoreError;
 use crate::ids::{LevelId, LocationId, RequestKey, SiteId};
 use crate::site::SiteSettings;
 use crate::store::batch::{BatchStore, CommitError, LevelRow, RecordedRow, SiteRow, Writes, Written};
-use crate::store::faults::{classify, classify_commit};
+use crate::store::faults::{classify, classify_at_once, classify_commit};
 use crate::store::postgres_statements::{
     AddLevels, AddSites, AddUnits, FindRequests, LoadLevels, LoadSpans, LockSites, WriteBatch,
 };
@@ -90,14 +91,21 @@ impl BatchStore for PostgresBatch {
     }
 
     fn write(&mut self, writes: &Writes) -> Result<Written, StoreError> {
-        let recorded = self.run(|connection| {
+        self.run(|connection| {
             if !writes.new_levels.is_empty() {
                 AddUnits::of(&writes.new_levels).execute(connection)?;
                 AddLevels::of(&writes.new_levels).execute(connection)?;
             }
-            WriteBatch::of(writes).execute(connection)
-        })?;
-        Ok(if recorded == writes.requests.len() { Written::All } else { Written::RepeatFound })
+            write_batch(connection, writes)
+        })
+    }
+
+    fn write_at_once(&mut self, writes: &Writes) -> Result<Written, CommitError> {
+        let Some(connection) = self.connection.as_mut() else {
+            return Err(CommitError::NotCommitted(StoreError::Gone("not connected".into())));
+        };
+        // Outside of BEGIN and COMMIT, one statement is one transaction.
+        write_batch(connection, writes).map_err(|error| classify_at_once(connection, error))
     }
 
     fn commit(&mut self) -> Result<(), CommitError> {
@@ -109,5 +117,19 @@ impl BatchStore for PostgresBatch {
 
     fn rollback(&mut self) -> Result<(), StoreError> {
         self.run(|connection| connection.batch_execute("ROLLBACK"))
+    }
+}
+
+/// Everything but new levels, in one statement. It takes the sites' locks, so it can stand alone.
+fn write_batch(connection: &mut PgConnection, writes: &Writes) -> QueryResult<Written> {
+    match WriteBatch::of(writes).execute(connection) {
+        Ok(0) => Ok(Written::Outdated),
+        Ok(_) => Ok(Written::All),
+        Err(Error::DatabaseError(DatabaseErrorKind::UniqueViolation, told))
+            if told.constraint_name() == Some("request_pkey") =>
+        {
+            Ok(Written::RepeatFound)
+        }
+        Err(error) => Err(error),
     }
 }

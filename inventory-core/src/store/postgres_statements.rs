@@ -135,10 +135,11 @@ statement! {
 }
 
 statement! {
-    /// Everything else that a batch writes, in one round trip. The count of rows is that of the
-    /// requests recorded: their unique index finds repeats without a look-up beforehand.
+    /// Everything else that a batch writes, in one round trip: all of it where every site is as it
+    /// was when the batch was decided, or else none of it. The count of rows is that of the requests
+    /// recorded; their primary key finds repeats without a look-up beforehand.
     WriteBatch<'a>(
-        sites: Guid, SiteId; site_sequences: BigInt, i64;
+        sites: Guid, SiteId; sites_before: BigInt, i64; sites_revision: BigInt, i64; sites_after: BigInt, i64;
         levels: Guid, LevelId; level_available: BigInt, i64; level_revisions: BigInt, i64; level_sequences: BigInt, i64;
         change_sites: Guid, SiteId; change_first: BigInt, i64; change_last: BigInt, i64;
         change_kinds: SmallInt, i16; change_reasons: SmallInt, i16; change_orders: Nullable<Guid>, Option<OrderId>;
@@ -151,29 +152,38 @@ statement! {
         request_first: BigInt, i64; request_last: BigInt, i64; request_refusals: Nullable<Text>, Option<&'a str>;
         request_time: BigInt, i64;
     ) -> () {
-        "WITH sites AS ( \
-            UPDATE site SET sequence = new.sequence FROM unnest(" sites "," site_sequences ") \
-                AS new (site_id, sequence) WHERE site.site_id = new.site_id \
+        "WITH new_sites AS ( \
+            SELECT * FROM unnest(" sites "," sites_before "," sites_revision "," sites_after ") \
+                AS new (site_id, before, revision, after) \
+        ), locked AS ( \
+            SELECT FROM new_sites new JOIN site ON site.site_id = new.site_id \
+            WHERE site.sequence = new.before AND site.revision = new.revision FOR UPDATE OF site \
+        ), go AS ( \
+            SELECT (SELECT count(*) FROM locked) = (SELECT count(*) FROM new_sites) AS ahead \
+        ), sites AS ( \
+            UPDATE site SET sequence = new.after FROM new_sites new \
+            WHERE site.site_id = new.site_id AND new.after > new.before AND (SELECT ahead FROM go) \
         ), levels AS ( \
             UPDATE level SET available = new.available, revision = new.revision, last_sequence = new.last_sequence \
             FROM unnest(" levels "," level_available "," level_revisions "," level_sequences ") \
-                AS new (level_id, available, revision, last_sequence) WHERE level.level_id = new.level_id \
+                AS new (level_id, available, revision, last_sequence) \
+            WHERE level.level_id = new.level_id AND (SELECT ahead FROM go) \
         ), changes AS ( \
             INSERT INTO change (site_id, first_sequence, last_sequence, kind, reason, order_id, request_id, actor, recorded_at) \
             SELECT *, (" change_time ")[1] FROM unnest("
                 change_sites "," change_first "," change_last "," change_kinds "," change_reasons ","
-                change_orders "," change_requests "," change_actors ") \
+                change_orders "," change_requests "," change_actors ") WHERE (SELECT ahead FROM go) \
         ), entries AS ( \
             INSERT INTO ledger (site_id, sequence, change_sequence, unit_id, location_id, delta, level_before, level_after, floor, subscription) \
             SELECT * FROM unnest("
                 entry_sites "," entry_sequences "," entry_changes "," entry_units "," entry_locations ","
                 entry_deltas "," entry_before "," entry_after "," entry_floors "," entry_subscriptions ") \
+            WHERE (SELECT ahead FROM go) \
         ) \
         INSERT INTO request (site_id, request_key, fingerprint, first_sequence, last_sequence, refusal, recorded_at) \
         SELECT *, (" request_time ")[1] FROM unnest("
             request_sites "," request_keys "," request_fingerprints ","
-            request_first "," request_last "," request_refusals ") \
-        ON CONFLICT (site_id, request_key) DO NOTHING"
+            request_first "," request_last "," request_refusals ") WHERE (SELECT ahead FROM go)"
     }
 }
 
@@ -244,8 +254,10 @@ impl<'a> WriteBatch<'a> {
     pub(crate) fn of(writes: &'a Writes) -> Self {
         let Writes { recorded_at, sites, new_levels: _, levels, changes, entries, requests } = writes;
         Self {
-            sites: sites.iter().map(|(site, _)| *site).collect(),
-            site_sequences: sites.iter().map(|(_, sequence)| *sequence).collect(),
+            sites: sites.iter().map(|site| site.before.site).collect(),
+            sites_before: sites.iter().map(|site| site.before.sequence).collect(),
+            sites_revision: sites.iter().map(|site| site.before.settings.revision).collect(),
+            sites_after: sites.iter().map(|site| site.sequence).collect(),
             levels: levels.iter().map(|(_, level)| level.level).collect(),
             level_available: levels.iter().map(|(_, level)| level.available).collect(),
             level_revisions: levels.iter().map(|(_, level)| level.revision).collect(),

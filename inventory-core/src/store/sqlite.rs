@@ -13,7 +13,9 @@ use crate::ids::{LevelId, LocationId, RequestKey, SiteId};
 use crate::limits;
 use crate::site::SiteSettings;
 use crate::store::Guid;
-use crate::store::batch::{BatchStore, CommitError, LevelRow, LevelWrite, RecordedRow, SiteRow, Writes, Written};
+use crate::store::batch::{
+    BatchStore, CommitError, LevelRow, LevelWrite, RecordedRow, SiteRow, SiteWrite, Writes, Written,
+};
 use crate::store::faults::{classify, classify_commit};
 use crate::store::rows;
 use crate::store::schema::{change, ledger, level, request, site, unit};
@@ -211,8 +213,10 @@ impl RunQueryDsl<SqliteConnection> for SetSequence {}
 impl RunQueryDsl<SqliteConnection> for SetLevel {}
 
 fn write_levels(connection: &mut SqliteConnection, writes: &Writes) -> QueryResult<()> {
-    for (id, sequence) in &writes.sites {
-        SetSequence(*id, *sequence).execute(connection)?;
+    for SiteWrite { before, sequence } in &writes.sites {
+        if *sequence > before.sequence {
+            SetSequence(before.site, *sequence).execute(connection)?;
+        }
     }
     for row in &writes.new_levels {
         let values = (

@@ -1,8 +1,9 @@
-//! Levels as this writer's last commits left them.
+//! Sites and levels as this writer's last commits left them.
 //!
-//! Every change of a level raises its site's sequence. So while a site is locked and its sequence
-//! is the one that was seen last, nobody has changed a level since, and what is known need not be
-//! loaded again: that saves a round trip per batch, and a look-up per item.
+//! Every change of a level raises its site's sequence, and every change of settings their revision.
+//! So while both are what they were seen to be, nobody has changed anything since, and a batch can be
+//! decided from memory. Whether they still are is found out when the batch is written, under the
+//! site's lock: what is known here may be old, but it is never acted on when it is.
 
 use std::collections::HashMap;
 
@@ -10,35 +11,39 @@ use crate::ids::{LevelId, SiteId};
 use crate::limits;
 use crate::store::batch::{LevelRow, SiteRow, Writes};
 
-/// What a writer knows of the levels of sites.
+/// What a writer knows of sites and their levels.
 #[derive(Default)]
-pub(crate) struct KnownLevels {
-    sites: HashMap<SiteId, Known>,
+pub(crate) struct Known {
+    sites: HashMap<SiteId, KnownSite>,
     count: usize,
 }
 
-#[derive(Default)]
-struct Known {
-    sequence: i64,
+struct KnownSite {
+    row: SiteRow,
     /// `None` for a level that is not stored.
     levels: HashMap<LevelId, Option<LevelRow>>,
 }
 
-impl KnownLevels {
+impl Known {
     /// Takes note of a locked site; forgets its levels where somebody else has changed any.
     pub(crate) fn lock(&mut self, row: &SiteRow) {
         if self.count > limits::KNOWN_LEVELS_MAX {
             self.forget();
         }
-        let known = self.sites.entry(row.site).or_default();
-        if known.sequence != row.sequence {
+        let known = self.sites.entry(row.site).or_insert_with(|| KnownSite::new(row));
+        if known.row != *row {
             self.count = self.count.saturating_sub(known.levels.len());
-            *known = Known { sequence: row.sequence, levels: HashMap::new() };
+            *known = KnownSite::new(row);
         }
     }
 
-    /// What is known of a level of a locked site; `None` where nothing is.
-    pub(crate) fn get(&self, site: SiteId, level: LevelId) -> Option<Option<LevelRow>> {
+    /// All of `sites`, where each is known.
+    pub(crate) fn sites(&self, sites: &[SiteId]) -> Option<Vec<SiteRow>> {
+        sites.iter().map(|site| Some(self.sites.get(site)?.row.clone())).collect()
+    }
+
+    /// What is known of a level of a known site; `None` where nothing is.
+    pub(crate) fn level(&self, site: SiteId, level: LevelId) -> Option<Option<LevelRow>> {
         self.sites.get(&site)?.levels.get(&level).copied()
     }
 
@@ -53,9 +58,9 @@ impl KnownLevels {
 
     /// Takes note of what was committed.
     pub(crate) fn committed(&mut self, writes: &Writes) {
-        for (site, sequence) in &writes.sites {
-            if let Some(known) = self.sites.get_mut(site) {
-                known.sequence = *sequence;
+        for write in &writes.sites {
+            if let Some(known) = self.sites.get_mut(&write.before.site) {
+                known.row.sequence = write.sequence;
             }
         }
         let new = writes.new_levels.iter().map(|new| (new.site, &new.write));
@@ -65,8 +70,14 @@ impl KnownLevels {
         }
     }
 
-    /// Forgets everything: what was written is not known to be committed.
+    /// Forgets everything.
     pub(crate) fn forget(&mut self) {
         *self = Self::default();
+    }
+}
+
+impl KnownSite {
+    fn new(row: &SiteRow) -> Self {
+        Self { row: row.clone(), levels: HashMap::new() }
     }
 }
