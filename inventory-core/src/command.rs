@@ -1,83 +1,10 @@
 //! What a caller may ask of a site's stock. A command that exists is within all bounds.
 
-use crate::catalog::CatalogReference;
-use crate::ids::{Fingerprint, LocationId, OrderId, RequestKey, SiteId};
+pub use crate::action::{Action, Adjustment, Expected, Kind, LevelNow, Line, Move, Quantity, Repair, Target};
+use crate::ids::{Fingerprint, OrderId, RequestKey, SiteId};
 use crate::limits;
 
-/// Pieces of an item: 1 to `limits::QUANTITY_MAX`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Quantity(i64);
-
-impl Quantity {
-    /// `None` when out of bounds.
-    pub fn new(pieces: i64) -> Option<Self> {
-        (1..=limits::QUANTITY_MAX).contains(&pieces).then_some(Self(pieces))
-    }
-
-    /// The number of pieces.
-    pub const fn get(self) -> i64 {
-        self.0
-    }
-}
-
-/// One item of an availability request.
-#[derive(Clone, Debug)]
-pub struct Line {
-    /// What is taken or given back.
-    pub reference: CatalogReference,
-    /// Where; `None` is the default location.
-    pub location: Option<LocationId>,
-    /// How many pieces.
-    pub quantity: Quantity,
-    /// Whether the shop sold it as a subscription.
-    pub subscription: bool,
-}
-
-/// One item of a stock request: the level is to be this.
-#[derive(Clone, Debug)]
-pub struct Target {
-    /// Which stock.
-    pub reference: CatalogReference,
-    /// Where; `None` is the default location.
-    pub location: Option<LocationId>,
-    /// The level from now on.
-    pub available: i64,
-}
-
-/// What is to be done.
-#[derive(Clone, Debug)]
-pub enum Action {
-    /// Take stock away: all lines or none. `restricted`: no level may end below zero.
-    Decrement {
-        /// What to take.
-        lines: Vec<Line>,
-        /// Whether to refuse rather than go below zero.
-        restricted: bool,
-    },
-    /// Give stock back. Never refused for the level.
-    Increment {
-        /// What to give back.
-        lines: Vec<Line>,
-    },
-    /// Make levels what they are said to be.
-    Set {
-        /// Which levels.
-        targets: Vec<Target>,
-    },
-}
-
-/// The kind of a change, as it is stored and shown.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// Availability was taken.
-    Decrement,
-    /// Availability was given back.
-    Increment,
-    /// Levels were set.
-    Set,
-}
-
-/// Why stock changes, by the shop's own words.
+/// Why stock changes: first in the shop's own words, then in a warehouse's.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Reason {
     /// Not said, or not known to this version.
@@ -95,6 +22,22 @@ pub enum Reason {
     OrderRefunded,
     /// An order was rejected: its payment failed.
     OrderRejected,
+    /// Goods came in.
+    Received,
+    /// Goods broke or spoiled.
+    Damaged,
+    /// Goods cannot be found.
+    Lost,
+    /// Goods were found.
+    Found,
+    /// The books were wrong.
+    Correction,
+    /// A customer brought goods back.
+    Returned,
+    /// Goods were stolen.
+    Theft,
+    /// Goods went elsewhere, or came from there.
+    Transfer,
 }
 
 macro_rules! stored_as {
@@ -113,7 +56,7 @@ macro_rules! stored_as {
     };
 }
 
-stored_as!(Kind { Decrement = 1, Increment = 2, Set = 3 });
+stored_as!(Kind { Decrement = 1, Increment = 2, Set = 3, Adjust = 4, Move = 5, Repair = 6 });
 stored_as!(Reason {
     Unspecified = 0,
     OrderPlaced = 1,
@@ -122,6 +65,14 @@ stored_as!(Reason {
     OrderCanceled = 4,
     OrderRefunded = 5,
     OrderRejected = 6,
+    Received = 7,
+    Damaged = 8,
+    Lost = 9,
+    Found = 10,
+    Correction = 11,
+    Returned = 12,
+    Theft = 13,
+    Transfer = 14,
 });
 
 /// What every command says of itself.
@@ -137,6 +88,9 @@ pub struct Header {
     pub reason: Reason,
     /// Who asked, at most `limits::ACTOR_CHARS_MAX` characters; empty when unknown.
     pub actor: String,
+    /// Whatever the caller wants to find again in the ledger, such as the number of a delivery note; at
+    /// most `limits::NOTE_CHARS_MAX` characters.
+    pub note: String,
 }
 
 /// A change of stock that may be carried out.
@@ -160,7 +114,9 @@ impl Command {
     pub fn new(header: Header, action: Action) -> Result<Self, BadItemCount> {
         let max = match &action {
             Action::Decrement { .. } | Action::Increment { .. } => limits::AVAILABILITY_ITEMS_MAX,
-            Action::Set { .. } => limits::STOCK_ITEMS_MAX,
+            Action::Set { .. } | Action::Adjust { .. } | Action::Move { .. } | Action::Repair(_) => {
+                limits::STOCK_ITEMS_MAX
+            }
         };
         if !(1..=max).contains(&action.item_count()) {
             return Err(BadItemCount { max });
@@ -176,35 +132,6 @@ impl Command {
     }
 }
 
-impl Action {
-    /// The kind of change this is.
-    pub const fn kind(&self) -> Kind {
-        match self {
-            Self::Decrement { .. } => Kind::Decrement,
-            Self::Increment { .. } => Kind::Increment,
-            Self::Set { .. } => Kind::Set,
-        }
-    }
-
-    /// How many items it lists.
-    pub fn item_count(&self) -> usize {
-        match self {
-            Self::Decrement { lines, .. } | Self::Increment { lines } => lines.len(),
-            Self::Set { targets } => targets.len(),
-        }
-    }
-
-    /// Reference and location of every item, in order.
-    pub(crate) fn items(&self) -> Box<dyn Iterator<Item = (&CatalogReference, Option<LocationId>)> + '_> {
-        match self {
-            Self::Decrement { lines, .. } | Self::Increment { lines } => {
-                Box::new(lines.iter().map(|line| (&line.reference, line.location)))
-            }
-            Self::Set { targets } => Box::new(targets.iter().map(|target| (&target.reference, target.location))),
-        }
-    }
-}
-
 /// Everything that makes two requests the same, as bytes. It speaks of what the caller sent, not
 /// of the units it meant at the time: a repeat stays a repeat when the site's settings change.
 fn content(header: &Header, action: &Action) -> Vec<u8> {
@@ -212,8 +139,10 @@ fn content(header: &Header, action: &Action) -> Vec<u8> {
     bytes.extend(action.kind().code().to_le_bytes());
     bytes.extend(header.reason.code().to_le_bytes());
     bytes.extend(header.order.map_or([0; 16], |order| *order.as_uuid().as_bytes()));
-    bytes.push(u8::from(matches!(action, Action::Decrement { restricted: true, .. })));
-    for (reference, location) in action.items() {
+    let restricted =
+        matches!(action, Action::Decrement { restricted: true, .. } | Action::Move { restricted: true, .. });
+    bytes.push(u8::from(restricted));
+    for (reference, location) in action.places() {
         put_text(&mut bytes, reference.app_id());
         put_text(&mut bytes, reference.item_id());
         // The map is sorted by key, so equal options have equal text.
@@ -231,7 +160,38 @@ fn content(header: &Header, action: &Action) -> Vec<u8> {
             for target in targets {
                 bytes.extend(target.available.to_le_bytes());
             }
+            // What is not there adds nothing, so that requests from before there was such a thing stay
+            // what they were.
+            for (index, target) in targets.iter().enumerate() {
+                let Expected { available, revision } = target.expected;
+                for (mark, expected) in [(1, available), (2, revision), (4, target.as_of)] {
+                    if let Some(expected) = expected {
+                        bytes.push(mark);
+                        bytes.extend((index as u64).to_le_bytes());
+                        bytes.extend(expected.to_le_bytes());
+                    }
+                }
+            }
         }
+        Action::Adjust { adjustments } => {
+            for adjustment in adjustments {
+                bytes.extend(adjustment.delta.to_le_bytes());
+            }
+        }
+        Action::Repair(Repair { reference: _, location: _, found, recomputed }) => {
+            for number in [found.available, found.revision, *recomputed] {
+                bytes.extend(number.to_le_bytes());
+            }
+        }
+        Action::Move { moves, .. } => {
+            for item in moves {
+                bytes.extend(item.quantity.get().to_le_bytes());
+            }
+        }
+    }
+    if !header.note.is_empty() {
+        bytes.push(3);
+        put_text(&mut bytes, &header.note);
     }
     bytes
 }

@@ -5,8 +5,8 @@ use serde_json::Map;
 use uuid::Uuid;
 
 use super::*;
+use crate::action::Quantity;
 use crate::catalog::CatalogReference;
-use crate::command::Quantity;
 use crate::ids::SiteId;
 use crate::site::SiteSettings;
 
@@ -18,13 +18,13 @@ fn line(id: &str, quantity: i64, subscription: bool) -> Line {
 
 fn target(id: &str, available: i64) -> Target {
     let reference = CatalogReference::new("app", id, Map::new()).expect("in bounds");
-    Target { reference, location: None, available }
+    Target { reference, location: None, available, expected: Expected::default(), as_of: None }
 }
 
 fn places(action: &Action) -> Vec<Place> {
     let site = SiteId::from_uuid(Uuid::from_u128(1));
     let place = |(reference, location)| SiteSettings::default().place(site, reference, location).expect("small");
-    action.items().map(place).collect()
+    action.places().map(place).collect()
 }
 
 /// Item, delta, level after, floor.
@@ -35,11 +35,12 @@ fn told(action: &Action, levels: &[(&str, i64)]) -> Result<Told, Refusal> {
     let places = places(action);
     let level = |id: LevelId| {
         let place = places.iter().find(|place| place.level == id).expect("a level of the request");
-        levels.iter().find(|(name, _)| *name == place.unit.item_id).map_or(0, |(_, level)| *level)
+        let found = levels.iter().find(|(name, _)| *name == place.unit.item_id);
+        found.map(|(_, available)| LevelNow { available: *available, revision: 7 }).unwrap_or_default()
     };
-    match decide(action, &places, level) {
+    match decide(action, &places, level, |_, _| None) {
         Decision::Apply(movements) => {
-            let tell = |m: &Movement| (places[m.item].unit.item_id.clone(), m.delta, m.after, m.floor);
+            let tell = |m: &Movement| (places[m.place].unit.item_id.clone(), m.delta, m.after, m.floor);
             assert!(movements.iter().all(|m| m.before + m.delta == m.after && m.delta != 0));
             Ok(movements.iter().map(tell).collect())
         }
@@ -117,7 +118,10 @@ fn subscription_items_are_entries_of_their_own_but_judged_together() {
     let action = Action::Decrement { lines, restricted: true };
     assert_eq!(short_of(told(&action, &[("A", 3)])), [("A".to_owned(), 4, 3, 1)]);
     let places = places(&action);
-    let Decision::Apply(movements) = decide(&action, &places, |_| 4) else { panic!("there is enough") };
+    let Decision::Apply(movements) = decide(&action, &places, |_| LevelNow { available: 4, revision: 1 }, |_, _| None)
+    else {
+        panic!("there is enough")
+    };
     let parts: Vec<(i64, i64, bool)> = movements.iter().map(|m| (m.delta, m.after, m.subscription)).collect();
     assert_eq!(parts, [(-1, 3, false), (-3, 0, true)]);
 }

@@ -20,15 +20,17 @@ use std::thread::JoinHandle;
 use std::time::Instant;
 
 use tokio::sync::{mpsc, oneshot};
+use uuid::Uuid;
 
 pub use crate::engine::queue::SettingsChange;
 
 use crate::command::Command;
-use crate::engine::queue::{Job, Pending, PendingSettings, Queue};
+use crate::engine::queue::{Job, Pending, PendingPrune, PendingSettings, Queue};
 use crate::engine::settings::SettingsCache;
 use crate::engine::writer::Writer;
 use crate::error::Error;
-use crate::ids::SiteId;
+use crate::ids::{RequestKey, SiteId};
+use crate::limits;
 use crate::outcome::Outcome;
 use crate::site::SiteSettings;
 use crate::store::Store;
@@ -84,6 +86,22 @@ impl Engine {
         let (reply, answer) = oneshot::channel();
         self.enqueue(site, Job::Settings(PendingSettings { site, change, reply }))?;
         answer.await.unwrap_or(Err(Error::NoAnswer))
+    }
+
+    /// Forgets what became of requests that were recorded before the time `before`, in microseconds since
+    /// 1970, step by step between the batches: a repeat of them is then a new request.
+    pub async fn prune(&self, before: i64) -> Result<(), Error> {
+        let mut after = (SiteId::from_uuid(Uuid::nil()), RequestKey::from_uuid(Uuid::nil()));
+        loop {
+            let (reply, answer) = oneshot::channel();
+            // Any writer will do: a record is not a site's lock's business once its outcome is told.
+            self.enqueue(after.0, Job::Prune(PendingPrune { after, before, reply }))?;
+            match answer.await.unwrap_or(Err(Error::NoAnswer))? {
+                Some(next) => after = next,
+                None => return Ok(()),
+            }
+            tokio::time::sleep(limits::PRUNE_PAUSE).await;
+        }
     }
 
     /// Refuses what comes from now on, finishes what is queued, and ends the writers.

@@ -4,20 +4,24 @@
 //! - [`ids`], [`catalog`], [`site`]: what is counted, and how a request's items name it;
 //! - [`command`], [`decide`], [`outcome`]: what may be asked, the rules, and what came of it;
 //! - [`engine`]: commits what is waiting in groups, and answers after COMMIT;
-//! - [`store`], [`journal`]: diesel on SQLite or Postgres, and what is derived from its ledger;
+//! - [`store`]: diesel on SQLite or Postgres;
+//! - [`journal`], [`explain`], [`verify`]: what is derived from the ledger;
 //! - [`limits`], [`error`].
 
+mod action;
 pub mod catalog;
 pub mod command;
 pub mod decide;
 pub mod engine;
 pub mod error;
+pub mod explain;
 pub mod ids;
 pub mod journal;
 pub mod limits;
 pub mod outcome;
 pub mod site;
 pub mod store;
+pub mod verify;
 
 // Bundled C libraries: named here only so that cargo builds and links them.
 use libsqlite3_sys as _;

@@ -18,12 +18,17 @@ pub const VARIANT_BYTES_MAX: usize = 2_000;
 pub const REQUEST_ID_CHARS_MAX: usize = 128;
 /// Characters of an actor's name.
 pub const ACTOR_CHARS_MAX: usize = 64;
+/// Characters of a note.
+pub const NOTE_CHARS_MAX: usize = 200;
 /// Catalog apps for which one site may name option keys.
 pub const OPTION_KEY_APPS_MAX: usize = 100;
 /// Option keys that one catalog app may name.
 pub const OPTION_KEYS_MAX: usize = 20;
 /// Characters of one option key.
 pub const OPTION_KEY_CHARS_MAX: usize = 100;
+
+/// Entries of a level from one waypoint to the next (fixed by the migration that made them).
+pub const WAYPOINT_EVERY: i64 = 64;
 
 /// Commands that may wait for one writer; one more is refused as overload.
 pub const QUEUE_COMMANDS_MAX: usize = 4_096;
@@ -38,6 +43,11 @@ pub const WATCHFUL_BATCHES: u32 = 64;
 /// Batches that lock their sites first after somebody else has written to one: two servers that
 /// share a site would otherwise decide most batches twice.
 pub const GUARDED_BATCHES: u32 = 64;
+
+/// Records of requests that one step of pruning looks at.
+pub const PRUNED_ROWS: i64 = 500;
+/// What orders have to themselves between two such steps.
+pub const PRUNE_PAUSE: Duration = Duration::from_millis(100);
 
 /// Levels that a writer keeps in mind, at some 100 bytes each.
 pub const KNOWN_LEVELS_MAX: usize = 100_000;

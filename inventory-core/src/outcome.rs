@@ -58,6 +58,30 @@ pub enum Refusal {
         /// Index of the later item.
         item: usize,
     },
+    /// A count is of a time that the ledger has not reached.
+    NotYet {
+        /// Index of the item.
+        item: usize,
+    },
+    /// Levels are not what the caller believed them to be. Lists every one of them, as it is.
+    Changed(Vec<Changed>),
+}
+
+/// A level that is not what the caller believed it to be.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Changed {
+    /// Index of the item.
+    pub item: usize,
+    /// Of what.
+    #[serde(with = "stored_unit")]
+    pub unit: Unit,
+    /// Where; `None` is a default location that has not been given an id.
+    #[serde(with = "stored_location")]
+    pub location: Option<LocationId>,
+    /// The level.
+    pub available: i64,
+    /// The number of its changes so far.
+    pub revision: i64,
 }
 
 /// One level that is short.

@@ -4,6 +4,7 @@
 //! through an r2d2 pool. `migrate` makes the tables.
 
 pub(crate) mod batch;
+mod entries;
 mod faults;
 mod guid;
 mod migrate;
@@ -15,9 +16,10 @@ pub(crate) mod schema;
 mod sqlite;
 mod url;
 
+pub use entries::{Entry, EntryFilter, EntryPage};
 pub use guid::Guid;
 pub use migrate::{MigrateError, Migrated};
-pub use read::{Entry, EntryFilter, Stock, StockCursor};
+pub use read::{Stock, StockCursor, StockFilter, StockPage};
 pub use url::{BadUrl, DatabaseUrl};
 
 use diesel::connection::SimpleConnection;
@@ -43,7 +45,7 @@ pub struct Store {
 }
 
 #[derive(Clone)]
-enum Readers {
+pub(crate) enum Readers {
     Sqlite(Pool<ConnectionManager<SqliteConnection>>),
     Postgres(Pool<ConnectionManager<PgConnection>>),
 }

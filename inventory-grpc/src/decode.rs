@@ -2,18 +2,22 @@
 //! path in the request. Messages are taken apart by name, so that a new field of the contract is
 //! a compile error here and not a silent omission.
 
+mod stock;
+
 use std::time::{Duration, Instant};
 
 use inventory_core::catalog::{BadReference, CatalogReference};
-use inventory_core::command::{Action, BadItemCount, Command, Header, Line, Quantity, Reason, Target};
+use inventory_core::command::{Action, BadItemCount, Command, Header, Kind, Line, Quantity, Reason};
 use inventory_core::engine::SettingsChange;
 use inventory_core::ids::{LocationId, OrderId, SiteId, parse_guid};
 use inventory_core::limits;
 use inventory_proto::{ACTOR_METADATA, json, v1};
+use prost_types::Timestamp;
 use tonic::Status;
 use tonic::metadata::MetadataMap;
 use uuid::Uuid;
 
+pub use self::stock::{adjust_stock, move_stock, places, set_stock};
 use crate::status::invalid;
 
 /// A decrement.
@@ -30,35 +34,6 @@ pub fn increment(request: v1::IncrementAvailabilityRequest, actor: String) -> Re
     let v1::IncrementAvailabilityRequest { site_id, items, order_id, reason, request_id } = request;
     let header = availability_header(&site_id, &order_id, reason, request_id, actor)?;
     command(header, Action::Increment { lines: lines(items)? })
-}
-
-/// Levels to set.
-pub fn set_stock(request: v1::SetStockRequest, actor: String) -> Result<Command, Status> {
-    let v1::SetStockRequest { site_id, items, request_id } = request;
-    let header = Header {
-        site: site_id_of(&site_id)?,
-        request_id: request_id_of(request_id)?,
-        order: None,
-        reason: Reason::Unspecified,
-        actor,
-    };
-    count(items.len(), limits::STOCK_ITEMS_MAX)?;
-    let target = |(index, item): (usize, v1::SetStockItem)| {
-        let v1::SetStockItem { catalog_reference, location_id, available } = item;
-        let (reference, location) = place(catalog_reference, &location_id, || format!("items[{index}]."))?;
-        Ok(Target { reference, location, available })
-    };
-    command(header, Action::Set { targets: items.into_iter().enumerate().map(target).collect::<Result<_, Status>>()? })
-}
-
-/// References with their locations, as `BatchGetStock` lists them.
-pub fn places(items: Vec<v1::BatchGetStockItem>) -> Result<Vec<(CatalogReference, Option<LocationId>)>, Status> {
-    count(items.len(), limits::STOCK_ITEMS_MAX)?;
-    let one = |(index, item): (usize, v1::BatchGetStockItem)| {
-        let v1::BatchGetStockItem { catalog_reference, location_id } = item;
-        place(catalog_reference, &location_id, || format!("items[{index}]."))
-    };
-    items.into_iter().enumerate().map(one).collect()
 }
 
 /// A reference and its location; `prefix` is the path of the message they stand in.
@@ -135,6 +110,44 @@ pub fn optional_order_id_of(text: &str) -> Result<Option<OrderId>, Status> {
     Ok(optional_guid(text, || "order_id".into())?.map(OrderId::from_uuid))
 }
 
+/// The location that a request may name.
+pub fn optional_location_id_of(text: &str) -> Result<Option<LocationId>, Status> {
+    Ok(optional_guid(text, || "location_id".into())?.map(LocationId::from_uuid))
+}
+
+/// The catalog app that a request may name.
+pub fn optional_app_id_of(text: &str) -> Result<Option<String>, Status> {
+    if text.is_empty() { Ok(None) } else { app_id_of(text, || "app_id".into()).map(Some) }
+}
+
+/// The kind of change that a request may name.
+pub fn optional_kind(kind: i32) -> Result<Option<Kind>, Status> {
+    match v1::Kind::try_from(kind).map_err(|_| invalid("kind", "is not a kind of this version"))? {
+        v1::Kind::Unspecified => Ok(None),
+        v1::Kind::Decrement => Ok(Some(Kind::Decrement)),
+        v1::Kind::Increment => Ok(Some(Kind::Increment)),
+        v1::Kind::Set => Ok(Some(Kind::Set)),
+        v1::Kind::Adjust => Ok(Some(Kind::Adjust)),
+        v1::Kind::Move => Ok(Some(Kind::Move)),
+        v1::Kind::Repair => Ok(Some(Kind::Repair)),
+    }
+}
+
+/// A time that a request may name, in microseconds since 1970.
+pub fn optional_time(time: Option<Timestamp>, field: &str) -> Result<Option<i64>, Status> {
+    let Some(Timestamp { seconds, nanos }) = time else { return Ok(None) };
+    let micros = seconds.checked_mul(1_000_000).and_then(|micros| micros.checked_add(i64::from(nanos / 1_000)));
+    match micros {
+        Some(micros) if (0..1_000_000_000).contains(&nanos) => Ok(Some(micros)),
+        Some(_) | None => Err(invalid(field, "must be a time of nanos 0 to 999,999,999")),
+    }
+}
+
+/// A number that counts something.
+pub fn not_negative(value: i64, field: &str) -> Result<(), Status> {
+    if value < 0 { Err(invalid(field, "must not be negative")) } else { Ok(()) }
+}
+
 /// Who asks, by the metadata of the call.
 pub fn actor(metadata: &MetadataMap) -> Result<String, Status> {
     let Some(value) = metadata.get(ACTOR_METADATA) else { return Ok(String::new()) };
@@ -148,6 +161,11 @@ pub fn actor(metadata: &MetadataMap) -> Result<String, Status> {
 pub fn deadline(metadata: &MetadataMap) -> Instant {
     let timeout = metadata.get("grpc-timeout").and_then(|value| value.to_str().ok()).and_then(timeout_of);
     Instant::now() + timeout.unwrap_or(limits::ANSWER_TIME_DEFAULT).min(limits::ANSWER_TIME_DEFAULT)
+}
+
+/// Until when a call waits that names no time.
+pub fn default_deadline() -> Instant {
+    Instant::now() + limits::ANSWER_TIME_DEFAULT
 }
 
 /// At most eight digits and a unit, as gRPC over HTTP/2 writes it.
@@ -178,6 +196,7 @@ fn availability_header(
         order: Some(order_id_of(order_id)?),
         reason: reason_of(reason),
         actor,
+        note: String::new(),
     })
 }
 
@@ -186,12 +205,15 @@ fn lines(items: Vec<v1::Item>) -> Result<Vec<Line>, Status> {
     let line = |(index, item): (usize, v1::Item)| {
         let v1::Item { catalog_reference, location_id, quantity, subscription_item } = item;
         let (reference, location) = place(catalog_reference, &location_id, || format!("items[{index}]."))?;
-        let quantity = Quantity::new(quantity).ok_or_else(|| {
-            invalid(format!("items[{index}].quantity"), format!("must be 1 to {}", limits::QUANTITY_MAX))
-        })?;
+        let quantity = quantity_of(quantity, index)?;
         Ok(Line { reference, location, quantity, subscription: subscription_item })
     };
     items.into_iter().enumerate().map(line).collect()
+}
+
+fn quantity_of(quantity: i64, index: usize) -> Result<Quantity, Status> {
+    let told = || invalid(format!("items[{index}].quantity"), format!("must be 1 to {}", limits::QUANTITY_MAX));
+    Quantity::new(quantity).ok_or_else(told)
 }
 
 fn command(header: Header, action: Action) -> Result<Command, Status> {
@@ -241,6 +263,14 @@ fn reason_of(reason: i32) -> Reason {
         v1::Reason::OrderCanceled => Reason::OrderCanceled,
         v1::Reason::OrderRefunded => Reason::OrderRefunded,
         v1::Reason::OrderRejected => Reason::OrderRejected,
+        v1::Reason::Received => Reason::Received,
+        v1::Reason::Damaged => Reason::Damaged,
+        v1::Reason::Lost => Reason::Lost,
+        v1::Reason::Found => Reason::Found,
+        v1::Reason::Correction => Reason::Correction,
+        v1::Reason::Returned => Reason::Returned,
+        v1::Reason::Theft => Reason::Theft,
+        v1::Reason::Transfer => Reason::Transfer,
     }
 }
 

@@ -2,22 +2,25 @@
 
 use inventory_core::catalog::Unit;
 use inventory_core::command::{Kind, Reason};
+use inventory_core::explain::{Explained, Sum};
 use inventory_core::ids::{LocationId, SiteId};
 use inventory_core::journal::OrderLine;
-use inventory_core::outcome::{LevelAfter, Shortage};
+use inventory_core::outcome::{Changed, LevelAfter, Shortage};
 use inventory_core::site::SiteSettings;
 use inventory_core::store::{Entry, Stock};
 use inventory_proto::{json, v1};
 use prost_types::Timestamp;
 
-fn catalog_reference(unit: Unit) -> v1::CatalogReference {
+/// A unit, by the options that identify it.
+pub fn catalog_reference(unit: Unit) -> v1::CatalogReference {
     let Unit { app_id, item_id, variant } = unit;
     let options = variant.options();
     let options = (!options.is_empty()).then(|| json::from_json(options));
     v1::CatalogReference { app_id, catalog_item_id: item_id, options }
 }
 
-fn location(location: Option<LocationId>) -> String {
+/// A location's id; empty where it has none.
+pub fn location(location: Option<LocationId>) -> String {
     location.map(|id| id.to_string()).unwrap_or_default()
 }
 
@@ -36,6 +39,44 @@ pub fn shortage(shortage: Shortage) -> v1::Shortage {
         asked,
         available,
         short,
+    }
+}
+
+/// A level that is not what was expected.
+pub fn changed(changed: Changed) -> v1::ChangedLevel {
+    let Changed { item, unit, location: at, available, revision } = changed;
+    v1::ChangedLevel {
+        // Below the bound on the items of a request.
+        item: i32::try_from(item).unwrap_or(i32::MAX),
+        catalog_reference: Some(catalog_reference(unit)),
+        location_id: location(at),
+        available,
+        revision,
+    }
+}
+
+/// Why a level is what it is, with at most `orders_max` orders.
+pub fn explained(explained: Explained, entries: Vec<v1::Entry>, orders_max: usize) -> v1::ExplainLevelResponse {
+    let Explained { available, sequence, before, entries: explained_entries, sums, orders } = explained;
+    let sum = |Sum { kind: of_kind, reason: why, entries, delta }| v1::ExplainedSum {
+        kind: kind(of_kind).into(),
+        reason: reason(why).into(),
+        entries,
+        delta,
+    };
+    v1::ExplainLevelResponse {
+        available,
+        sequence,
+        available_before: before,
+        explained_entries,
+        sums: sums.into_iter().map(sum).collect(),
+        order_count: i64::try_from(orders.len()).unwrap_or(i64::MAX),
+        orders: orders
+            .into_iter()
+            .take(orders_max)
+            .map(|(order, net)| v1::OrderHolding { order_id: order.to_string(), net })
+            .collect(),
+        entries,
     }
 }
 
@@ -67,6 +108,7 @@ pub fn entry(entry: Entry) -> v1::Entry {
         request_id,
         actor,
         recorded_at,
+        note,
     } = entry;
     v1::Entry {
         sequence,
@@ -82,6 +124,7 @@ pub fn entry(entry: Entry) -> v1::Entry {
         actor,
         subscription_item: subscription,
         record_time: Some(timestamp(recorded_at)),
+        note,
     }
 }
 
@@ -114,6 +157,9 @@ fn kind(kind: Kind) -> v1::Kind {
         Kind::Decrement => v1::Kind::Decrement,
         Kind::Increment => v1::Kind::Increment,
         Kind::Set => v1::Kind::Set,
+        Kind::Adjust => v1::Kind::Adjust,
+        Kind::Move => v1::Kind::Move,
+        Kind::Repair => v1::Kind::Repair,
     }
 }
 
@@ -126,6 +172,14 @@ fn reason(reason: Reason) -> v1::Reason {
         Reason::OrderCanceled => v1::Reason::OrderCanceled,
         Reason::OrderRefunded => v1::Reason::OrderRefunded,
         Reason::OrderRejected => v1::Reason::OrderRejected,
+        Reason::Received => v1::Reason::Received,
+        Reason::Damaged => v1::Reason::Damaged,
+        Reason::Lost => v1::Reason::Lost,
+        Reason::Found => v1::Reason::Found,
+        Reason::Correction => v1::Reason::Correction,
+        Reason::Returned => v1::Reason::Returned,
+        Reason::Theft => v1::Reason::Theft,
+        Reason::Transfer => v1::Reason::Transfer,
     }
 }
 

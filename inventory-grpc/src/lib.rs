@@ -3,6 +3,7 @@
 //! In reading order: [`config`], [`server`]; then, along a call, [`services`], [`decode`],
 //! (the core), [`encode`], [`status`]; beside them [`page`].
 
+pub mod commands;
 pub mod config;
 pub mod decode;
 pub mod encode;

@@ -7,8 +7,8 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use inventory_core::store::{DatabaseUrl, Store};
-use inventory_grpc::config::{Cli, Command, Serve};
-use inventory_grpc::server;
+use inventory_grpc::config::{self, Cli, Command, Serve};
+use inventory_grpc::{commands, server};
 
 /// Requests are many small allocations on one thread and their release on another, for which this
 /// allocator is made.
@@ -21,15 +21,19 @@ fn main() -> ExitCode {
         match command {
             Command::Serve(settings) => serve(settings).await,
             Command::Migrate(database) => migrate(&database.database_url),
+            Command::Import(settings) => commands::import::import(settings).await,
+            Command::Export(settings) => commands::export::export(settings).await,
+            Command::Verify(settings) => commands::verify::verify(settings).await,
         }
     })
 }
 
 async fn serve(settings: Serve) -> Result<(), Box<dyn Error>> {
     program::serve_metrics(settings.admin_listen)?;
+    let retention = config::retention(settings.listen.request_retention_days);
     let (store, listener) = inventory_grpc::open(settings.listen).await?;
     println!("grpc listening on {}", listener.local_addr()?);
-    Ok(server::serve(listener, store, program::stop_on_signal()?.cancelled_owned()).await?)
+    Ok(server::serve(listener, store, retention, program::stop_on_signal()?.cancelled_owned()).await?)
 }
 
 fn migrate(url: &DatabaseUrl) -> Result<(), Box<dyn Error>> {

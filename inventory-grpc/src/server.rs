@@ -1,6 +1,6 @@
 //! The server: every service on one listener, health and reflection included.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use inventory_core::engine::Engine;
 use inventory_core::store::Store;
@@ -10,6 +10,7 @@ use inventory_proto::v1::ledger_service_server::LedgerServiceServer;
 use inventory_proto::v1::site_service_server::SiteServiceServer;
 use inventory_proto::v1::stock_service_server::StockServiceServer;
 use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 use tonic_health::ServingStatus;
@@ -24,6 +25,9 @@ use crate::services::stock::Stock;
 const HEALTH_EVERY: Duration = Duration::from_secs(2);
 /// A connection on which nothing is heard for this long is asked for a sign of life.
 const KEEPALIVE_EVERY: Duration = Duration::from_secs(30);
+
+/// How often old records of requests are looked for.
+const PRUNE_EVERY: Duration = Duration::from_secs(3_600);
 
 /// Bytes of an availability request: what 3 MiB of JSON options, the most that the Wix adapter takes in
 /// a token, can become as a protobuf Struct.
@@ -43,10 +47,16 @@ pub enum ServeError {
     Thread(#[from] std::io::Error),
 }
 
-/// Serves until `stop` completes; then takes no new call, finishes those that are under way,
+/// Serves until `stop` completes, and keeps the outcomes of requests for `retention`; then takes no new call, finishes those that are under way,
 /// commits what is queued, and returns.
-pub async fn serve(listener: TcpListener, store: Store, stop: impl Future<Output = ()>) -> Result<(), ServeError> {
+pub async fn serve(
+    listener: TcpListener,
+    store: Store,
+    retention: Duration,
+    stop: impl Future<Output = ()>,
+) -> Result<(), ServeError> {
     let engine = Engine::start(&store)?;
+    let prune = tokio::spawn(prune(engine.clone(), retention));
     let (health, health_service) = tonic_health::server::health_reporter();
     let watch = tokio::spawn(watch_health(health, store.clone()));
     let reflection = || {
@@ -56,6 +66,15 @@ pub async fn serve(listener: TcpListener, store: Store, stop: impl Future<Output
     };
     let availability = AvailabilityServiceServer::new(Availability { engine: engine.clone() })
         .max_decoding_message_size(MESSAGE_BYTES_MAX);
+    let stopping = CancellationToken::new();
+    let stop = {
+        let stopping = stopping.clone();
+        async move {
+            stop.await;
+            stopping.cancel();
+        }
+    };
+    let ledger = Ledger { store: store.clone(), engine: engine.clone(), stopping };
     let served = Server::builder()
         .http2_keepalive_interval(Some(KEEPALIVE_EVERY))
         .add_service(health_service)
@@ -63,13 +82,27 @@ pub async fn serve(listener: TcpListener, store: Store, stop: impl Future<Output
         .add_service(reflection().build_v1alpha()?)
         .add_service(availability)
         .add_service(StockServiceServer::new(Stock { engine: engine.clone(), store: store.clone() }))
-        .add_service(LedgerServiceServer::new(Ledger { store: store.clone() }))
+        .add_service(LedgerServiceServer::new(ledger))
         .add_service(SiteServiceServer::new(Site { engine: engine.clone(), store }))
         .serve_with_incoming_shutdown(TcpIncoming::from(listener).with_nodelay(Some(true)), stop)
         .await;
     watch.abort();
+    prune.abort();
     engine.drain().await;
     Ok(served?)
+}
+
+/// Forgets the outcomes of requests after their time of retention.
+async fn prune(engine: Engine, retention: Duration) {
+    let mut every = tokio::time::interval(PRUNE_EVERY);
+    loop {
+        every.tick().await;
+        let before = SystemTime::now().checked_sub(retention).and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+        let Some(before) = before.and_then(|since| i64::try_from(since.as_micros()).ok()) else { continue };
+        if let Err(error) = engine.prune(before).await {
+            tracing::warn!(error = &error as &dyn std::error::Error, "records of requests were not pruned");
+        }
+    }
 }
 
 /// Keeps the overall health (the empty service name) in step with the store.

@@ -4,14 +4,44 @@ pub mod availability;
 pub mod ledger;
 pub mod site;
 pub mod stock;
+mod stream;
+mod verify;
+mod watch;
+
+use std::time::{Duration, Instant};
 
 use inventory_core::command::Command;
 use inventory_core::engine::Engine;
+use inventory_core::ids::SiteId;
 use inventory_core::outcome::{LevelAfter, Outcome, Verdict};
+use inventory_core::store::Store;
 use tonic::Status;
 use tonic::metadata::MetadataMap;
 
 use crate::{decode, status};
+
+/// How long a read waits for books that have the entry it names, and how often it looks.
+const REACH_TIME_MAX: Duration = Duration::from_secs(2);
+const REACH_EVERY: Duration = Duration::from_millis(20);
+
+/// Waits until the books have an entry: those of a replica may lag behind what a caller has seen.
+async fn reached(store: &Store, site: SiteId, sequence: i64) -> Result<(), Status> {
+    decode::not_negative(sequence, "at_least_sequence")?;
+    if sequence == 0 {
+        return Ok(());
+    }
+    let until = Instant::now() + REACH_TIME_MAX;
+    loop {
+        let now = store.site(site).await.map_err(status::of_error)?.map_or(0, |(_, sequence)| sequence);
+        if now >= sequence {
+            return Ok(());
+        }
+        if Instant::now() >= until {
+            return Err(status::not_reached(now, sequence));
+        }
+        tokio::time::sleep(REACH_EVERY).await;
+    }
+}
 
 /// An applied outcome: sequence, levels, and whether it is a repeat.
 struct Applied {

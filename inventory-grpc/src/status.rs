@@ -32,6 +32,23 @@ pub fn not_found(reason: &'static str, message: impl Into<String>) -> Status {
     status(Code::NotFound, reason, message.into(), Vec::new())
 }
 
+/// The ledger contradicts itself.
+pub fn damaged(message: String) -> Status {
+    tracing::error!(message, "the ledger is damaged");
+    status(Code::DataLoss, "LEDGER_DAMAGED", message, Vec::new())
+}
+
+/// The books are not as far as the caller has seen them.
+pub fn not_reached(now: i64, sequence: i64) -> Status {
+    let message = format!("the site is at sequence {now}, and {sequence} was asked for");
+    status(Code::Unavailable, "SEQUENCE_NOT_REACHED", message, Vec::new())
+}
+
+/// The server stops, and with it what would go on for ever.
+pub fn stopping() -> Status {
+    status(Code::Unavailable, "STOPPING", "the server is stopping; go on with another".to_owned(), Vec::new())
+}
+
 /// A refusal: nothing was carried out.
 pub fn of_refusal(refusal: Refusal) -> Status {
     match refusal {
@@ -65,6 +82,17 @@ pub fn of_refusal(refusal: Refusal) -> Status {
             let detail = any("google.rpc.BadRequest", &pb::BadRequest { field_violations: vec![violation] });
             let message = format!("items[{item}]: the level would leave the 64-bit range");
             status(Code::OutOfRange, "LEVEL_OUT_OF_RANGE", message, vec![detail])
+        }
+        Refusal::Changed(changed) => {
+            let message = match changed.len() {
+                1 => "1 level is not what was expected".to_owned(),
+                count => format!("{count} levels are not what was expected"),
+            };
+            let levels = v1::StockChanged { levels: changed.into_iter().map(encode::changed).collect() };
+            status(Code::Aborted, "STOCK_CHANGED", message, vec![any("inventory.v1.StockChanged", &levels)])
+        }
+        Refusal::NotYet { item } => {
+            invalid(format!("items[{item}].as_of_sequence"), "is after the last entry of the site")
         }
         Refusal::SameLevelTwice { first, item } => {
             invalid(format!("items[{item}]"), format!("means the same level as items[{first}]"))

@@ -4,7 +4,7 @@
 //!     cargo bench --bench end_to_end
 
 use inventory_tests::bench::fixtures::{Workload, requests};
-use inventory_tests::bench::limits::{naive_orders, signature_check};
+use inventory_tests::bench::limits::{checking_server, naive_orders, signature_check};
 use inventory_tests::bench::load;
 use inventory_tests::bench::report::{Figure, Table, heading, runs, scaled};
 use inventory_tests::bench::rig::{Rig, Shape};
@@ -40,6 +40,11 @@ fn main() {
     let only = std::env::var("BENCH_ONLY").unwrap_or_default();
     heading("end_to_end");
     println!("a bare check of a token: {:.1} µs of one core", signature_check(scaled(10_000)));
+    if only.is_empty() {
+        let calls = requests(Workload::Hot, 1, scaled(50_000));
+        let rate = Figure::of(runs(), || checking_server(&calls, CONNECTIONS));
+        println!("an axum handler that only checks the token: {}/s", rate.shown(0));
+    }
     let naive = |backend| match only.as_str() {
         "" => Figure::of(runs(), || naive_orders(backend, CONNECTIONS, scaled(4_000))).median(),
         // Looking at one row while working on it: the limit would only take time.

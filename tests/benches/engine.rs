@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use inventory_core::catalog::CatalogReference;
-use inventory_core::command::{Action, Command, Header, Line, Quantity, Reason, Target};
+use inventory_core::command::{Action, Command, Expected, Header, Line, Quantity, Reason, Target};
 use inventory_core::engine::Engine;
 use inventory_core::ids::{OrderId, SiteId};
 use inventory_core::store::Store;
@@ -59,7 +59,13 @@ fn run(backend: Backend, workload: Workload, callers: usize, count: usize) -> f6
         let deadline = || Instant::now() + Duration::from_secs(60);
         for first in (0..inventory_tests::bench::fixtures::ITEMS).step_by(1_000) {
             let targets = (first..first + 1_000)
-                .map(|item| Target { reference: reference(item), location: None, available: 1_000_000_000 })
+                .map(|item| Target {
+                    reference: reference(item),
+                    location: None,
+                    available: 1_000_000_000,
+                    expected: Expected::default(),
+                    as_of: None,
+                })
                 .collect();
             let command = Command::new(header(site, None), Action::Set { targets }).expect("in bounds");
             engine.submit(command, deadline()).await.expect("it is stocked");
@@ -97,5 +103,5 @@ fn reference(item: usize) -> CatalogReference {
 
 fn header(site: SiteId, order: Option<OrderId>) -> Header {
     let request_id = Uuid::new_v4().to_string();
-    Header { site, request_id, order, reason: Reason::OrderPlaced, actor: "bench".into() }
+    Header { site, request_id, order, reason: Reason::OrderPlaced, actor: "bench".into(), note: String::new() }
 }

@@ -3,8 +3,9 @@
 //!
 //!     cargo bench --bench latency
 
+use inventory_tests::bench::chart::{Point, Series, svg};
 use inventory_tests::bench::fixtures::{Workload, requests};
-use inventory_tests::bench::limits::raw_commits;
+use inventory_tests::bench::limits::{naive_open, raw_commits};
 use inventory_tests::bench::load;
 use inventory_tests::bench::report::{Figure, Table, heading, runs, scaled};
 use inventory_tests::bench::rig::{Rig, Shape};
@@ -73,4 +74,37 @@ fn main() {
     }
     idle.print();
     open.print();
+    chart(&all);
+}
+
+/// Offers more and more, up to beyond what can be done, and draws what comes of it.
+fn chart(all: &[Vec<u8>]) {
+    let mut table = Table::new(&["Postgres, HOT, open loop", "offered /s", "answered /s", "p99 ms"]);
+    let (mut ours, mut naive) = (Vec::new(), Vec::new());
+    for offered in [250.0, 500.0, 1_000.0, 2_000.0, 4_000.0, 6_000.0, 8_000.0, 10_000.0, 12_000.0, 14_000.0, 16_000.0] {
+        let count = scaled((offered * 3.0) as usize);
+        let rig = Rig::start(Shape::TwoProcesses(Backend::Postgres));
+        let (warm, rest) = all.split_at(scaled(2_000));
+        load::closed(rig.http, warm, CONNECTIONS).expect(200);
+        let loaded = load::open(rig.http, &rest[..rest.len().min(count)], CONNECTIONS, offered).expect(200);
+        ours.push(Point { offered, answered: loaded.rate(), p99: loaded.millis(99.0) });
+        if offered <= 4_000.0 {
+            let (answered, latency) = naive_open(Backend::Postgres, CONNECTIONS, count, offered);
+            naive.push(Point { offered, answered, p99: latency.value_at_quantile(0.99) as f64 / 1_000.0 });
+        }
+    }
+    let series = [
+        Series { name: "signed HTTP to durable answer", colour: "#1667c4", points: ours },
+        Series { name: "a transaction per order, without HTTP", colour: "#c4481d", points: naive },
+    ];
+    for Series { name, points, .. } in &series {
+        for Point { offered, answered, p99 } in points {
+            table.row(vec![(*name).into(), format!("{offered:.0}"), format!("{answered:.0}"), format!("{p99:.1}")]);
+        }
+    }
+    table.print();
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/latency.svg");
+    let title = "HOT on Postgres: all orders take one of the same item; 2 cores for load, servers and database";
+    std::fs::write(path, svg(title, &series)).expect("the chart can be written");
+    println!("\nwritten: {path}");
 }

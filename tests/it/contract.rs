@@ -85,7 +85,12 @@ async fn bad_fields_are_named_by_their_path(world: World) {
     for (field, page_size, token) in
         [("page_size", -1, ""), ("page_size", 1_001, ""), ("page_token", 0, "@@"), ("page_token", 0, "AAAA")]
     {
-        let request = v1::ListStockRequest { site_id: world.site.clone(), page_size, page_token: token.into() };
+        let request = v1::ListStockRequest {
+            site_id: world.site.clone(),
+            page_size,
+            page_token: token.into(),
+            ..Default::default()
+        };
         let status = world.stock().list_stock(request).await.expect_err(field);
         assert_eq!(status.get_details_bad_request().expect("details").field_violations[0].field, field);
     }
@@ -97,8 +102,11 @@ async fn stock_is_read_as_it_was_set(world: World) {
     world.set(&[("A", 5), ("B", -3)]).await;
     world.set(&[("A", 7)]).await;
     let item = |id: &str| v1::BatchGetStockItem { catalog_reference: reference(id), location_id: String::new() };
-    let request =
-        v1::BatchGetStockRequest { site_id: world.site.clone(), items: vec![item("B"), item("never"), item("A")] };
+    let request = v1::BatchGetStockRequest {
+        site_id: world.site.clone(),
+        items: vec![item("B"), item("never"), item("A")],
+        ..Default::default()
+    };
     let stock = world.stock().batch_get_stock(request).await.expect("reads").into_inner().stock;
     let told: Vec<(i64, i64, i64)> =
         stock.iter().map(|stock| (stock.available, stock.revision, stock.last_sequence)).collect();
@@ -111,10 +119,16 @@ async fn stock_is_listed_by_pages(world: World) {
     for id in ["b", "a", "c"] {
         for location_id in &places {
             let catalog_reference = reference(id);
-            items.push(v1::SetStockItem { catalog_reference, location_id: location_id.clone(), available: 1 });
+            items.push(v1::SetStockItem {
+                catalog_reference,
+                location_id: location_id.clone(),
+                available: 1,
+                ..Default::default()
+            });
         }
     }
-    let request = v1::SetStockRequest { site_id: world.site.clone(), items, request_id: String::new() };
+    let request =
+        v1::SetStockRequest { site_id: world.site.clone(), items, request_id: String::new(), ..Default::default() };
     world.stock().set_stock(request).await.expect("sets");
 
     let expected: Vec<(String, String)> =
@@ -122,7 +136,8 @@ async fn stock_is_listed_by_pages(world: World) {
     for page_size in [1, 2, 4, 9, 100] {
         let (mut told, mut page_token) = (Vec::new(), String::new());
         loop {
-            let request = v1::ListStockRequest { site_id: world.site.clone(), page_size, page_token };
+            let request =
+                v1::ListStockRequest { site_id: world.site.clone(), page_size, page_token, ..Default::default() };
             let page = world.stock().list_stock(request).await.expect("lists").into_inner();
             assert!(page.stock.len() <= page_size as usize);
             told.extend(
@@ -148,13 +163,21 @@ async fn a_page_may_end_at_any_variant(world: World) {
     };
     assert_eq!(with(json!({"Size": "\0"})).await.status, 200);
     assert_eq!(with(json!({"Size": "x"})).await.status, 200);
-    let list = |page_token| v1::ListStockRequest { site_id: world.site.clone(), page_size: 1, page_token };
+    let list = |page_token| v1::ListStockRequest {
+        site_id: world.site.clone(),
+        page_size: 1,
+        page_token,
+        ..Default::default()
+    };
     let first = world.stock().list_stock(list(String::new())).await.expect("a page").into_inner();
-    let second = world.stock().list_stock(list(first.next_page_token)).await.expect("the next").into_inner();
+    let token = first.next_page_token;
+    let second = world.stock().list_stock(list(token.clone())).await.expect("the next").into_inner();
     assert_eq!((second.stock.len(), second.next_page_token.as_str()), (1, ""));
     assert_ne!(first.stock, second.stock);
 
-    let forged = URL_SAFE_NO_PAD.encode(json!([format!("stock of {}", world.site), ["a\0", "", "", ""]]).to_string());
+    let given = URL_SAFE_NO_PAD.decode(&token).expect("base64");
+    let given: serde_json::Value = serde_json::from_slice(&given).expect("JSON");
+    let forged = URL_SAFE_NO_PAD.encode(json!([given[0], ["a\0", "", "", ""]]).to_string());
     let status = world.stock().list_stock(list(forged)).await.expect_err("no token of ours");
     assert_eq!(status.get_details_bad_request().expect("details").field_violations[0].field, "page_token");
 }
@@ -205,12 +228,13 @@ async fn an_order_is_told_with_its_net(world: World) {
     data["metadata"]["requestId"] = json!(Uuid::new_v4());
     assert_eq!(world.wix.call("increment", data.clone()).await.status, 200);
     let order_id = data["request"]["orderId"].as_str().expect("text").to_owned();
-    let request = v1::GetOrderRequest { site_id: world.site.clone(), order_id };
+    let request = v1::GetOrderRequest { site_id: world.site.clone(), order_id, ..Default::default() };
     let answer = world.ledger().get_order(request).await.expect("known").into_inner();
     let lines: Vec<(i64, i64, i64)> = answer.lines.iter().map(|line| (line.taken, line.returned, line.net)).collect();
     assert_eq!(lines, [(3, 2, 1), (1, 0, 1)]);
     assert_eq!(answer.entries.iter().map(|entry| entry.delta).collect::<Vec<_>>(), [-3, -1, 2]);
-    let request = v1::GetOrderRequest { site_id: world.site.clone(), order_id: Uuid::new_v4().to_string() };
+    let request =
+        v1::GetOrderRequest { site_id: world.site.clone(), order_id: Uuid::new_v4().to_string(), ..Default::default() };
     assert_eq!(world.ledger().get_order(request).await.expect_err("unknown").code(), Code::NotFound);
 }
 
@@ -220,13 +244,24 @@ async fn a_set_is_all_or_nothing(world: World) {
         catalog_reference: reference(id),
         location_id: String::new(),
         available,
+        ..Default::default()
     };
-    let set = |items| v1::SetStockRequest { site_id: world.site.clone(), items, request_id: "set".into() };
+    let set = |items| v1::SetStockRequest {
+        site_id: world.site.clone(),
+        items,
+        request_id: "set".into(),
+        ..Default::default()
+    };
     let twice = world.stock().set_stock(set(vec![item("A", 1), item("B", 2), item("A", 3)])).await.expect_err("twice");
     assert_eq!(twice.get_details_bad_request().expect("details").field_violations[0].field, "items[2]");
     assert_eq!(world.level("A").await, 5);
     let many = (0..1_000).map(|index| item(&format!("i{index}"), index)).collect();
-    let set = |items| v1::SetStockRequest { site_id: world.site.clone(), items, request_id: "many".into() };
+    let set = |items| v1::SetStockRequest {
+        site_id: world.site.clone(),
+        items,
+        request_id: "many".into(),
+        ..Default::default()
+    };
     let answer = world.stock().set_stock(set(many)).await.expect("1,000 are taken").into_inner();
     // The first of them was 0 already, which is no change.
     assert_eq!((answer.levels.len(), answer.sequence), (999, 1_000));

@@ -1,8 +1,11 @@
 //! Whole-system tests: behaviour as callers see it, on SQLite and on Postgres.
 
+mod audit;
+mod commands;
 mod concurrency;
 mod contract;
 mod crash;
+mod follow;
 mod foreign_client;
 mod observed;
 mod outage;
@@ -10,6 +13,8 @@ mod programs;
 mod random;
 mod rules;
 mod settings;
+mod stock;
 mod tidy;
 mod token;
+mod upgrade;
 mod wire;

@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use inventory_core::catalog::CatalogReference;
-use inventory_core::command::{Action, Command, Header, Line, Quantity, Reason, Target};
+use inventory_core::command::{Action, Adjustment, Command, Expected, Header, Line, Move, Quantity, Reason, Target};
 use inventory_core::engine::Engine;
 use inventory_core::error::Error;
-use inventory_core::ids::SiteId;
+use inventory_core::ids::{LocationId, SiteId};
 use inventory_core::outcome::{Outcome, Refusal, Verdict};
 use inventory_core::store::Store;
 use inventory_tests::model::{Ask, Model, Told};
@@ -17,6 +17,7 @@ use inventory_tests::wix_caller::CATALOG;
 use inventory_tests::world::{Backend, Database};
 use uuid::Uuid;
 
+/// Levels: half of them are units at the default location, the others the same units elsewhere.
 const ITEMS: usize = 20;
 const SITES: usize = 3;
 /// Sent at once, so that the engine forms batches of every size.
@@ -70,7 +71,7 @@ async fn run(backend: Backend) {
         done += burst.len() as u64;
     }
     for (site, model) in sites.iter().zip(&models) {
-        let items = (0..ITEMS).map(|item| (reference(item), None)).collect();
+        let items = (0..ITEMS).map(|item| (reference(item), location(item))).collect();
         let stock = store.stock(*site, items).await.expect("stock can be read");
         let levels: Vec<i64> = stock.iter().map(|stock| stock.available).collect();
         assert_eq!(levels, (0..ITEMS).map(|item| model.level(item)).collect::<Vec<_>>(), "seed {seed}");
@@ -81,28 +82,40 @@ async fn run(backend: Backend) {
 fn ask(random: &mut fastrand::Rng) -> Ask {
     let many = [1, 1, 1, 2, 3, 8][random.usize(..6)];
     let lines: Vec<(usize, i64)> = (0..many).map(|_| (random.usize(..ITEMS), random.i64(1..=5))).collect();
-    match random.u8(..10) {
+    match random.u8(..12) {
         0..5 => Ask::Decrement(lines, true),
         5 => Ask::Decrement(lines, false),
         6..9 => Ask::Increment(lines),
+        9 => Ask::Adjust(lines.into_iter().map(|(item, pieces)| (item, 2 * pieces - 7)).collect()),
+        10 => {
+            let other = |item| (item + ITEMS / 2) % ITEMS;
+            let moves = lines.into_iter().map(|(item, pieces)| (item, other(item), pieces));
+            Ask::Move(moves.collect(), random.u8(..4) != 0)
+        }
         _ => {
             let mut items: Vec<usize> = lines.iter().map(|(item, _)| *item).collect();
             items.sort_unstable();
             items.dedup();
-            Ask::Set(items.into_iter().map(|item| (item, random.i64(-5..30))).collect())
+            let expected = |random: &mut fastrand::Rng| (random.u8(..4) == 0).then(|| random.i64(-2..6));
+            Ask::Set(items.into_iter().map(|item| (item, random.i64(-5..30), expected(random))).collect())
         }
     }
 }
 
 fn reference(item: usize) -> CatalogReference {
-    CatalogReference::new(CATALOG, &format!("item-{item}"), serde_json::Map::new()).expect("in bounds")
+    let unit = item % (ITEMS / 2);
+    CatalogReference::new(CATALOG, &format!("item-{unit}"), serde_json::Map::new()).expect("in bounds")
+}
+
+fn location(item: usize) -> Option<LocationId> {
+    (item >= ITEMS / 2).then(|| LocationId::from_uuid(Uuid::from_u128(7)))
 }
 
 fn command(site: SiteId, key: u64, ask: &Ask) -> Command {
     let lines = |lines: &[(usize, i64)]| -> Vec<Line> {
         let line = |&(item, quantity): &(usize, i64)| Line {
             reference: reference(item),
-            location: None,
+            location: location(item),
             quantity: Quantity::new(quantity).expect("in bounds"),
             subscription: false,
         };
@@ -112,13 +125,35 @@ fn command(site: SiteId, key: u64, ask: &Ask) -> Command {
         Ask::Decrement(asked, restricted) => Action::Decrement { lines: lines(asked), restricted: *restricted },
         Ask::Increment(asked) => Action::Increment { lines: lines(asked) },
         Ask::Set(levels) => {
-            let target =
-                |&(item, available): &(usize, i64)| Target { reference: reference(item), location: None, available };
+            let target = |&(item, available, expected): &(usize, i64, Option<i64>)| Target {
+                reference: reference(item),
+                location: location(item),
+                available,
+                expected: Expected { available: expected, revision: None },
+                as_of: None,
+            };
             Action::Set { targets: levels.iter().map(target).collect() }
         }
+        Ask::Adjust(deltas) => {
+            let adjustment = |&(item, delta): &(usize, i64)| Adjustment {
+                reference: reference(item),
+                location: location(item),
+                delta,
+            };
+            Action::Adjust { adjustments: deltas.iter().map(adjustment).collect() }
+        }
+        Ask::Move(moves, restricted) => {
+            let item = |&(from, to, pieces): &(usize, usize, i64)| Move {
+                reference: reference(from),
+                from: location(from),
+                to: location(to),
+                quantity: Quantity::new(pieces).expect("in bounds"),
+            };
+            Action::Move { moves: moves.iter().map(item).collect(), restricted: *restricted }
+        }
     };
-    let header =
-        Header { site, request_id: key.to_string(), order: None, reason: Reason::Unspecified, actor: String::new() };
+    let (reason, actor, note) = (Reason::Unspecified, String::new(), String::new());
+    let header = Header { site, request_id: key.to_string(), order: None, reason, actor, note };
     Command::new(header, action).expect("in bounds")
 }
 
@@ -126,10 +161,18 @@ fn told(answer: Result<Outcome, Error>) -> Told {
     match answer {
         Ok(Outcome { sequence, verdict: Verdict::Applied(_), .. }) => Told::Applied(sequence),
         Ok(Outcome { verdict: Verdict::Refused(Refusal::Short(short)), .. }) => {
-            let item = |id: &str| id.strip_prefix("item-").and_then(|item| item.parse().ok()).expect("our own ids");
-            Told::Short(short.iter().map(|short| (item(&short.unit.item_id), short.short)).collect())
+            Told::Short(short.iter().map(|short| (item(&short.unit.item_id, short.location), short.short)).collect())
         }
+        Ok(Outcome { verdict: Verdict::Refused(Refusal::Changed(changed)), .. }) => Told::Changed(
+            changed.iter().map(|level| (item(&level.unit.item_id, level.location), level.available)).collect(),
+        ),
         Err(Error::KeyReused) => Told::KeyReused,
         other => panic!("{other:?}"),
     }
+}
+
+/// The item that a level stands for.
+fn item(id: &str, location: Option<LocationId>) -> usize {
+    let unit: usize = id.strip_prefix("item-").and_then(|unit| unit.parse().ok()).expect("our own ids");
+    unit + if location.is_some() { ITEMS / 2 } else { 0 }
 }

@@ -202,8 +202,14 @@ async fn nothing_leaves_the_64_bit_range(world: World) {
     // From one edge to the other is no 64-bit change.
     let request = v1::SetStockRequest {
         site_id: world.site.clone(),
-        items: vec![v1::SetStockItem { catalog_reference: reference("A"), location_id: String::new(), available: -2 }],
+        items: vec![v1::SetStockItem {
+            catalog_reference: reference("A"),
+            location_id: String::new(),
+            available: -2,
+            ..Default::default()
+        }],
         request_id: String::new(),
+        ..Default::default()
     };
     assert_eq!(world.stock().set_stock(request).await.expect_err("out of range").code(), Code::OutOfRange);
 }

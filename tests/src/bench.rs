@@ -1,5 +1,6 @@
 //! What the benchmarks share: signed requests made beforehand, load, limits, tables.
 
+pub mod chart;
 pub mod fixtures;
 pub mod limits;
 pub mod load;

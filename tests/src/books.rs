@@ -10,7 +10,7 @@ use inventory_core::store::DatabaseUrl;
 /// Each finds what must not be, in words that both backends understand: a nullable column is
 /// compared as text.
 /// All of them join or group whole tables, so that a benchmark's million entries are proved, too.
-const PROOFS: [(&str, &str); 6] = [
+const PROOFS: [(&str, &str); 8] = [
     (
         "a level is not the sum of its entries, or its revision not their number",
         "SELECT count(*) AS wrong FROM level l LEFT JOIN (SELECT unit_id, location_id, sum(delta) AS total, count(*) AS many \
@@ -34,6 +34,19 @@ const PROOFS: [(&str, &str); 6] = [
         "an entry does not begin where the one before it ended",
         "SELECT count(*) AS wrong FROM (SELECT level_before, lag(level_after, 1, CAST(0 AS bigint)) OVER \
          (PARTITION BY unit_id, location_id ORDER BY sequence) AS expected FROM ledger) AS chain WHERE level_before <> expected",
+    ),
+    (
+        "an entry does not name the one before it",
+        "SELECT count(*) AS wrong FROM (SELECT previous_sequence, lag(sequence, 1, CAST(0 AS bigint)) OVER \
+         (PARTITION BY unit_id, location_id ORDER BY sequence) AS expected FROM ledger) AS chain WHERE previous_sequence <> expected",
+    ),
+    (
+        "a level does not name its last entry, or lacks a waypoint",
+        "SELECT count(*) AS wrong FROM level l LEFT JOIN (SELECT unit_id, location_id, max(sequence) AS last FROM ledger \
+         GROUP BY unit_id, location_id) e ON e.unit_id = l.unit_id AND \
+         coalesce(CAST(e.location_id AS text), '') = coalesce(CAST(l.location_id AS text), '') \
+         LEFT JOIN (SELECT level_id, count(*) AS many FROM waypoint GROUP BY level_id) w ON w.level_id = l.level_id \
+         WHERE l.last_sequence <> coalesce(e.last, 0) OR l.revision / 64 <> coalesce(w.many, 0)",
     ),
     (
         "an entry stands outside its change",
@@ -107,4 +120,9 @@ pub fn lines(url: &DatabaseUrl, sql: &str) -> Vec<String> {
 /// Runs a statement; its error is the database's.
 pub fn execute(url: &DatabaseUrl, sql: &str) -> diesel::QueryResult<usize> {
     on!(url, |connection| sql_query(sql).execute(connection))
+}
+
+/// Runs a script of many statements.
+pub fn script(url: &DatabaseUrl, sql: &str) {
+    on!(url, |connection| connection.batch_execute(sql)).expect("the script runs");
 }

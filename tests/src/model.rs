@@ -10,8 +10,12 @@ pub enum Ask {
     Decrement(Vec<(usize, i64)>, bool),
     /// Give back.
     Increment(Vec<(usize, i64)>),
-    /// Set levels, each item at most once.
-    Set(Vec<(usize, i64)>),
+    /// Set levels, each item at most once; with what the level is expected to be, perhaps.
+    Set(Vec<(usize, i64, Option<i64>)>),
+    /// Change levels by so much.
+    Adjust(Vec<(usize, i64)>),
+    /// Move so many from the first item to the second; `restricted` or not.
+    Move(Vec<(usize, usize, i64)>, bool),
 }
 
 /// What must come of it.
@@ -21,6 +25,8 @@ pub enum Told {
     Applied(i64),
     /// Refused: every short item and by how much it is short, in order of first mention.
     Short(Vec<(usize, i64)>),
+    /// Refused: every item that is not what was expected, and what it is.
+    Changed(Vec<(usize, i64)>),
     /// The key was used for something else.
     KeyReused,
 }
@@ -64,7 +70,38 @@ impl Model {
                 sums.iter().for_each(|(item, asked)| self.add(*item, -asked));
             }
             Ask::Increment(lines) => sum(lines).iter().for_each(|(item, asked)| self.add(*item, *asked)),
-            Ask::Set(levels) => levels.iter().for_each(|(item, level)| self.add(*item, level - self.level(*item))),
+            Ask::Set(levels) => {
+                let wrong =
+                    levels.iter().filter(|(item, _, expected)| expected.is_some_and(|e| e != self.level(*item)));
+                let changed: Vec<(usize, i64)> = wrong.map(|(item, ..)| (*item, self.level(*item))).collect();
+                if !changed.is_empty() {
+                    return Told::Changed(changed);
+                }
+                levels.iter().for_each(|(item, level, _)| self.add(*item, level - self.level(*item)));
+            }
+            Ask::Adjust(deltas) => deltas.iter().for_each(|(item, delta)| self.add(*item, *delta)),
+            Ask::Move(moves, restricted) => {
+                let mut after = self.levels.clone();
+                for (from, to, pieces) in moves.iter().filter(|(from, to, _)| from != to) {
+                    *after.entry(*from).or_default() -= pieces;
+                    *after.entry(*to).or_default() += pieces;
+                }
+                let mut short: Vec<(usize, i64)> = Vec::new();
+                for (from, ..) in moves {
+                    let left = after.get(from).copied().unwrap_or_default();
+                    let lower = left < 0 && left < self.level(*from);
+                    if *restricted && lower && short.iter().all(|(item, _)| item != from) {
+                        short.push((*from, -left));
+                    }
+                }
+                if !short.is_empty() {
+                    return Told::Short(short);
+                }
+                for (from, to, pieces) in moves.iter().filter(|(from, to, _)| from != to) {
+                    self.add(*from, -pieces);
+                    self.add(*to, *pieces);
+                }
+            }
         }
         Told::Applied(self.sequence)
     }

@@ -79,6 +79,13 @@ impl Running {
         after_name.split(' ').skip(11).take(2).filter_map(|ticks| ticks.parse::<f64>().ok()).sum::<f64>() / 100.0
     }
 
+    /// Memory it holds now, in megabytes of a million bytes.
+    pub fn resident_megabytes(&self) -> f64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap_or_default();
+        line.trim().trim_end_matches(" kB").parse::<f64>().unwrap_or(f64::NAN) * 1_024.0 / 1e6
+    }
+
     /// Ends it as the kernel would: no clean-up, no last words.
     pub fn kill(&mut self) {
         self.child.kill().expect("it can be killed");

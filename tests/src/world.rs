@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use inventory_core::store::{DatabaseUrl, Store};
 use inventory_proto::v1;
@@ -133,11 +134,13 @@ impl World {
             catalog_reference: reference(id),
             location_id: String::new(),
             available,
+            ..Default::default()
         };
         let request = v1::SetStockRequest {
             site_id: self.site.clone(),
             items: levels.iter().map(item).collect(),
             request_id: Uuid::new_v4().to_string(),
+            ..Default::default()
         };
         self.stock().set_stock(request).await.expect("levels can be set");
     }
@@ -148,6 +151,7 @@ impl World {
             site_id: self.site.clone(),
             catalog_reference: reference(id),
             location_id: String::new(),
+            ..Default::default()
         };
         let answer = self.stock().get_stock(request).await.expect("stock can be read");
         answer.into_inner().stock.expect("an answer holds stock").available
@@ -167,10 +171,15 @@ pub fn reference(id: &str) -> Option<v1::CatalogReference> {
 
 /// Starts a gRPC server in this process.
 pub async fn start_grpc(url: DatabaseUrl, stop: CancellationToken) -> SocketAddr {
+    start_forgetful_grpc(url, Duration::from_secs(86_400), stop).await
+}
+
+/// The same, with the outcomes of requests kept for so long.
+pub async fn start_forgetful_grpc(url: DatabaseUrl, retention: Duration, stop: CancellationToken) -> SocketAddr {
     let store = tokio::task::spawn_blocking(|| Store::open(url)).await.expect("no panic").expect("the store opens");
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
     let address = listener.local_addr().expect("it has an address");
-    tokio::spawn(inventory_grpc::server::serve(listener, store, stop.cancelled_owned()));
+    tokio::spawn(inventory_grpc::server::serve(listener, store, retention, stop.cancelled_owned()));
     address
 }
 

@@ -8,7 +8,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use clap::Args;
-use inventory_grpc::config::Listen;
+use inventory_grpc::config::{self, Listen};
 use inventory_proto::v1;
 use inventory_proto::v1::ledger_service_client::LedgerServiceClient;
 use inventory_proto::v1::stock_service_client::StockServiceClient;
@@ -47,6 +47,7 @@ pub async fn run(settings: Standalone, stop: CancellationToken) -> Result<(), Bo
         true => (demo::APP_ID.to_owned(), vec![keys::parse(&demo_key(Path::new(demo::KEY_FILE))?)?]),
         false => settings.wix.read()?,
     };
+    let retention = config::retention(settings.grpc.request_retention_days);
     let (store, grpc) = inventory_grpc::open(settings.grpc).await?;
     let http = TcpListener::bind(settings.http.http_listen).await?;
     let (grpc_at, http_at) = (grpc.local_addr()?, http.local_addr()?);
@@ -57,7 +58,8 @@ pub async fn run(settings: Standalone, stop: CancellationToken) -> Result<(), Bo
     let adapter = Adapter { verifier: Verifier::new(&app_id, found), upstream: Upstream::new(endpoint.clone()) };
     // The adapter stops first, so that what it is answering still finds the server.
     let grpc_stop = CancellationToken::new();
-    let grpc_server = tokio::spawn(inventory_grpc::server::serve(grpc, store, grpc_stop.clone().cancelled_owned()));
+    let serve = inventory_grpc::server::serve(grpc, store, retention, grpc_stop.clone().cancelled_owned());
+    let grpc_server = tokio::spawn(serve);
     let http_server = tokio::spawn(server::serve(http, adapter, stop.cancelled_owned()));
     if settings.demo
         && let Err(error) = tour(endpoint, http_at).await
@@ -125,18 +127,22 @@ async fn stock_up(mut client: StockServiceClient<Channel>) -> Result<(), tonic::
     let items = demo::STOCK
         .map(|(item, _)| v1::BatchGetStockItem { catalog_reference: reference(item), location_id: String::new() });
     let site_id = demo::SITE_ID.to_owned();
-    let present = client.batch_get_stock(v1::BatchGetStockRequest { site_id, items: items.into() }).await?;
+    let present =
+        client.batch_get_stock(v1::BatchGetStockRequest { site_id, items: items.into(), ..Default::default() }).await?;
     let missing = demo::STOCK.iter().zip(present.into_inner().stock).filter(|(_, stock)| stock.revision == 0);
     let items: Vec<_> = missing
         .map(|(&(item, available), _)| v1::SetStockItem {
             catalog_reference: reference(item),
             location_id: String::new(),
             available,
+            ..Default::default()
         })
         .collect();
     if !items.is_empty() {
         let site_id = demo::SITE_ID.to_owned();
-        client.set_stock(v1::SetStockRequest { site_id, items, request_id: String::new() }).await?;
+        client
+            .set_stock(v1::SetStockRequest { site_id, items, request_id: String::new(), ..Default::default() })
+            .await?;
     }
     Ok(())
 }

@@ -19,6 +19,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
+use crate::command::Action;
 use crate::engine::known::Known;
 use crate::engine::plan::{Answer, Plan};
 use crate::engine::queue::{Pending, SettingsChange};
@@ -67,6 +68,10 @@ pub(crate) struct Books {
 /// Commits a batch and returns its answers in order. After a failure the transaction is still to
 /// be rolled back.
 pub(crate) fn batch(books: &mut Books, batch: &[Pending], look_up_repeats: bool) -> Result<Vec<Answer>, Failure> {
+    if batch.iter().any(|pending| matches!(pending.command.action, Action::Repair(_))) {
+        // What is repaired is what stands in the store, not what should.
+        books.known.forget();
+    }
     if books.guarded > 0 {
         books.guarded -= 1;
     } else if !look_up_repeats && let Some(answers) = at_once(books, batch)? {
@@ -81,7 +86,7 @@ fn at_once(books: &mut Books, batch: &[Pending]) -> Result<Option<Vec<Answer>>, 
     let Some(sites) = known.sites(&sites_of(batch)) else { return Ok(None) };
     let mut plan = Plan::new(now_micros(), sites);
     let places = current_places(batch, &plan);
-    if places.iter().any(Result::is_err) {
+    if places.iter().any(Result::is_err) || !counts_of(batch, &places).is_empty() {
         return Ok(None);
     }
     for (level, site) in levels_of(batch, &places) {
@@ -133,6 +138,12 @@ fn step_by_step(books: &mut Books, batch: &[Pending], look_up_repeats: bool) -> 
         plan.know_requests(store.recorded(&requests)?);
     }
     load_levels(&mut plan, known, store.as_mut(), levels_of(batch, &places))?;
+    for (site, level, sequence) in counts_of(batch, &places) {
+        if sequence <= plan.sequence(site) {
+            let available = store.level_at(site, level, plan.last_sequence(level), sequence)?;
+            plan.know_past(level, sequence, available);
+        }
+    }
     decide(&mut plan, batch, &places);
     let (writes, answers) = plan.finish();
     if writes.requests.is_empty() {
@@ -252,6 +263,19 @@ fn levels_of(batch: &[Pending], places: &[Places<'_>]) -> Vec<(LevelId, SiteId)>
     let known =
         batch.iter().zip(places).filter_map(|(pending, places)| Some((pending.command.site(), places.as_ref().ok()?)));
     sorted(known.flat_map(|(site, places)| places.iter().map(move |place| (place.level, site))))
+}
+
+/// The levels that are counted as of a sequence.
+fn counts_of(batch: &[Pending], places: &[Places<'_>]) -> Vec<(SiteId, LevelId, i64)> {
+    let mut counts = Vec::new();
+    for (pending, places) in batch.iter().zip(places) {
+        if let (Action::Set { targets }, Ok(places)) = (&pending.command.action, places) {
+            let counted = targets.iter().zip(places.iter());
+            let counted = counted.filter_map(|(target, place)| Some((place.level, target.as_of?)));
+            counts.extend(counted.map(|(level, sequence)| (pending.command.site(), level, sequence)));
+        }
+    }
+    counts
 }
 
 fn sorted<T: Ord>(keys: impl Iterator<Item = T>) -> Vec<T> {

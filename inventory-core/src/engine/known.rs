@@ -9,7 +9,7 @@ use std::collections::HashMap;
 
 use crate::ids::{LevelId, SiteId};
 use crate::limits;
-use crate::store::batch::{LevelRow, SiteRow, Writes};
+use crate::store::batch::{LevelRow, LevelWrite, SiteRow, Writes};
 
 /// What a writer knows of sites and their levels.
 #[derive(Default)]
@@ -65,8 +65,8 @@ impl Known {
         }
         let new = writes.new_levels.iter().map(|new| (new.site, &new.write));
         for (site, write) in writes.levels.iter().map(|(site, write)| (*site, write)).chain(new) {
-            let row = LevelRow { level: write.level, available: write.available, revision: write.revision };
-            self.learn(site, write.level, Some(row));
+            let LevelWrite { level, available, revision, last_sequence } = *write;
+            self.learn(site, level, Some(LevelRow { level, available, revision, last_sequence }));
         }
     }
 

@@ -3,10 +3,11 @@
 
 use std::collections::HashMap;
 
-use crate::command::Command;
+use crate::command::{Command, LevelNow};
 use crate::decide::{Decision, Movement, decide};
 use crate::error::Error;
 use crate::ids::{Fingerprint, LevelId, LocationId, RequestKey, SiteId};
+use crate::limits;
 use crate::outcome::{LevelAfter, Outcome, Refusal, Verdict};
 use crate::site::{Place, SiteSettings};
 use crate::store::batch::{
@@ -21,6 +22,8 @@ pub(crate) struct Plan {
     sites: HashMap<SiteId, SitePlan>,
     levels: HashMap<LevelId, LevelPlan>,
     known: HashMap<RequestKey, Known>,
+    /// Levels as they were at sequences that counts name.
+    past: HashMap<(LevelId, i64), i64>,
     answers: Vec<Answer>,
     writes: Writes,
 }
@@ -62,7 +65,7 @@ impl Plan {
         let plan = |before: SiteRow| (before.site, SitePlan { sequence: before.sequence, before });
         let sites = sites.into_iter().map(plan).collect();
         let writes = Writes { recorded_at, ..Writes::default() };
-        Self { sites, levels: HashMap::new(), known: HashMap::new(), answers: Vec::new(), writes }
+        Self { sites, levels: HashMap::new(), known: HashMap::new(), past: HashMap::new(), answers: Vec::new(), writes }
     }
 
     /// The settings of a site of the batch.
@@ -72,9 +75,24 @@ impl Plan {
 
     /// Takes in a level as it is stored; those that are not stored are 0.
     pub(crate) fn know_level(&mut self, site: SiteId, row: LevelRow) {
-        let LevelRow { level, available, revision } = row;
+        let LevelRow { level, available, revision, last_sequence } = row;
         let row = LevelOrigin::Loaded;
-        self.levels.insert(level, LevelPlan { site, available, revision, last_sequence: 0, row });
+        self.levels.insert(level, LevelPlan { site, available, revision, last_sequence, row });
+    }
+
+    /// The sequence of a level's last entry; 0 where there is none.
+    pub(crate) fn last_sequence(&self, level: LevelId) -> i64 {
+        self.levels.get(&level).map_or(0, |plan| plan.last_sequence)
+    }
+
+    /// The sequence of a site of the batch.
+    pub(crate) fn sequence(&self, site: SiteId) -> i64 {
+        self.sites.get(&site).map_or(0, |plan| plan.sequence)
+    }
+
+    /// Takes in a level as it was at a sequence.
+    pub(crate) fn know_past(&mut self, level: LevelId, sequence: i64, available: i64) {
+        self.past.insert((level, sequence), available);
     }
 
     /// Takes in requests as they are recorded.
@@ -104,7 +122,7 @@ impl Plan {
 
     /// What is to be written, and the answers in the order of the commands.
     pub(crate) fn finish(self) -> (Writes, Vec<Answer>) {
-        let Self { sites, levels, mut writes, answers, known: _ } = self;
+        let Self { sites, levels, mut writes, answers, known: _, past: _ } = self;
         for (level, plan) in levels {
             let LevelPlan { site, available, revision, last_sequence, row } = plan;
             let write = LevelWrite { level, available, revision, last_sequence };
@@ -156,9 +174,13 @@ impl Plan {
     fn first(&mut self, command: &Command, places: &[Place]) -> Answer {
         let site = command.header.site;
         let levels = &self.levels;
-        let available = |level: LevelId| levels.get(&level).map_or(0, |plan| plan.available);
+        let now = |level: LevelId| {
+            let known = |plan: &LevelPlan| LevelNow { available: plan.available, revision: plan.revision };
+            levels.get(&level).map(known).unwrap_or_default()
+        };
+        let past = |level: LevelId, sequence: i64| self.past.get(&(level, sequence)).copied();
         let before = self.sites.get(&site).map_or(0, |plan| plan.sequence);
-        let (verdict, after) = match decide(&command.action, places, available) {
+        let (verdict, after) = match decide(&command.action, places, now, past) {
             Decision::Apply(movements) => {
                 let after = before.saturating_add(movements.len() as i64);
                 (Verdict::Applied(self.apply(command, places, &movements, before)), after)
@@ -188,7 +210,13 @@ impl Plan {
                 }
                 Refusal::Short(shortages)
             }
-            Refusal::OutOfRange { .. } | Refusal::SameLevelTwice { .. } => refusal,
+            Refusal::Changed(mut changed) => {
+                for level in &mut changed {
+                    level.location = self.show(site, level.location);
+                }
+                Refusal::Changed(changed)
+            }
+            Refusal::OutOfRange { .. } | Refusal::SameLevelTwice { .. } | Refusal::NotYet { .. } => refusal,
         }
     }
 
@@ -198,12 +226,13 @@ impl Plan {
         let mut sequence = before;
         for movement in movements {
             sequence += 1;
-            let place = &places[movement.item];
-            self.move_level(header.site, place, movement.after, sequence);
+            let place = &places[movement.place];
+            let previous_sequence = self.move_level(header.site, place, movement.after, sequence);
             self.writes.entries.push(EntryWrite {
                 site: header.site,
                 sequence,
                 change_sequence: before + 1,
+                previous_sequence,
                 unit_id: place.unit_id,
                 location: place.location,
                 delta: movement.delta,
@@ -228,26 +257,31 @@ impl Plan {
                 order: header.order,
                 request_id: header.request_id.clone(),
                 actor: header.actor.clone(),
+                note: header.note.clone(),
             });
         }
         shown
     }
 
-    fn move_level(&mut self, site: SiteId, place: &Place, available: i64, sequence: i64) {
+    /// Gives a level a new entry, and tells the one before it.
+    fn move_level(&mut self, site: SiteId, place: &Place, available: i64, sequence: i64) -> i64 {
         let new_levels = &mut self.writes.new_levels;
         let plan = self.levels.entry(place.level).or_insert_with(|| {
             let write = LevelWrite { level: place.level, available, revision: 0, last_sequence: sequence };
             let (unit_id, unit, location) = (place.unit_id, place.unit.clone(), place.location);
             new_levels.push(NewLevel { site, unit_id, unit, location, write });
             let row = LevelOrigin::New(new_levels.len() - 1);
-            LevelPlan { site, available, revision: 0, last_sequence: sequence, row }
+            LevelPlan { site, available, revision: 0, last_sequence: 0, row }
         });
         plan.available = available;
         plan.revision = plan.revision.saturating_add(1);
-        plan.last_sequence = sequence;
         if plan.row == LevelOrigin::Loaded {
             plan.row = LevelOrigin::Changed;
         }
+        if plan.revision % limits::WAYPOINT_EVERY == 0 {
+            self.writes.waypoints.push((place.level, sequence));
+        }
+        std::mem::replace(&mut plan.last_sequence, sequence)
     }
 }
 

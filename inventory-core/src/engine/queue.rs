@@ -11,6 +11,7 @@ use crate::error::Error;
 use crate::ids::{LocationId, SiteId};
 use crate::limits;
 use crate::site::{Place, SiteSettings};
+use crate::store::batch::PrunedTo;
 
 /// A command on its way, with the one who waits for it.
 pub(crate) struct Pending {
@@ -36,6 +37,13 @@ pub(crate) struct PendingSettings {
     pub(crate) reply: oneshot::Sender<Result<(SiteSettings, i64), Error>>,
 }
 
+/// A step of pruning on its way.
+pub(crate) struct PendingPrune {
+    pub(crate) after: PrunedTo,
+    pub(crate) before: i64,
+    pub(crate) reply: oneshot::Sender<Result<Option<PrunedTo>, Error>>,
+}
+
 /// What to change about a site's settings; what is `None` stays as it is.
 #[derive(Clone, Debug, Default)]
 pub struct SettingsChange {
@@ -52,6 +60,8 @@ pub(crate) enum Job {
     Change(Box<Pending>),
     /// A change of settings: a batch of its own, since it decides what later items mean.
     Settings(PendingSettings),
+    /// A step of pruning.
+    Prune(PendingPrune),
     /// Finish what is queued, then end.
     Stop,
 }
@@ -62,6 +72,8 @@ pub(crate) enum Work {
     Batch(Vec<Pending>),
     /// Settings to write.
     Settings(PendingSettings),
+    /// A step of pruning to take.
+    Prune(PendingPrune),
 }
 
 /// The writer's end of its queue.
@@ -89,6 +101,7 @@ impl Queue {
             match job {
                 Job::Change(pending) => break *pending,
                 Job::Settings(settings) => return Some(Work::Settings(settings)),
+                Job::Prune(prune) => return Some(Work::Prune(prune)),
                 Job::Stop => self.jobs.close(),
             }
         };

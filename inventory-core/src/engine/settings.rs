@@ -33,9 +33,11 @@ impl SettingsCache {
 
     /// What the items of `command` mean under `settings`.
     pub(crate) fn places(settings: &SiteSettings, command: &Command) -> Result<Vec<Place>, Error> {
-        let place = |(item, (reference, location))| {
+        let per_item = command.action.places_per_item();
+        let place = |(index, (reference, location))| {
+            let item = index / per_item;
             settings.place(command.site(), reference, location).map_err(|_| Error::VariantTooLarge { item })
         };
-        command.action.items().enumerate().map(place).collect()
+        command.action.places().enumerate().map(place).collect()
     }
 }

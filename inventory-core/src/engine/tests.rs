@@ -15,7 +15,7 @@ use crate::error::StoreError;
 use crate::ids::{LevelId, LocationId, RequestKey};
 use crate::limits;
 use crate::outcome::Verdict;
-use crate::store::batch::{CommitError, LevelRow, RecordedRow, SiteRow, Writes, Written};
+use crate::store::batch::{CommitError, LevelRow, PrunedTo, RecordedRow, SiteRow, Writes, Written};
 
 /// What the next transactions do.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -82,7 +82,14 @@ impl BatchStore for Faulty {
 
     fn levels(&mut self, levels: &[LevelId]) -> Result<Vec<LevelRow>, StoreError> {
         let books = self.books.lock().expect("no panic");
-        let row = |level: &LevelId| Some(LevelRow { level: *level, available: *books.levels.get(level)?, revision: 1 });
+        let row = |level: &LevelId| {
+            Some(LevelRow {
+                level: *level,
+                available: *books.levels.get(level)?,
+                revision: 1,
+                last_sequence: books.sequence,
+            })
+        };
         Ok(levels.iter().filter_map(row).collect())
     }
 
@@ -95,12 +102,20 @@ impl BatchStore for Faulty {
         Ok(requests.iter().filter_map(row).collect())
     }
 
+    fn level_at(&mut self, _: SiteId, _: LevelId, _: i64, _: i64) -> Result<i64, StoreError> {
+        Ok(0)
+    }
+
     fn location_in_use(&mut self, _: SiteId, _: LocationId) -> Result<bool, StoreError> {
         Ok(false)
     }
 
     fn write_settings(&mut self, _: SiteId, _: &SiteSettings) -> Result<(), StoreError> {
         Ok(())
+    }
+
+    fn prune(&mut self, _: PrunedTo, _: i64) -> Result<Option<PrunedTo>, StoreError> {
+        Ok(None)
     }
 
     fn write(&mut self, writes: &Writes) -> Result<Written, StoreError> {
@@ -164,7 +179,7 @@ fn give(request_id: &str, pieces: i64) -> Command {
     let lines = vec![Line { reference, location: None, quantity, subscription: false }];
     let site = SiteId::from_uuid(Uuid::from_u128(1));
     let (request_id, actor) = (request_id.to_owned(), String::new());
-    let header = Header { site, request_id, order: None, reason: Reason::Unspecified, actor };
+    let header = Header { site, request_id, order: None, reason: Reason::Unspecified, actor, note: String::new() };
     Command::new(header, Action::Increment { lines }).expect("in bounds")
 }
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crate::engine::commit::{self, Books, Failure};
 use crate::engine::known::Known;
 use crate::engine::plan::Answer;
-use crate::engine::queue::{Pending, PendingSettings, Queue, Work};
+use crate::engine::queue::{Pending, PendingPrune, PendingSettings, Queue, Work};
 use crate::engine::settings::SettingsCache;
 use crate::error::{Error, StoreError};
 use crate::limits;
@@ -34,6 +34,7 @@ impl Writer {
             match work {
                 Work::Batch(batch) => self.settle(batch),
                 Work::Settings(pending) => self.settle_settings(pending),
+                Work::Prune(pending) => self.settle_prune(pending),
             }
         }
     }
@@ -75,6 +76,11 @@ impl Writer {
         let PendingSettings { site, change, reply } = pending;
         let result = self.attempt(|books, _| commit::settings(books, site, &change));
         let _ = reply.send(result.and_then(|answer| answer));
+    }
+
+    fn settle_prune(&mut self, pending: PendingPrune) {
+        let PendingPrune { after, before, reply } = pending;
+        let _ = reply.send(self.attempt(|books, _| Ok(books.store.prune(after, before)?)));
     }
 
     /// Runs a transaction until it gives an answer, a bounded number of times. The closure is

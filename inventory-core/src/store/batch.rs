@@ -20,10 +20,15 @@ pub(crate) trait BatchStore: Send {
     fn levels(&mut self, levels: &[LevelId]) -> Result<Vec<LevelRow>, StoreError>;
     /// What is recorded under any of `requests`.
     fn recorded(&mut self, requests: &[(SiteId, RequestKey)]) -> Result<Vec<RecordedRow>, StoreError>;
+    /// A level as it was when its site was at `sequence`; `head` is its last entry.
+    fn level_at(&mut self, site: SiteId, level: LevelId, head: i64, sequence: i64) -> Result<i64, StoreError>;
     /// Whether any level of `site` is kept under `location`'s own id.
     fn location_in_use(&mut self, site: SiteId, location: LocationId) -> Result<bool, StoreError>;
     /// Writes a site's settings.
     fn write_settings(&mut self, site: SiteId, settings: &SiteSettings) -> Result<(), StoreError>;
+    /// Outside of any transaction, deletes those of the next records of requests that were made before
+    /// the time `before`, and tells where the next step begins; `None` after the last.
+    fn prune(&mut self, after: PrunedTo, before: i64) -> Result<Option<PrunedTo>, StoreError>;
     /// Writes all of `writes`, or says why not; then the transaction must be rolled back.
     fn write(&mut self, writes: &Writes) -> Result<Written, StoreError>;
     /// Writes and commits all of `writes` as a transaction of its own, decided without a lock: where
@@ -59,6 +64,9 @@ pub(crate) enum Written {
     Outdated,
 }
 
+/// The last record of a request that was looked at.
+pub(crate) type PrunedTo = (SiteId, RequestKey);
+
 /// Why a COMMIT did not return well.
 #[derive(Debug)]
 pub(crate) enum CommitError {
@@ -82,6 +90,7 @@ pub(crate) struct LevelRow {
     pub(crate) level: LevelId,
     pub(crate) available: i64,
     pub(crate) revision: i64,
+    pub(crate) last_sequence: i64,
 }
 
 /// A recorded request, with the levels it left.
@@ -106,6 +115,8 @@ pub(crate) struct Writes {
     pub(crate) levels: Vec<(SiteId, LevelWrite)>,
     pub(crate) changes: Vec<ChangeWrite>,
     pub(crate) entries: Vec<EntryWrite>,
+    /// Every `limits::WAYPOINT_EVERY`th entry of a level.
+    pub(crate) waypoints: Vec<(LevelId, i64)>,
     pub(crate) requests: Vec<RequestWrite>,
 }
 
@@ -146,6 +157,7 @@ pub(crate) struct ChangeWrite {
     pub(crate) order: Option<OrderId>,
     pub(crate) request_id: String,
     pub(crate) actor: String,
+    pub(crate) note: String,
 }
 
 /// One line of the ledger.
@@ -154,6 +166,8 @@ pub(crate) struct EntryWrite {
     pub(crate) site: SiteId,
     pub(crate) sequence: i64,
     pub(crate) change_sequence: i64,
+    /// The entry of the same level before this one; 0 for the first.
+    pub(crate) previous_sequence: i64,
     pub(crate) unit_id: UnitId,
     pub(crate) location: Option<LocationId>,
     pub(crate) delta: i64,

@@ -12,7 +12,7 @@ use diesel::result::{DatabaseErrorKind, Error};
 use crate::error::StoreError;
 use crate::ids::{LevelId, LocationId, RequestKey, SiteId};
 use crate::site::SiteSettings;
-use crate::store::batch::{BatchStore, CommitError, LevelRow, RecordedRow, SiteRow, Writes, Written};
+use crate::store::batch::{BatchStore, CommitError, LevelRow, PrunedTo, RecordedRow, SiteRow, Writes, Written};
 use crate::store::faults::{classify, classify_at_once, classify_commit};
 use crate::store::postgres_statements::{
     AddLevels, AddSites, AddUnits, FindRequests, LoadLevels, LoadSpans, LockSites, WriteBatch,
@@ -67,8 +67,9 @@ impl BatchStore for PostgresBatch {
     }
 
     fn levels(&mut self, levels: &[LevelId]) -> Result<Vec<LevelRow>, StoreError> {
-        let found: Vec<(LevelId, i64, i64)> = self.run(|connection| LoadLevels::of(levels).load(connection))?;
-        Ok(found.into_iter().map(|(level, available, revision)| LevelRow { level, available, revision }).collect())
+        let found: Vec<(LevelId, i64, i64, i64)> = self.run(|connection| LoadLevels::of(levels).load(connection))?;
+        let row = |(level, available, revision, last_sequence)| LevelRow { level, available, revision, last_sequence };
+        Ok(found.into_iter().map(row).collect())
     }
 
     fn recorded(&mut self, requests: &[(SiteId, RequestKey)]) -> Result<Vec<RecordedRow>, StoreError> {
@@ -82,12 +83,20 @@ impl BatchStore for PostgresBatch {
         rows::join_recorded(found, entries)
     }
 
+    fn level_at(&mut self, site: SiteId, level: LevelId, head: i64, sequence: i64) -> Result<i64, StoreError> {
+        self.run(|connection| rows::level_at!(connection, site, level, head, sequence))
+    }
+
     fn location_in_use(&mut self, site: SiteId, location: LocationId) -> Result<bool, StoreError> {
         self.run(|connection| rows::location_in_use!(connection, site, location))
     }
 
     fn write_settings(&mut self, site: SiteId, settings: &SiteSettings) -> Result<(), StoreError> {
         self.run(|connection| rows::write_settings!(connection, site, settings))
+    }
+
+    fn prune(&mut self, after: PrunedTo, before: i64) -> Result<Option<PrunedTo>, StoreError> {
+        self.run(|connection| rows::prune_requests!(connection, after, before))
     }
 
     fn write(&mut self, writes: &Writes) -> Result<Written, StoreError> {

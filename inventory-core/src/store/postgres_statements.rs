@@ -84,8 +84,8 @@ statement! {
 
 statement! {
     /// Levels by key.
-    LoadLevels(levels: Guid, LevelId) -> (Guid, BigInt, BigInt) {
-        "SELECT level_id, available, revision FROM level WHERE level_id = ANY(" levels ")"
+    LoadLevels(levels: Guid, LevelId) -> (Guid, BigInt, BigInt, BigInt) {
+        "SELECT level_id, available, revision, last_sequence FROM level WHERE level_id = ANY(" levels ")"
     }
 }
 
@@ -143,11 +143,12 @@ statement! {
         levels: Guid, LevelId; level_available: BigInt, i64; level_revisions: BigInt, i64; level_sequences: BigInt, i64;
         change_sites: Guid, SiteId; change_first: BigInt, i64; change_last: BigInt, i64;
         change_kinds: SmallInt, i16; change_reasons: SmallInt, i16; change_orders: Nullable<Guid>, Option<OrderId>;
-        change_requests: Text, &'a str; change_actors: Text, &'a str; change_time: BigInt, i64;
-        entry_sites: Guid, SiteId; entry_sequences: BigInt, i64; entry_changes: BigInt, i64;
+        change_requests: Text, &'a str; change_actors: Text, &'a str; change_notes: Text, &'a str; change_time: BigInt, i64;
+        entry_sites: Guid, SiteId; entry_sequences: BigInt, i64; entry_changes: BigInt, i64; entry_previous: BigInt, i64;
         entry_units: Guid, UnitId; entry_locations: Nullable<Guid>, Option<LocationId>; entry_deltas: BigInt, i64;
         entry_before: BigInt, i64; entry_after: BigInt, i64; entry_floors: Nullable<BigInt>, Option<i64>;
         entry_subscriptions: Bool, bool;
+        waypoint_levels: Guid, LevelId; waypoint_sequences: BigInt, i64;
         request_sites: Guid, SiteId; request_keys: Guid, RequestKey; request_fingerprints: Guid, Fingerprint;
         request_first: BigInt, i64; request_last: BigInt, i64; request_refusals: Nullable<Text>, Option<&'a str>;
         request_time: BigInt, i64;
@@ -169,16 +170,19 @@ statement! {
                 AS new (level_id, available, revision, last_sequence) \
             WHERE level.level_id = new.level_id AND (SELECT ahead FROM go) \
         ), changes AS ( \
-            INSERT INTO change (site_id, first_sequence, last_sequence, kind, reason, order_id, request_id, actor, recorded_at) \
+            INSERT INTO change (site_id, first_sequence, last_sequence, kind, reason, order_id, request_id, actor, note, recorded_at) \
             SELECT *, (" change_time ")[1] FROM unnest("
                 change_sites "," change_first "," change_last "," change_kinds "," change_reasons ","
-                change_orders "," change_requests "," change_actors ") WHERE (SELECT ahead FROM go) \
+                change_orders "," change_requests "," change_actors "," change_notes ") WHERE (SELECT ahead FROM go) \
         ), entries AS ( \
-            INSERT INTO ledger (site_id, sequence, change_sequence, unit_id, location_id, delta, level_before, level_after, floor, subscription) \
+            INSERT INTO ledger (site_id, sequence, change_sequence, previous_sequence, unit_id, location_id, delta, level_before, level_after, floor, subscription) \
             SELECT * FROM unnest("
-                entry_sites "," entry_sequences "," entry_changes "," entry_units "," entry_locations ","
+                entry_sites "," entry_sequences "," entry_changes "," entry_previous "," entry_units "," entry_locations ","
                 entry_deltas "," entry_before "," entry_after "," entry_floors "," entry_subscriptions ") \
             WHERE (SELECT ahead FROM go) \
+        ), waypoints AS ( \
+            INSERT INTO waypoint (level_id, sequence) \
+            SELECT * FROM unnest(" waypoint_levels "," waypoint_sequences ") WHERE (SELECT ahead FROM go) \
         ) \
         INSERT INTO request (site_id, request_key, fingerprint, first_sequence, last_sequence, refusal, recorded_at) \
         SELECT *, (" request_time ")[1] FROM unnest("
@@ -252,7 +256,7 @@ impl AddLevels {
 
 impl<'a> WriteBatch<'a> {
     pub(crate) fn of(writes: &'a Writes) -> Self {
-        let Writes { recorded_at, sites, new_levels: _, levels, changes, entries, requests } = writes;
+        let Writes { recorded_at, sites, new_levels: _, levels, changes, entries, waypoints, requests } = writes;
         Self {
             sites: sites.iter().map(|site| site.before.site).collect(),
             sites_before: sites.iter().map(|site| site.before.sequence).collect(),
@@ -270,10 +274,12 @@ impl<'a> WriteBatch<'a> {
             change_orders: changes.iter().map(|change| change.order).collect(),
             change_requests: changes.iter().map(|change| change.request_id.as_str()).collect(),
             change_actors: changes.iter().map(|change| change.actor.as_str()).collect(),
+            change_notes: changes.iter().map(|change| change.note.as_str()).collect(),
             change_time: std::iter::once(*recorded_at).collect(),
             entry_sites: entries.iter().map(|entry| entry.site).collect(),
             entry_sequences: entries.iter().map(|entry| entry.sequence).collect(),
             entry_changes: entries.iter().map(|entry| entry.change_sequence).collect(),
+            entry_previous: entries.iter().map(|entry| entry.previous_sequence).collect(),
             entry_units: entries.iter().map(|entry| entry.unit_id).collect(),
             entry_locations: entries.iter().map(|entry| entry.location).collect(),
             entry_deltas: entries.iter().map(|entry| entry.delta).collect(),
@@ -281,6 +287,8 @@ impl<'a> WriteBatch<'a> {
             entry_after: entries.iter().map(|entry| entry.level_after).collect(),
             entry_floors: entries.iter().map(|entry| entry.floor).collect(),
             entry_subscriptions: entries.iter().map(|entry| entry.subscription).collect(),
+            waypoint_levels: waypoints.iter().map(|(level, _)| *level).collect(),
+            waypoint_sequences: waypoints.iter().map(|(_, sequence)| *sequence).collect(),
             request_sites: requests.iter().map(|request| request.site).collect(),
             request_keys: requests.iter().map(|request| request.key).collect(),
             request_fingerprints: requests.iter().map(|request| request.fingerprint).collect(),

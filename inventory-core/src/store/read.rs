@@ -6,14 +6,13 @@ use std::collections::HashMap;
 use diesel::prelude::*;
 
 use crate::catalog::{CatalogReference, Unit, Variant};
-use crate::command::{Kind, Reason};
 use crate::error::{Error, StoreError};
-use crate::ids::{LevelId, LocationId, OrderId, SiteId};
+use crate::ids::{LevelId, LocationId, SiteId, UnitId};
 use crate::site::{Place, SiteSettings};
 use crate::store::batch::SiteRow;
 use crate::store::faults::classify;
 use crate::store::rows::StoredSite;
-use crate::store::schema::{change, ledger, level, site, unit};
+use crate::store::schema::{level, site, unit};
 use crate::store::{Readers, Store};
 
 /// Takes a connection from whichever pool there is and runs the query on it.
@@ -30,40 +29,6 @@ macro_rules! on_either {
         let result = $query;
         result.map_err(|error| classify($connection, error))
     }};
-}
-
-/// Entries with their changes and units.
-macro_rules! entry_query {
-    () => {
-        ledger::table
-            .inner_join(
-                change::table.on(change::site_id
-                    .eq(ledger::site_id)
-                    .and(change::first_sequence.eq(ledger::change_sequence))
-                    // Follows from the line before; it leads from a change to its entries by key.
-                    .and(ledger::sequence.between(change::first_sequence, change::last_sequence))),
-            )
-            .inner_join(unit::table.on(unit::unit_id.eq(ledger::unit_id)))
-            .select((
-                (
-                    ledger::sequence,
-                    ledger::change_sequence,
-                    ledger::location_id,
-                    ledger::delta,
-                    ledger::level_after,
-                    ledger::subscription,
-                ),
-                (unit::app_id, unit::item_id, unit::variant),
-                (
-                    change::kind,
-                    change::reason,
-                    change::order_id,
-                    change::request_id,
-                    change::actor,
-                    change::recorded_at,
-                ),
-            ))
-    };
 }
 
 /// Stock of a unit at a location.
@@ -90,49 +55,32 @@ pub struct StockCursor {
     pub location: Option<LocationId>,
 }
 
-/// Which entries are asked for.
+/// Which levels are asked for.
 #[derive(Clone, Debug, Default)]
-pub struct EntryFilter {
-    /// Of this order only.
-    pub order: Option<OrderId>,
-    /// Of this unit only.
+pub struct StockFilter {
+    /// Of this unit only, at all of its locations.
     pub unit: Option<CatalogReference>,
-    /// Only entries after this sequence.
-    pub after_sequence: i64,
-    /// Only entries up to and with this sequence.
-    pub up_to_sequence: Option<i64>,
+    /// Of units of this catalog app only.
+    pub app_id: Option<String>,
+    /// At this location only.
+    pub location: Option<LocationId>,
+    /// Below this only.
+    pub below: Option<i64>,
+    /// Changed after this sequence only; every level that is stored was changed after 0.
+    pub changed_after_sequence: i64,
 }
 
-/// One line of the ledger, with the header of its change.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry {
-    /// Its number on the site: 1, 2, 3, … in commit order.
-    pub sequence: i64,
-    /// The first sequence of the change it belongs to.
-    pub change_sequence: i64,
-    /// Of what.
-    pub unit: Unit,
-    /// Where; `None` is a default location that has not been given an id.
-    pub location: Option<LocationId>,
-    /// The change.
-    pub delta: i64,
-    /// The level after it.
-    pub level_after: i64,
-    /// Whether it came from subscription items.
-    pub subscription: bool,
-    /// What kind of request made it.
-    pub kind: Kind,
-    /// Why.
-    pub reason: Reason,
-    /// For which order.
-    pub order: Option<OrderId>,
-    /// The caller's name for the request.
-    pub request_id: String,
-    /// Who asked.
-    pub actor: String,
-    /// When it was committed: microseconds since 1970.
-    pub recorded_at: i64,
+/// A page of levels.
+#[derive(Clone, Debug, Default)]
+pub struct StockPage {
+    /// The levels.
+    pub stock: Vec<Stock>,
+    /// Where there may be more: the last level that this page looked at.
+    pub looked_to: Option<StockCursor>,
 }
+
+/// What and where a level is, as it is stored.
+pub(crate) type Named = (Unit, Option<LocationId>);
 
 type LevelColumns = (String, String, String, Option<LocationId>, i64, i64, i64);
 
@@ -159,48 +107,54 @@ impl Store {
         Ok(stock.await?.into_iter().map(shown).collect())
     }
 
-    /// A page of a site's levels, in the order of app id, item id, variant and location, with the
-    /// settings by which to show their locations.
+    /// A page of a site's levels, in the order of app id, item id, variant and location: at most `rows`,
+    /// taken by their unit or in that order; what the rest of the filter lets through of them.
     pub async fn list_stock(
         &self,
         id: SiteId,
+        filter: StockFilter,
         after: Option<StockCursor>,
         rows: i64,
-    ) -> Result<(Vec<Stock>, SiteSettings), Error> {
+    ) -> Result<StockPage, Error> {
         let settings = self.site(id).await?.map(|(settings, _)| settings).unwrap_or_default();
-        let found = self.read(move |readers| list_levels(readers, id, after.as_ref(), rows)).await?;
-        Ok((found.into_iter().map(stock_row).collect(), settings))
+        let place = |reference| settings.place(id, reference, None).map_err(|_| Error::VariantTooLarge { item: 0 });
+        let unit = filter.unit.as_ref().map(place).transpose()?.map(|place| place.unit_id);
+        let app = filter.app_id.clone();
+        let found = self.read(move |readers| list_levels(readers, id, unit, app.as_deref(), after.as_ref(), rows + 1));
+        let mut stock: Vec<Stock> = found.await?.into_iter().map(stock_row).collect();
+        let size = usize::try_from(rows).unwrap_or(usize::MAX);
+        let more = stock.len() > size;
+        stock.truncate(size);
+        let position = |last: &Stock| StockCursor { unit: last.unit.clone(), location: last.location };
+        let looked_to = stock.last().filter(|_| more).map(position);
+        let at = filter.location.map(|location| settings.fold_location(Some(location)));
+        stock.retain(|stock| {
+            at.is_none_or(|location| stock.location == location)
+                && filter.below.is_none_or(|limit| stock.available < limit)
+                && stock.last_sequence > filter.changed_after_sequence
+        });
+        for stock in &mut stock {
+            stock.location = settings.show_location(stock.location);
+        }
+        Ok(StockPage { stock, looked_to })
     }
 
-    /// A page of a site's ledger, oldest first.
-    pub async fn list_entries(&self, id: SiteId, filter: EntryFilter, rows: i64) -> Result<Vec<Entry>, Error> {
-        let settings = self.site(id).await?.map(|(settings, _)| settings).unwrap_or_default();
-        let unit = match &filter.unit {
-            None => None,
-            Some(reference) => {
-                Some(settings.place(id, reference, None).map_err(|_| Error::VariantTooLarge { item: 0 })?.unit_id)
-            }
-        };
-        let EntryFilter { order, unit: _, after_sequence, up_to_sequence } = filter;
+    /// What and where levels are, as they are stored; those that are not stored are left out.
+    pub async fn name_levels(&self, levels: Vec<LevelId>) -> Result<HashMap<LevelId, Named>, Error> {
         let found = self.read(move |readers| {
-            let rows: Vec<EntryColumns> = on_either!(readers, |connection| {
-                let mut query = entry_query!().filter(ledger::site_id.eq(id)).into_boxed();
-                query = query.filter(ledger::sequence.gt(after_sequence));
-                if let Some(order) = order {
-                    query = query.filter(change::site_id.eq(id).and(change::order_id.eq(order)));
-                }
-                if let Some(unit) = unit {
-                    query = query.filter(ledger::unit_id.eq(unit));
-                }
-                if let Some(last) = up_to_sequence {
-                    query = query.filter(ledger::sequence.le(last));
-                }
-                query.order(ledger::sequence).limit(rows).load(connection)
+            let rows: Vec<(LevelId, String, String, String, Option<LocationId>)> = on_either!(readers, |connection| {
+                level::table
+                    .inner_join(unit::table.on(unit::unit_id.eq(level::unit_id)))
+                    .filter(level::level_id.eq_any(levels))
+                    .select((level::level_id, unit::app_id, unit::item_id, unit::variant, level::location_id))
+                    .load(connection)
             })?;
-            rows.into_iter().map(Entry::try_from).collect::<Result<Vec<_>, _>>()
+            Ok(rows)
         });
-        let shown = |entry: Entry| Entry { location: settings.show_location(entry.location), ..entry };
-        Ok(found.await?.into_iter().map(shown).collect())
+        let name = |(level, app_id, item_id, variant, location)| {
+            (level, (Unit { app_id, item_id, variant: Variant::from_text(variant) }, location))
+        };
+        Ok(found.await?.into_iter().map(name).collect())
     }
 
     /// Whether the database answers.
@@ -208,7 +162,7 @@ impl Store {
         self.read(|readers| on_either!(readers, |connection| diesel::r2d2::R2D2Connection::ping(connection))).await
     }
 
-    async fn read<T: Send + 'static>(
+    pub(crate) async fn read<T: Send + 'static>(
         &self,
         query: impl FnOnce(&Readers) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, Error> {
@@ -246,6 +200,8 @@ fn stock_at(readers: &Readers, places: Vec<Place>) -> Result<Vec<Stock>, StoreEr
 fn list_levels(
     readers: &Readers,
     id: SiteId,
+    unit_id: Option<UnitId>,
+    app_id: Option<&str>,
     after: Option<&StockCursor>,
     rows: i64,
 ) -> Result<Vec<LevelColumns>, StoreError> {
@@ -265,6 +221,12 @@ fn list_levels(
                 level::last_sequence,
             ))
             .into_boxed();
+        if let Some(unit_id) = unit_id {
+            query = query.filter(unit::unit_id.eq(unit_id));
+        }
+        if let Some(app_id) = app_id {
+            query = query.filter(unit::app_id.eq(app_id));
+        }
         if let Some(StockCursor { unit: last, location }) = after {
             // A row comparison, which the index on these columns answers; diesel has no word for it.
             let from = sql::<Bool>("(unit.app_id, unit.item_id, unit.variant) >= (")
@@ -302,34 +264,4 @@ fn stock_row(row: LevelColumns) -> Stock {
     Stock { unit, location, available, revision, last_sequence }
 }
 
-type EntryColumns = (
-    (i64, i64, Option<LocationId>, i64, i64, bool),
-    (String, String, String),
-    (i16, i16, Option<OrderId>, String, String, i64),
-);
-
-impl TryFrom<EntryColumns> for Entry {
-    type Error = StoreError;
-
-    fn try_from(row: EntryColumns) -> Result<Self, StoreError> {
-        let (entry, (app_id, item_id, variant), header) = row;
-        let (sequence, change_sequence, location, delta, level_after, subscription) = entry;
-        let (kind, reason, order, request_id, actor, recorded_at) = header;
-        Ok(Self {
-            sequence,
-            change_sequence,
-            unit: Unit { app_id, item_id, variant: Variant::from_text(variant) },
-            location,
-            delta,
-            level_after,
-            subscription,
-            kind: Kind::from_code(kind).ok_or(StoreError::Damaged("a kind of change this version does not know"))?,
-            // A reason only explains; an unknown one from a newer version must not hide the entry.
-            reason: Reason::from_code(reason).unwrap_or_default(),
-            order,
-            request_id,
-            actor,
-            recorded_at,
-        })
-    }
-}
+pub(crate) use on_either;

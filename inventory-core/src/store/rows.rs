@@ -99,4 +99,83 @@ macro_rules! write_settings {
     }};
 }
 
-pub(crate) use {location_in_use, write_settings};
+/// A level as it was at a sequence: its chain is entered at the first waypoint from there on, or else at
+/// its last entry, and followed back.
+macro_rules! level_at {
+    ($connection:expr, $site:expr, $level:expr, $head:expr, $sequence:expr) => {{
+        use crate::store::Guid;
+        use crate::store::schema::waypoint;
+        use diesel::sql_types::BigInt;
+        let start: Option<i64> = waypoint::table
+            .filter(waypoint::level_id.eq($level).and(waypoint::sequence.ge($sequence)))
+            .order(waypoint::sequence)
+            .select(waypoint::sequence)
+            .first($connection)
+            .optional()?;
+        diesel::sql_query(
+            "WITH RECURSIVE chain (sequence, previous, level_after) AS ( \
+                SELECT sequence, previous_sequence, level_after FROM ledger WHERE site_id = $1 AND sequence = $2 UNION ALL \
+                SELECT ledger.sequence, ledger.previous_sequence, ledger.level_after FROM chain \
+                JOIN ledger ON ledger.site_id = $1 AND ledger.sequence = chain.previous WHERE chain.sequence > $3 \
+            ) SELECT level_after FROM chain WHERE sequence <= $3",
+        )
+        .bind::<Guid, _>($site)
+        .bind::<BigInt, _>(start.unwrap_or($head))
+        .bind::<BigInt, _>($sequence)
+        .get_result($connection)
+        .optional()
+        .map(|found: Option<crate::store::rows::PastLevel>| found.map_or(0, |past| past.level_after))
+    }};
+}
+
+/// A level right after an entry.
+#[derive(diesel::QueryableByName)]
+pub(crate) struct PastLevel {
+    #[diesel(sql_type = diesel::sql_types::BigInt)]
+    pub(crate) level_after: i64,
+}
+
+/// Deletes the old among the next records of requests, and tells where the next step begins. Its cost
+/// is that of the records it looks at, whether or not they are old: no index is kept for their age.
+macro_rules! prune_requests {
+    ($connection:expr, $after:expr, $before:expr) => {{
+        use crate::store::Guid;
+        use diesel::sql_types::BigInt;
+        let (site, key): (SiteId, RequestKey) = $after;
+        // `$1` is a name to SQLite and a number to Postgres; numbered by first use, they are the same.
+        let next: Option<crate::store::rows::PruneEnd> = diesel::sql_query(
+            "SELECT site_id, request_key FROM request WHERE (site_id, request_key) > ($1, $2) \
+             ORDER BY site_id, request_key LIMIT 1 OFFSET $3",
+        )
+        .bind::<Guid, _>(site)
+        .bind::<Guid, _>(key)
+        .bind::<BigInt, _>(crate::limits::PRUNED_ROWS - 1)
+        .get_result($connection)
+        .optional()?;
+        let next = next.map(|crate::store::rows::PruneEnd { site_id, request_key }| (site_id, request_key));
+        let last = (SiteId::from_uuid(uuid::Uuid::max()), RequestKey::from_uuid(uuid::Uuid::max()));
+        let (last_site, last_key) = next.unwrap_or(last);
+        diesel::sql_query(
+            "DELETE FROM request WHERE (site_id, request_key) > ($1, $2) \
+             AND (site_id, request_key) <= ($3, $4) AND recorded_at < $5",
+        )
+        .bind::<Guid, _>(site)
+        .bind::<Guid, _>(key)
+        .bind::<Guid, _>(last_site)
+        .bind::<Guid, _>(last_key)
+        .bind::<BigInt, _>($before)
+        .execute($connection)
+        .map(|_| next)
+    }};
+}
+
+/// Where a step of pruning ends.
+#[derive(diesel::QueryableByName)]
+pub(crate) struct PruneEnd {
+    #[diesel(sql_type = crate::store::Guid)]
+    pub(crate) site_id: SiteId,
+    #[diesel(sql_type = crate::store::Guid)]
+    pub(crate) request_key: RequestKey,
+}
+
+pub(crate) use {level_at, location_in_use, prune_requests, write_settings};

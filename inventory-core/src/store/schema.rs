@@ -57,6 +57,7 @@ table! {
         request_id -> Text,
         actor -> Text,
         recorded_at -> BigInt,
+        note -> Text,
     }
 }
 
@@ -68,6 +69,7 @@ table! {
         site_id -> Guid,
         sequence -> BigInt,
         change_sequence -> BigInt,
+        previous_sequence -> BigInt,
         unit_id -> Guid,
         location_id -> Nullable<Guid>,
         delta -> BigInt,
@@ -75,6 +77,16 @@ table! {
         level_after -> BigInt,
         floor -> Nullable<BigInt>,
         subscription -> Bool,
+    }
+}
+
+table! {
+    use diesel::sql_types::BigInt;
+    use crate::store::Guid;
+
+    waypoint (level_id, sequence) {
+        level_id -> Guid,
+        sequence -> BigInt,
     }
 }
 
@@ -93,4 +105,4 @@ table! {
     }
 }
 
-diesel::allow_tables_to_appear_in_same_query!(site, unit, level, change, ledger, request);
+diesel::allow_tables_to_appear_in_same_query!(site, unit, level, change, ledger, waypoint, request);

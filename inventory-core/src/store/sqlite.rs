@@ -14,11 +14,11 @@ use crate::limits;
 use crate::site::SiteSettings;
 use crate::store::Guid;
 use crate::store::batch::{
-    BatchStore, CommitError, LevelRow, LevelWrite, RecordedRow, SiteRow, SiteWrite, Writes, Written,
+    BatchStore, CommitError, LevelRow, LevelWrite, PrunedTo, RecordedRow, SiteRow, SiteWrite, Writes, Written,
 };
 use crate::store::faults::{classify, classify_commit};
 use crate::store::rows;
-use crate::store::schema::{change, ledger, level, request, site, unit};
+use crate::store::schema::{change, ledger, level, request, site, unit, waypoint};
 
 /// Settings of every connection. Readers never wait for the writer in WAL mode; `FULL` makes
 /// COMMIT wait for the disk.
@@ -86,9 +86,13 @@ impl BatchStore for SqliteBatch {
         self.run(|connection| {
             let mut found = Vec::with_capacity(levels.len());
             for &id in levels {
-                let row = level::table.filter(level::level_id.eq(id)).select((level::available, level::revision));
-                if let Some((available, revision)) = row.first(connection).optional()? {
-                    found.push(LevelRow { level: id, available, revision });
+                let row = level::table.filter(level::level_id.eq(id)).select((
+                    level::available,
+                    level::revision,
+                    level::last_sequence,
+                ));
+                if let Some((available, revision, last_sequence)) = row.first(connection).optional()? {
+                    found.push(LevelRow { level: id, available, revision, last_sequence });
                 }
             }
             Ok(found)
@@ -131,12 +135,20 @@ impl BatchStore for SqliteBatch {
         rows::join_recorded(found, spans)
     }
 
+    fn level_at(&mut self, site: SiteId, level: LevelId, head: i64, sequence: i64) -> Result<i64, StoreError> {
+        self.run(|connection| rows::level_at!(connection, site, level, head, sequence))
+    }
+
     fn location_in_use(&mut self, site: SiteId, location: LocationId) -> Result<bool, StoreError> {
         self.run(|connection| rows::location_in_use!(connection, site, location))
     }
 
     fn write_settings(&mut self, site: SiteId, settings: &SiteSettings) -> Result<(), StoreError> {
         self.run(|connection| rows::write_settings!(connection, site, settings))
+    }
+
+    fn prune(&mut self, after: PrunedTo, before: i64) -> Result<Option<PrunedTo>, StoreError> {
+        self.run(|connection| rows::prune_requests!(connection, after, before))
     }
 
     fn write(&mut self, writes: &Writes) -> Result<Written, StoreError> {
@@ -255,6 +267,7 @@ fn write_changes(connection: &mut SqliteConnection, writes: &Writes) -> QueryRes
             change::order_id.eq(row.order),
             change::request_id.eq(&row.request_id),
             change::actor.eq(&row.actor),
+            change::note.eq(&row.note),
             change::recorded_at.eq(writes.recorded_at),
         );
         diesel::insert_into(change::table).values(values).execute(connection)?;
@@ -264,6 +277,7 @@ fn write_changes(connection: &mut SqliteConnection, writes: &Writes) -> QueryRes
             ledger::site_id.eq(row.site),
             ledger::sequence.eq(row.sequence),
             ledger::change_sequence.eq(row.change_sequence),
+            ledger::previous_sequence.eq(row.previous_sequence),
             ledger::unit_id.eq(row.unit_id),
             ledger::location_id.eq(row.location),
             ledger::delta.eq(row.delta),
@@ -273,6 +287,10 @@ fn write_changes(connection: &mut SqliteConnection, writes: &Writes) -> QueryRes
             ledger::subscription.eq(row.subscription),
         );
         diesel::insert_into(ledger::table).values(values).execute(connection)?;
+    }
+    for (level, sequence) in &writes.waypoints {
+        let values = (waypoint::level_id.eq(level), waypoint::sequence.eq(sequence));
+        diesel::insert_into(waypoint::table).values(values).execute(connection)?;
     }
     Ok(())
 }

@@ -3,13 +3,13 @@
 use inventory_core::catalog::{CatalogReference, Unit};
 use inventory_core::engine::Engine;
 use inventory_core::ids::{LocationId, SiteId, parse_guid};
-use inventory_core::store::{Stock as StockRow, StockCursor, Store};
+use inventory_core::store::{Stock as StockRow, StockCursor, StockFilter, StockPage, Store};
 use inventory_proto::v1;
 use inventory_proto::v1::stock_service_server::StockService;
 use tonic::{Request, Response, Status};
 use tracing::Instrument;
 
-use crate::services::{Applied, carry_out};
+use crate::services::{Applied, carry_out, reached};
 use crate::{decode, encode, page, status};
 
 /// Says and tells how much there is.
@@ -35,10 +35,37 @@ impl StockService for Stock {
         Ok(Response::new(v1::SetStockResponse { sequence, levels, repeated_request: repeated }))
     }
 
+    async fn adjust_stock(
+        &self,
+        request: Request<v1::AdjustStockRequest>,
+    ) -> Result<Response<v1::AdjustStockResponse>, Status> {
+        let (metadata, _, message) = request.into_parts();
+        let span = tracing::info_span!("adjust_stock", site.id = %message.site_id);
+        let command = decode::adjust_stock(message, decode::actor(&metadata)?)?;
+        let Applied { sequence, levels, repeated } =
+            carry_out(&self.engine, command, &metadata).instrument(span).await?;
+        let levels = levels.into_iter().map(encode::level).collect();
+        Ok(Response::new(v1::AdjustStockResponse { sequence, levels, repeated_request: repeated }))
+    }
+
+    async fn move_stock(
+        &self,
+        request: Request<v1::MoveStockRequest>,
+    ) -> Result<Response<v1::MoveStockResponse>, Status> {
+        let (metadata, _, message) = request.into_parts();
+        let span = tracing::info_span!("move_stock", site.id = %message.site_id);
+        let command = decode::move_stock(message, decode::actor(&metadata)?)?;
+        let Applied { sequence, levels, repeated } =
+            carry_out(&self.engine, command, &metadata).instrument(span).await?;
+        let levels = levels.into_iter().map(encode::level).collect();
+        Ok(Response::new(v1::MoveStockResponse { sequence, levels, repeated_request: repeated }))
+    }
+
     async fn get_stock(&self, request: Request<v1::GetStockRequest>) -> Result<Response<v1::GetStockResponse>, Status> {
-        let v1::GetStockRequest { site_id, catalog_reference, location_id } = request.into_inner();
+        let v1::GetStockRequest { site_id, catalog_reference, location_id, at_least_sequence } = request.into_inner();
         let site = decode::site_id_of(&site_id)?;
         let place = decode::place(catalog_reference, &location_id, String::new)?;
+        reached(&self.store, site, at_least_sequence).await?;
         let stock = self.read(site, vec![place], |_| "catalog_reference.options".into()).await?;
         Ok(Response::new(v1::GetStockResponse { stock: stock.into_iter().next().map(encode::stock) }))
     }
@@ -47,10 +74,12 @@ impl StockService for Stock {
         &self,
         request: Request<v1::BatchGetStockRequest>,
     ) -> Result<Response<v1::BatchGetStockResponse>, Status> {
-        let v1::BatchGetStockRequest { site_id, items } = request.into_inner();
+        let v1::BatchGetStockRequest { site_id, items, at_least_sequence } = request.into_inner();
         let site = decode::site_id_of(&site_id)?;
         let options = |item| format!("items[{item}].catalog_reference.options");
-        let stock = self.read(site, decode::places(items)?, options).await?;
+        let places = decode::places(items)?;
+        reached(&self.store, site, at_least_sequence).await?;
+        let stock = self.read(site, places, options).await?;
         Ok(Response::new(v1::BatchGetStockResponse { stock: stock.into_iter().map(encode::stock).collect() }))
     }
 
@@ -58,16 +87,35 @@ impl StockService for Stock {
         &self,
         request: Request<v1::ListStockRequest>,
     ) -> Result<Response<v1::ListStockResponse>, Status> {
-        let v1::ListStockRequest { site_id, page_size, page_token } = request.into_inner();
+        let v1::ListStockRequest {
+            site_id,
+            page_size,
+            page_token,
+            catalog_reference,
+            app_id,
+            location_id,
+            below,
+            changed_after_sequence,
+            at_least_sequence,
+        } = request.into_inner();
         let site = decode::site_id_of(&site_id)?;
+        let unit = match catalog_reference {
+            None => None,
+            reference => Some(decode::catalog_reference(reference, String::new)?),
+        };
+        let app_id = decode::optional_app_id_of(&app_id)?;
+        let location = decode::optional_location_id_of(&location_id)?;
+        decode::not_negative(changed_after_sequence, "changed_after_sequence")?;
         let size = page::size(page_size)?;
-        let query = format!("stock of {site}");
+        let filter = StockFilter { unit, app_id, location, below, changed_after_sequence };
+        let query = format!("stock of {site} {filter:?}");
         let after = page::cursor::<Cursor>(&query, &page_token)?.map(cursor).transpose()?;
-        let (mut rows, settings) = self.store.list_stock(site, after, size + 1).await.map_err(status::of_error)?;
-        let last = page::cut(&mut rows, size);
-        let next_page_token = last.map(|row| page::token(&query, &position(row))).unwrap_or_default();
-        let shown = |row: StockRow| encode::stock(StockRow { location: settings.show_location(row.location), ..row });
-        let stock = rows.into_iter().map(shown).collect();
+        reached(&self.store, site, at_least_sequence).await?;
+        let found = self.store.list_stock(site, filter, after, size).await;
+        let options = |_| "catalog_reference.options".to_owned();
+        let StockPage { stock, looked_to } = found.map_err(|error| status::of_error_at(error, options))?;
+        let next_page_token = looked_to.map(|last| page::token(&query, &position(last))).unwrap_or_default();
+        let stock = stock.into_iter().map(encode::stock).collect();
         Ok(Response::new(v1::ListStockResponse { stock, next_page_token }))
     }
 }
@@ -83,9 +131,9 @@ impl Stock {
     }
 }
 
-fn position(row: &StockRow) -> Cursor {
-    let Unit { app_id, item_id, variant } = row.unit.clone();
-    let location = row.location.map(|id| id.to_string()).unwrap_or_default();
+fn position(last: StockCursor) -> Cursor {
+    let StockCursor { unit: Unit { app_id, item_id, variant }, location } = last;
+    let location = location.map(|id| id.to_string()).unwrap_or_default();
     (app_id, item_id, variant.as_str().to_owned(), location)
 }
 

@@ -17,6 +17,8 @@ use crate::wix_caller::{APP_ID, CATALOG, now, sign};
 
 /// The site of every benchmark.
 pub const SITE: &str = "5eed0000-0000-4000-8000-000000000001";
+/// A second site, for what is measured with two.
+pub const OTHER_SITE: &str = "5eed0000-0000-4000-8000-000000000002";
 /// Items of the spread workloads.
 pub const ITEMS: usize = 10_000;
 
@@ -85,7 +87,12 @@ pub fn key() -> &'static KeyFiles {
 /// Whole HTTP requests of a workload, ready to be written to a connection. `stream` tells one set
 /// of requests from another.
 pub fn requests(workload: Workload, stream: u64, count: usize) -> Vec<Vec<u8>> {
-    let tokens = tokens(workload, stream, count);
+    requests_of(SITE, workload, stream, count)
+}
+
+/// The same for a site; no two sites share a stream.
+pub fn requests_of(site: &str, workload: Workload, stream: u64, count: usize) -> Vec<Vec<u8>> {
+    let tokens = tokens_of(site, workload, stream, count);
     let request = |token: &str| {
         let head = "POST /v1/decrement HTTP/1.1\r\nhost: bench\r\ncontent-type: text/plain\r\ncontent-length:";
         format!("{head} {}\r\n\r\n{token}", token.len()).into_bytes()
@@ -95,6 +102,10 @@ pub fn requests(workload: Workload, stream: u64, count: usize) -> Vec<Vec<u8>> {
 
 /// Signed bodies of a workload.
 pub fn tokens(workload: Workload, stream: u64, count: usize) -> Vec<String> {
+    tokens_of(SITE, workload, stream, count)
+}
+
+fn tokens_of(site: &str, workload: Workload, stream: u64, count: usize) -> Vec<String> {
     let file = folder().join(format!("{workload:?}-{stream}-{count}"));
     if let Ok(kept) = fs::read_to_string(&file) {
         return kept.lines().map(str::to_owned).collect();
@@ -103,8 +114,8 @@ pub fn tokens(workload: Workload, stream: u64, count: usize) -> Vec<String> {
     let key = signing_key(key());
     let half = count / 2;
     let made = std::thread::scope(|scope| {
-        let other = scope.spawn(|| make(workload, stream, half..count, &key));
-        let mut made = make(workload, stream, 0..half, &key);
+        let other = scope.spawn(|| make(site, workload, stream, half..count, &key));
+        let mut made = make(site, workload, stream, 0..half, &key);
         made.extend(other.join().expect("no panic"));
         made
     });
@@ -113,18 +124,18 @@ pub fn tokens(workload: Workload, stream: u64, count: usize) -> Vec<String> {
     made
 }
 
-fn make(workload: Workload, stream: u64, range: std::ops::Range<usize>, key: &EncodingKey) -> Vec<String> {
+fn make(site: &str, workload: Workload, stream: u64, range: std::ops::Range<usize>, key: &EncodingKey) -> Vec<String> {
     range
         .map(|index| {
             let mut random = Rng::with_seed(SEED ^ (stream << 32) ^ (index as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15));
-            let data = data(workload, &mut random);
+            let data = data(site, workload, &mut random);
             let claims = json!({"data": data, "aud": APP_ID, "iss": "wix.com", "iat": now(), "exp": now() + LIFETIME});
             sign(jsonwebtoken::Algorithm::RS256, key, &claims)
         })
         .collect()
 }
 
-fn data(workload: Workload, random: &mut Rng) -> Value {
+fn data(site: &str, workload: Workload, random: &mut Rng) -> Value {
     let mut guid = || Uuid::from_u128(random.u128(..)).to_string();
     let (order, request, member) = (guid(), guid(), guid());
     let item = |item: usize| json!({"catalogReference": {"catalogItemId": item_id(item), "appId": CATALOG}, "quantity": 1, "subscriptionItem": false});
@@ -134,7 +145,7 @@ fn data(workload: Workload, random: &mut Rng) -> Value {
             "restrictInventoryValue": true, "orderId": order, "reason": "ORDER_PLACED",
         },
         "metadata": {
-            "requestId": request, "instanceId": SITE, "currency": "USD", "languages": ["en-US"],
+            "requestId": request, "instanceId": site, "currency": "USD", "languages": ["en-US"],
             "identity": {"identityType": "MEMBER", "memberId": member}, "appExtensionType": "ECOM_INVENTORY",
         },
     })

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use diesel::connection::SimpleConnection;
 use diesel::pg::PgConnection;
@@ -14,6 +14,7 @@ use wix_adapter::keys;
 use wix_adapter::token::{UnverifiedToken, Verifier};
 
 use crate::bench::fixtures::{Workload, key, tokens};
+use crate::bench::load;
 use crate::postgres::Durability;
 use crate::wix_caller::{APP_ID, now};
 use crate::world::{Backend, Database};
@@ -74,13 +75,21 @@ pub fn raw_commits(backend: Backend, count: usize) -> Histogram<u64> {
 /// Orders a second of a transaction per order, as one would write it first: lock the row, check,
 /// update, enter, commit, on as many connections.
 pub fn naive_orders(backend: Backend, connections: usize, count: usize) -> f64 {
+    // Due at once, all of them.
+    naive_open(backend, connections, count, f64::INFINITY).0
+}
+
+/// The same with orders that are due at a steady rate: orders a second, and latencies in microseconds
+/// from when each was due.
+pub fn naive_open(backend: Backend, connections: usize, count: usize, rate: f64) -> (f64, Histogram<u64>) {
     let url = prepare(backend);
     let next = Arc::new(AtomicUsize::new(0));
     let started = Instant::now();
-    std::thread::scope(|scope| {
-        for _ in 0..connections {
+    let latency = std::thread::scope(|scope| {
+        let worker = |_| {
             let (next, url) = (Arc::clone(&next), &url);
             scope.spawn(move || {
+                let mut latency = Histogram::new_with_bounds(1, 60_000_000, 3).expect("bounds are in order");
                 let mut connection = Raw::open(url);
                 let (begin, lock) = match connection {
                     Raw::Sqlite(_) => ("BEGIN IMMEDIATE", ""),
@@ -89,8 +98,10 @@ pub fn naive_orders(backend: Backend, connections: usize, count: usize) -> f64 {
                 loop {
                     let order = next.fetch_add(1, Ordering::Relaxed);
                     if order >= count {
-                        return;
+                        return latency;
                     }
+                    let due = started + Duration::from_secs_f64(order as f64 / rate);
+                    std::thread::sleep(due.saturating_duration_since(Instant::now()));
                     let statements = [
                         begin.to_owned(),
                         format!("SELECT available FROM stock WHERE id = 1{lock}"),
@@ -101,11 +112,18 @@ pub fn naive_orders(backend: Backend, connections: usize, count: usize) -> f64 {
                     for statement in &statements {
                         connection.run(statement).expect("it runs");
                     }
+                    latency.saturating_record(due.elapsed().as_micros() as u64);
                 }
-            });
+            })
+        };
+        let workers: Vec<_> = (0..connections).map(worker).collect();
+        let mut all = Histogram::new_with_bounds(1, 60_000_000, 3).expect("bounds are in order");
+        for worker in workers {
+            all.add(worker.join().expect("no panic")).expect("same bounds");
         }
+        all
     });
-    count as f64 / started.elapsed().as_secs_f64()
+    (count as f64 / started.elapsed().as_secs_f64(), latency)
 }
 
 /// Microseconds of one core for a check of signature and claims.
@@ -119,4 +137,22 @@ pub fn signature_check(count: usize) -> f64 {
         assert!(std::hint::black_box(verifier.verify(&token, now)).is_ok());
     }
     started.elapsed().as_secs_f64() * 1e6 / count as f64
+}
+
+/// Calls a second of an axum server, in this process, that checks the token of each and does nothing
+/// else, with as many connections.
+pub fn checking_server(requests: &[Vec<u8>], connections: usize) -> f64 {
+    let verifier = Arc::new(Verifier::new(APP_ID, vec![keys::parse(&key().public).expect("a key")]));
+    let handler = async move |body: axum::body::Bytes| {
+        let token = UnverifiedToken::from_body(&body).expect("text");
+        assert!(verifier.verify(&token, now() + 60).is_ok());
+        "{}"
+    };
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
+    let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).expect("a free port");
+    let address = listener.local_addr().expect("it listens");
+    let router = axum::Router::new().fallback(handler);
+    runtime.spawn(async move { axum::serve(listener, router).await });
+    load::closed(address, requests, connections).expect(200).rate()
 }

@@ -81,6 +81,11 @@ fn believing(mut command: Command) -> Command {
 
 /// Gives the first `items` items a billion pieces each.
 pub fn stock(grpc: SocketAddr, items: usize) {
+    stock_site(grpc, SITE, items);
+}
+
+/// The same for a site.
+pub fn stock_site(grpc: SocketAddr, site: &str, items: usize) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
         let mut client = StockServiceClient::connect(format!("http://{grpc}")).await.expect("it connects");
@@ -93,9 +98,15 @@ pub fn stock(grpc: SocketAddr, items: usize) {
                 }),
                 location_id: String::new(),
                 available: 1_000_000_000,
+                ..Default::default()
             };
             let items = (first..items.min(first + 1_000)).map(target).collect();
-            let request = v1::SetStockRequest { site_id: SITE.into(), items, request_id: format!("stock-{first}") };
+            let request = v1::SetStockRequest {
+                site_id: site.into(),
+                items,
+                request_id: format!("stock-{first}"),
+                ..Default::default()
+            };
             client.set_stock(request).await.expect("it is stocked");
         }
     });

@@ -1,0 +1,2 @@
+-- What a caller wants to find again, such as the number of a delivery note.
+ALTER TABLE change ADD COLUMN note text NOT NULL DEFAULT '';
