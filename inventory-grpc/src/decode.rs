@@ -2,6 +2,8 @@
 //! path in the request. Messages are taken apart by name, so that a new field of the contract is
 //! a compile error here and not a silent omission.
 
+#[cfg(test)]
+mod fuzz;
 mod stock;
 
 use std::time::{Duration, Instant};

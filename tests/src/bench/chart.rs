@@ -47,7 +47,7 @@ pub fn svg(title: &str, series: &[Series]) -> String {
          fill='#333'>\n<rect width='100%' height='100%' fill='white'/>\n<text x='{LEFT}' y='24' font-size='15'>{title}</text>\n"
     );
     let points = || series.iter().flat_map(|series| &series.points);
-    let most = points().map(|point| point.offered).fold(1.0, f64::max) * 1.05;
+    let most = points().map(|point| point.offered).fold(1.0, f64::max);
     let answered: Vec<(f64, String)> =
         (0..=4).map(|step| most * f64::from(step) / 4.0).map(|rate| (rate / most, format!("{rate:.0}"))).collect();
     // Latencies differ by thousands: 1 ms to 10 s, each step ten times the one before.
