@@ -1,7 +1,7 @@
 //! The gRPC server over `inventory-core`.
 //!
 //! In reading order: [`config`], [`server`]; then, along a call, [`services`], [`decode`],
-//! (the core), [`encode`], [`status`]; beside them [`page`].
+//! (the core), [`encode`], [`status`]; beside them [`page`]; and the operator's [`commands`].
 
 pub mod commands;
 pub mod config;

@@ -41,14 +41,3 @@ pub fn cursor<C: DeserializeOwned>(query: &str, token: &str) -> Result<Option<C>
 pub fn not_ours() -> Status {
     invalid("page_token", "is not a page token of this service")
 }
-
-/// Cuts a list that was read with one row too many, and tells the last row when there are more.
-pub fn cut<T>(rows: &mut Vec<T>, size: i64) -> Option<&T> {
-    let size = usize::try_from(size).unwrap_or(usize::MAX);
-    if rows.len() > size {
-        rows.truncate(size);
-        rows.last()
-    } else {
-        None
-    }
-}
