@@ -4,6 +4,7 @@
 //! through an r2d2 pool. `migrate` makes the tables.
 
 pub(crate) mod batch;
+mod chain;
 mod entries;
 mod faults;
 mod guid;

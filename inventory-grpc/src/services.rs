@@ -13,12 +13,13 @@ use std::time::{Duration, Instant};
 use inventory_core::command::Command;
 use inventory_core::engine::Engine;
 use inventory_core::ids::SiteId;
-use inventory_core::outcome::{LevelAfter, Outcome, Verdict};
+use inventory_core::outcome::{Outcome, Verdict};
 use inventory_core::store::Store;
+use inventory_proto::v1;
 use tonic::Status;
 use tonic::metadata::MetadataMap;
 
-use crate::{decode, status};
+use crate::{decode, encode, status};
 
 /// How long a read waits for books that have the entry it names, and how often it looks.
 const REACH_TIME_MAX: Duration = Duration::from_secs(2);
@@ -32,7 +33,7 @@ async fn reached(store: &Store, site: SiteId, sequence: i64) -> Result<(), Statu
     }
     let until = Instant::now() + REACH_TIME_MAX;
     loop {
-        let now = store.site(site).await.map_err(status::of_error)?.map_or(0, |(_, sequence)| sequence);
+        let now = store.sequence(site).await.map_err(status::of_error)?;
         if now >= sequence {
             return Ok(());
         }
@@ -46,7 +47,7 @@ async fn reached(store: &Store, site: SiteId, sequence: i64) -> Result<(), Statu
 /// An applied outcome: sequence, levels, and whether it is a repeat.
 struct Applied {
     sequence: i64,
-    levels: Vec<LevelAfter>,
+    levels: Vec<v1::Level>,
     repeated: bool,
 }
 
@@ -56,7 +57,10 @@ async fn carry_out(engine: &Engine, command: Command, metadata: &MetadataMap) ->
     let outcome = engine.submit(command, decode::deadline(metadata)).await.map_err(status::of_error)?;
     let Outcome { site: _, sequence, repeated, verdict } = outcome;
     match verdict {
-        Verdict::Applied(levels) => Ok(Applied { sequence, levels, repeated }),
+        Verdict::Applied(levels) => {
+            let levels = levels.into_iter().map(encode::level).collect();
+            Ok(Applied { sequence, levels, repeated })
+        }
         Verdict::Refused(refusal) => Err(status::of_refusal(refusal)),
     }
 }

@@ -89,12 +89,8 @@ fn at_once(books: &mut Books, batch: &[Pending]) -> Result<Option<Vec<Answer>>, 
     if places.iter().any(Result::is_err) || !counts_of(batch, &places).is_empty() {
         return Ok(None);
     }
-    for (level, site) in levels_of(batch, &places) {
-        match known.level(site, level) {
-            Some(Some(row)) => plan.know_level(site, row),
-            Some(None) => {}
-            None => return Ok(None),
-        }
+    if !recall_levels(&mut plan, known, levels_of(batch, &places)).is_empty() {
+        return Ok(None);
     }
     decide(&mut plan, batch, &places);
     let (writes, answers) = plan.finish();
@@ -171,14 +167,7 @@ fn load_levels(
     store: &mut dyn BatchStore,
     needed: Vec<(LevelId, SiteId)>,
 ) -> Result<(), StoreError> {
-    let mut missing = Vec::new();
-    for (level, site) in needed {
-        match known.level(site, level) {
-            Some(Some(row)) => plan.know_level(site, row),
-            Some(None) => {}
-            None => missing.push((level, site)),
-        }
-    }
+    let missing = recall_levels(plan, known, needed);
     if missing.is_empty() {
         return Ok(());
     }
@@ -192,6 +181,19 @@ fn load_levels(
         }
     }
     Ok(())
+}
+
+/// Gives the plan what is known of the levels that it needs, and tells those of which nothing is.
+fn recall_levels(plan: &mut Plan, known: &Known, needed: Vec<(LevelId, SiteId)>) -> Vec<(LevelId, SiteId)> {
+    let mut missing = Vec::new();
+    for (level, site) in needed {
+        match known.level(site, level) {
+            Some(Some(row)) => plan.know_level(site, row),
+            Some(None) => {}
+            None => missing.push((level, site)),
+        }
+    }
+    missing
 }
 
 /// Decides each command in order of arrival.

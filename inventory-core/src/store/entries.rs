@@ -5,18 +5,17 @@
 //! asked for, and even none, while there are more to come.
 
 use diesel::prelude::*;
-use diesel::sql_query;
-use diesel::sql_types::BigInt;
 
 use crate::catalog::{CatalogReference, Unit, Variant};
 use crate::command::{Kind, Reason};
 use crate::error::{Error, StoreError};
 use crate::ids::{LevelId, LocationId, OrderId, SiteId, UnitId};
 use crate::limits;
+use crate::store::chain;
 use crate::store::faults::classify;
-use crate::store::read::on_either;
-use crate::store::schema::{change, ledger, level, unit, waypoint};
-use crate::store::{Guid, Readers, Store};
+use crate::store::read::{cut, on_either};
+use crate::store::schema::{change, ledger, level, unit};
+use crate::store::{Readers, Store};
 
 /// Entries with their changes and units.
 macro_rules! entry_query {
@@ -117,13 +116,12 @@ pub struct Entry {
 impl Store {
     /// A page of a site's ledger: at most `rows` entries.
     pub async fn list_entries(&self, id: SiteId, filter: EntryFilter, rows: i64) -> Result<EntryPage, Error> {
-        let settings = self.site(id).await?.map(|(settings, _)| settings).unwrap_or_default();
+        let settings = self.settings(id).await?;
         let place = |reference| settings.place(id, reference, None).map_err(|_| Error::VariantTooLarge { item: 0 });
         let place = filter.unit.as_ref().map(place).transpose()?;
         let (unit_id, wanted_unit) = place.map(|place| (place.unit_id, place.unit)).unzip();
         let at = filter.at.map(|location| settings.fold_location(location));
         let kind = filter.kind;
-        let size = usize::try_from(rows).unwrap_or(usize::MAX);
         let found = self.read(move |readers| {
             let rows: Vec<EntryColumns> = match (filter.order, unit_id) {
                 (None, Some(unit)) => {
@@ -134,8 +132,7 @@ impl Store {
             rows.into_iter().map(Entry::try_from).collect::<Result<Vec<_>, _>>()
         });
         let mut entries = found.await?;
-        let more = entries.len() > size;
-        entries.truncate(size);
+        let more = cut(&mut entries, rows);
         let looked_to = entries.last().map(|last| last.sequence).filter(|_| more);
         entries.retain(|entry| {
             kind.is_none_or(|kind| entry.kind == kind)
@@ -152,7 +149,7 @@ impl Store {
     /// 0 where there is none. It is searched for by halves: no index is kept for it, and it is as
     /// exact as the servers' clocks agree.
     pub async fn sequence_before(&self, id: SiteId, time: i64) -> Result<i64, Error> {
-        let (mut low, mut high) = (0, self.site(id).await?.map_or(0, |(_, sequence)| sequence));
+        let (mut low, mut high) = (0, self.sequence(id).await?);
         self.read(move |readers| {
             while low < high {
                 // Both are at most a sequence, which fits; so does the number between them.
@@ -242,12 +239,6 @@ fn chained(
     Ok(sequences)
 }
 
-#[derive(QueryableByName)]
-struct Link {
-    #[diesel(sql_type = BigInt)]
-    sequence: i64,
-}
-
 /// At least the first `rows` sequences of one level in the filter's order, if there are as many. A
 /// chain leads from newer to older, so it is entered at the waypoint after the page and followed back.
 fn walk(
@@ -265,36 +256,16 @@ fn walk(
         true => (last, 0),
         false => (after.saturating_add(1), rows / limits::WAYPOINT_EVERY + 1),
     };
-    let waypoint: Option<i64> = on_either!(readers, |connection| {
-        waypoint::table
-            .filter(waypoint::level_id.eq(level).and(waypoint::sequence.ge(from)))
-            .order(waypoint::sequence)
-            .offset(skip)
-            .select(waypoint::sequence)
-            .first(connection)
-            .optional()
-    })?;
+    let waypoint = on_either!(readers, |connection| chain::waypoint!(connection, level, from, skip))?;
     let start = waypoint.unwrap_or(head);
     if start <= after {
         return Ok(Vec::new());
     }
-    let most = rows + (skip + 1) * limits::WAYPOINT_EVERY;
-    // `$1` is a name to SQLite and a number to Postgres; numbered by first use, they are the same.
-    let links: Vec<Link> = on_either!(readers, |connection| {
-        sql_query(
-            "WITH RECURSIVE chain (sequence, previous) AS ( \
-                SELECT sequence, previous_sequence FROM ledger WHERE site_id = $1 AND sequence = $2 UNION ALL \
-                SELECT ledger.sequence, ledger.previous_sequence FROM chain \
-                JOIN ledger ON ledger.site_id = $1 AND ledger.sequence = chain.previous WHERE chain.previous > $3 \
-            ) SELECT sequence FROM chain LIMIT $4",
-        )
-        .bind::<Guid, _>(id)
-        .bind::<BigInt, _>(start)
-        .bind::<BigInt, _>(after)
-        .bind::<BigInt, _>(most)
-        .load(connection)
-    })?;
-    Ok(links.into_iter().map(|link| link.sequence).filter(|sequence| *sequence <= last).collect())
+    // One more, because a chain is followed to the first entry that is not after `after`.
+    let most = rows + (skip + 1) * limits::WAYPOINT_EVERY + 1;
+    let links = on_either!(readers, |connection| chain::links!(connection, id, start, after, most))?;
+    let sequences = links.into_iter().map(|link| link.sequence);
+    Ok(sequences.filter(|sequence| (after + 1..=last).contains(sequence)).collect())
 }
 
 type EntryColumns = (

@@ -91,13 +91,23 @@ impl Store {
         Ok(row.map(|row| (row.settings, row.sequence)))
     }
 
+    /// A site's settings; those of a new site where nothing was ever written.
+    pub(crate) async fn settings(&self, id: SiteId) -> Result<SiteSettings, Error> {
+        Ok(self.site(id).await?.map(|(settings, _)| settings).unwrap_or_default())
+    }
+
+    /// The sequence of a site's last entry; 0 where nothing was ever written.
+    pub async fn sequence(&self, id: SiteId) -> Result<i64, Error> {
+        Ok(self.site(id).await?.map_or(0, |(_, sequence)| sequence))
+    }
+
     /// The stock that `items` mean, in their order.
     pub async fn stock(
         &self,
         id: SiteId,
         items: Vec<(CatalogReference, Option<LocationId>)>,
     ) -> Result<Vec<Stock>, Error> {
-        let settings = self.site(id).await?.map(|(settings, _)| settings).unwrap_or_default();
+        let settings = self.settings(id).await?;
         let place = |(item, (reference, location)): (usize, &(CatalogReference, Option<LocationId>))| {
             settings.place(id, reference, *location).map_err(|_| Error::VariantTooLarge { item })
         };
@@ -116,15 +126,13 @@ impl Store {
         after: Option<StockCursor>,
         rows: i64,
     ) -> Result<StockPage, Error> {
-        let settings = self.site(id).await?.map(|(settings, _)| settings).unwrap_or_default();
+        let settings = self.settings(id).await?;
         let place = |reference| settings.place(id, reference, None).map_err(|_| Error::VariantTooLarge { item: 0 });
         let unit = filter.unit.as_ref().map(place).transpose()?.map(|place| place.unit_id);
         let app = filter.app_id.clone();
         let found = self.read(move |readers| list_levels(readers, id, unit, app.as_deref(), after.as_ref(), rows + 1));
         let mut stock: Vec<Stock> = found.await?.into_iter().map(stock_row).collect();
-        let size = usize::try_from(rows).unwrap_or(usize::MAX);
-        let more = stock.len() > size;
-        stock.truncate(size);
+        let more = cut(&mut stock, rows);
         let position = |last: &Stock| StockCursor { unit: last.unit.clone(), location: last.location };
         let looked_to = stock.last().filter(|_| more).map(position);
         let at = filter.location.map(|location| settings.fold_location(Some(location)));
@@ -172,6 +180,14 @@ impl Store {
             Err(_) => Err(Error::before_commit(StoreError::Damaged("a row that stopped its reader"))),
         }
     }
+}
+
+/// Cuts a page that was read with one row too many, and tells whether it was.
+pub(crate) fn cut<T>(page: &mut Vec<T>, rows: i64) -> bool {
+    let size = usize::try_from(rows).unwrap_or(usize::MAX);
+    let more = page.len() > size;
+    page.truncate(size);
+    more
 }
 
 fn site_row(readers: &Readers, id: SiteId) -> Result<Option<SiteRow>, StoreError> {

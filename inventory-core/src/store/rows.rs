@@ -103,36 +103,11 @@ macro_rules! write_settings {
 /// its last entry, and followed back.
 macro_rules! level_at {
     ($connection:expr, $site:expr, $level:expr, $head:expr, $sequence:expr) => {{
-        use crate::store::Guid;
-        use crate::store::schema::waypoint;
-        use diesel::sql_types::BigInt;
-        let start: Option<i64> = waypoint::table
-            .filter(waypoint::level_id.eq($level).and(waypoint::sequence.ge($sequence)))
-            .order(waypoint::sequence)
-            .select(waypoint::sequence)
-            .first($connection)
-            .optional()?;
-        diesel::sql_query(
-            "WITH RECURSIVE chain (sequence, previous, level_after) AS ( \
-                SELECT sequence, previous_sequence, level_after FROM ledger WHERE site_id = $1 AND sequence = $2 UNION ALL \
-                SELECT ledger.sequence, ledger.previous_sequence, ledger.level_after FROM chain \
-                JOIN ledger ON ledger.site_id = $1 AND ledger.sequence = chain.previous WHERE chain.sequence > $3 \
-            ) SELECT level_after FROM chain WHERE sequence <= $3",
-        )
-        .bind::<Guid, _>($site)
-        .bind::<BigInt, _>(start.unwrap_or($head))
-        .bind::<BigInt, _>($sequence)
-        .get_result($connection)
-        .optional()
-        .map(|found: Option<crate::store::rows::PastLevel>| found.map_or(0, |past| past.level_after))
+        let waypoint = crate::store::chain::waypoint!($connection, $level, $sequence, 0)?;
+        let (start, most) = (waypoint.unwrap_or($head), crate::limits::WAYPOINT_EVERY + 1);
+        let links = crate::store::chain::links!($connection, $site, start, $sequence, most)?;
+        Ok(links.last().filter(|link| link.sequence <= $sequence).map_or(0, |link| link.level_after))
     }};
-}
-
-/// A level right after an entry.
-#[derive(diesel::QueryableByName)]
-pub(crate) struct PastLevel {
-    #[diesel(sql_type = diesel::sql_types::BigInt)]
-    pub(crate) level_after: i64,
 }
 
 /// Deletes the old among the next records of requests, and tells where the next step begins. Its cost

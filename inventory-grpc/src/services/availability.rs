@@ -6,8 +6,8 @@ use inventory_proto::v1::availability_service_server::AvailabilityService;
 use tonic::{Request, Response, Status};
 use tracing::Instrument;
 
+use crate::decode;
 use crate::services::{Applied, carry_out};
-use crate::{decode, encode};
 
 /// Takes stock for orders and gives it back.
 pub struct Availability {
@@ -26,7 +26,6 @@ impl AvailabilityService for Availability {
         let command = decode::decrement(message, decode::actor(&metadata)?)?;
         let Applied { sequence, levels, repeated } =
             carry_out(&self.engine, command, &metadata).instrument(span).await?;
-        let levels = levels.into_iter().map(encode::level).collect();
         Ok(Response::new(v1::DecrementAvailabilityResponse { sequence, levels, repeated_request: repeated }))
     }
 
@@ -39,7 +38,6 @@ impl AvailabilityService for Availability {
         let command = decode::increment(message, decode::actor(&metadata)?)?;
         let Applied { sequence, levels, repeated } =
             carry_out(&self.engine, command, &metadata).instrument(span).await?;
-        let levels = levels.into_iter().map(encode::level).collect();
         Ok(Response::new(v1::IncrementAvailabilityResponse { sequence, levels, repeated_request: repeated }))
     }
 }

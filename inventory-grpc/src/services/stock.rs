@@ -31,7 +31,6 @@ impl StockService for Stock {
         let command = decode::set_stock(message, decode::actor(&metadata)?)?;
         let Applied { sequence, levels, repeated } =
             carry_out(&self.engine, command, &metadata).instrument(span).await?;
-        let levels = levels.into_iter().map(encode::level).collect();
         Ok(Response::new(v1::SetStockResponse { sequence, levels, repeated_request: repeated }))
     }
 
@@ -44,7 +43,6 @@ impl StockService for Stock {
         let command = decode::adjust_stock(message, decode::actor(&metadata)?)?;
         let Applied { sequence, levels, repeated } =
             carry_out(&self.engine, command, &metadata).instrument(span).await?;
-        let levels = levels.into_iter().map(encode::level).collect();
         Ok(Response::new(v1::AdjustStockResponse { sequence, levels, repeated_request: repeated }))
     }
 
@@ -57,7 +55,6 @@ impl StockService for Stock {
         let command = decode::move_stock(message, decode::actor(&metadata)?)?;
         let Applied { sequence, levels, repeated } =
             carry_out(&self.engine, command, &metadata).instrument(span).await?;
-        let levels = levels.into_iter().map(encode::level).collect();
         Ok(Response::new(v1::MoveStockResponse { sequence, levels, repeated_request: repeated }))
     }
 

@@ -30,14 +30,14 @@ pub(super) async fn watch(
     stopping: CancellationToken,
     to: Sender<v1::WatchEntriesResponse>,
 ) -> Result<(), Status> {
-    if after > sequence(&store, site).await? {
+    if after > store.sequence(site).await.map_err(status::of_error)? {
         return Err(status::invalid("after_sequence", "is after the last entry of the site"));
     }
     // The first message comes at once: it tells that the watch has begun, and where.
     let mut beat = Instant::now();
     loop {
         let mut entries = Vec::new();
-        if sequence(&store, site).await? > after {
+        if store.sequence(site).await.map_err(status::of_error)? > after {
             let filter = EntryFilter { after_sequence: after, ..EntryFilter::default() };
             entries = store.list_entries(site, filter, ENTRIES_MAX).await.map_err(status::of_error)?.entries;
         }
@@ -61,8 +61,4 @@ pub(super) async fn watch(
             }
         }
     }
-}
-
-async fn sequence(store: &Store, site: SiteId) -> Result<i64, Status> {
-    Ok(store.site(site).await.map_err(status::of_error)?.map_or(0, |(_, sequence)| sequence))
 }
