@@ -3,6 +3,7 @@
 pub use crate::action::{Action, Adjustment, Expected, Kind, LevelNow, Line, Move, Quantity, Repair, Target};
 use crate::ids::{Fingerprint, OrderId, RequestKey, SiteId};
 use crate::limits;
+use crate::order::Question;
 
 /// Why stock changes: first in the shop's own words, then in a warehouse's.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -55,6 +56,8 @@ macro_rules! stored_as {
         }
     };
 }
+
+pub(crate) use stored_as;
 
 stored_as!(Kind { Decrement = 1, Increment = 2, Set = 3, Adjust = 4, Move = 5, Repair = 6 });
 stored_as!(Reason {
@@ -129,6 +132,11 @@ impl Command {
     /// The site whose stock the command changes.
     pub fn site(&self) -> SiteId {
         self.header.site
+    }
+
+    /// What its order's past is asked, if anything.
+    pub(crate) fn question(&self) -> Option<(OrderId, Question)> {
+        Some((self.header.order?, Question::about(self.action.kind(), self.header.reason)?))
     }
 }
 

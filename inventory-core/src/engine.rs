@@ -6,6 +6,7 @@
 //! one site's commit does not wait for another's, and one site's commands keep their order.
 
 mod commit;
+mod configure;
 mod known;
 mod plan;
 mod queue;
@@ -22,10 +23,12 @@ use std::time::Instant;
 use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
-pub use crate::engine::queue::SettingsChange;
+pub use crate::engine::configure::SettingsChange;
 
+use crate::catalog::CatalogReference;
 use crate::command::Command;
-use crate::engine::queue::{Job, Pending, PendingPrune, PendingSettings, Queue};
+use crate::engine::commit::{Books, Failure};
+use crate::engine::queue::{Job, Pending, Queue};
 use crate::engine::settings::SettingsCache;
 use crate::engine::writer::Writer;
 use crate::error::Error;
@@ -35,6 +38,7 @@ use crate::outcome::Outcome;
 use crate::site::SiteSettings;
 use crate::store::Store;
 use crate::store::batch::BatchStore;
+use crate::unit::{SettledUnit, UnitChange};
 
 /// The handle to the writers. Cheap to clone.
 #[derive(Clone)]
@@ -83,9 +87,17 @@ impl Engine {
 
     /// Changes a site's settings; returns the new ones and the site's sequence.
     pub async fn configure(&self, site: SiteId, change: SettingsChange) -> Result<(SiteSettings, i64), Error> {
-        let (reply, answer) = oneshot::channel();
-        self.enqueue(site, Job::Settings(PendingSettings { site, change, reply }))?;
-        answer.await.unwrap_or(Err(Error::NoAnswer))
+        self.alone(site, move |books| configure::site(books, site, &change)).await?
+    }
+
+    /// Changes a unit's settings; returns it, and the site's sequence. A unit that is not there yet is made.
+    pub async fn settle_unit(
+        &self,
+        site: SiteId,
+        reference: CatalogReference,
+        change: UnitChange,
+    ) -> Result<(SettledUnit, i64), Error> {
+        self.alone(site, move |books| configure::unit(books, site, &reference, &change)).await?
     }
 
     /// Forgets what became of requests that were recorded before the time `before`, in microseconds since
@@ -93,10 +105,8 @@ impl Engine {
     pub async fn prune(&self, before: i64) -> Result<(), Error> {
         let mut after = (SiteId::from_uuid(Uuid::nil()), RequestKey::from_uuid(Uuid::nil()));
         loop {
-            let (reply, answer) = oneshot::channel();
             // Any writer will do: a record is not a site's lock's business once its outcome is told.
-            self.enqueue(after.0, Job::Prune(PendingPrune { after, before, reply }))?;
-            match answer.await.unwrap_or(Err(Error::NoAnswer))? {
+            match self.alone(after.0, move |books| Ok(books.store.prune(after, before)?)).await? {
                 Some(next) => after = next,
                 None => return Ok(()),
             }
@@ -119,6 +129,21 @@ impl Engine {
             }
         });
         let _ = join.await;
+    }
+
+    /// Has the site's writer carry out a transaction of its own, as often as it takes.
+    async fn alone<T: Send + 'static>(
+        &self,
+        site: SiteId,
+        transaction: impl Fn(&mut Books) -> Result<T, Failure> + Send + 'static,
+    ) -> Result<T, Error> {
+        let (reply, answer) = oneshot::channel();
+        let work = move |writer: &mut Writer| {
+            // Whoever asked may have gone away.
+            let _ = reply.send(writer.attempt(|books, _| transaction(books)));
+        };
+        self.enqueue(site, Job::Alone(Box::new(work)))?;
+        answer.await.unwrap_or(Err(Error::NoAnswer))
     }
 
     fn enqueue(&self, site: SiteId, job: Job) -> Result<(), Error> {

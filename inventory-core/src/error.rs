@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use crate::catalog::Unit;
+
 /// Why a command got no outcome. Refusals are outcomes and do not stand here.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum Error {
@@ -17,6 +19,15 @@ pub enum Error {
     /// The options that identify stock are too large. Nothing was done.
     #[error("the options that identify stock are too large")]
     VariantTooLarge {
+        /// Index of the item.
+        item: usize,
+    },
+    /// Another unit of the site has the sku. Nothing was done.
+    #[error("the sku belongs to another unit: {0}")]
+    SkuTaken(Box<Unit>),
+    /// No unit of the site has the sku that an item names. Nothing was done.
+    #[error("no unit has this sku")]
+    UnknownSku {
         /// Index of the item.
         item: usize,
     },

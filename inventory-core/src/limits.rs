@@ -20,6 +20,18 @@ pub const REQUEST_ID_CHARS_MAX: usize = 128;
 pub const ACTOR_CHARS_MAX: usize = 64;
 /// Characters of a note.
 pub const NOTE_CHARS_MAX: usize = 200;
+/// Characters of a sku.
+pub const SKU_CHARS_MAX: usize = 100;
+/// Characters of a unit's name.
+pub const UNIT_NAME_CHARS_MAX: usize = 200;
+/// How far a restricted decrement may be allowed to go below zero.
+pub const BACKORDER_LIMIT_MAX: i64 = 1_000_000_000_000;
+/// Entries of an order that are looked at before its next call is decided; of an order with more, nothing
+/// is suspected any more. Ten calls of the most items that Wix sends.
+pub const ORDER_ENTRIES_MAX: usize = 3_000;
+/// Calls of an order that are told.
+pub const ORDER_CALLS_MAX: i64 = 1_000;
+
 /// Catalog apps for which one site may name option keys.
 pub const OPTION_KEY_APPS_MAX: usize = 100;
 /// Option keys that one catalog app may name.
@@ -40,6 +52,9 @@ pub const BATCH_ITEMS_MAX: usize = 20_000;
 pub const BATCH_ATTEMPTS_MAX: u32 = 4;
 /// Batches for which repeats are looked up beforehand after one has been met.
 pub const WATCHFUL_BATCHES: u32 = 64;
+/// Batches for which the past of every order is looked up beforehand after one has been met that was not
+/// new.
+pub const ORDERLY_BATCHES: u32 = 64;
 /// Batches that lock their sites first after somebody else has written to one: two servers that
 /// share a site would otherwise decide most batches twice.
 pub const GUARDED_BATCHES: u32 = 64;

@@ -18,6 +18,22 @@ pub struct Outcome {
     pub repeated: bool,
     /// Applied or refused.
     pub verdict: Verdict,
+    /// What was noticed about it in the light of its order's past, and what was done about that. Nothing
+    /// of a repeat.
+    pub noticed: Vec<Noticed>,
+}
+
+/// What was noticed, and what was done about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Noticed {
+    /// A suspected repeat was carried out.
+    RepeatReported,
+    /// A suspected repeat was not carried out.
+    RepeatSuppressed,
+    /// More was given back than the order held.
+    OverReturnReported,
+    /// Only what the order held was given back.
+    OverReturnClipped,
 }
 
 /// Applied or refused.

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use crate::catalog::{CatalogReference, Unit, VariantTooLarge};
 use crate::ids::{LevelId, LocationId, SiteId, UnitId};
+use crate::order::OrderPolicies;
 
-/// What a site has settled about its stock.
+/// What a site has settled about its stock as a whole.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SiteSettings {
     /// The id of the place that is meant when a request names none. Stock of the default
@@ -13,7 +14,9 @@ pub struct SiteSettings {
     pub default_location: Option<LocationId>,
     /// Per catalog app id: the option keys that identify stock, in place of the built-in rule.
     pub option_keys: BTreeMap<String, Vec<String>>,
-    /// Raised by one with every change; 0 for a site that never set anything.
+    /// What is done about orders that look wrong.
+    pub order_policies: OrderPolicies,
+    /// Raised by one with every change, of a unit's settings, too; 0 for a site that never set anything.
     pub revision: i64,
 }
 
@@ -39,10 +42,14 @@ impl SiteSettings {
         location: Option<LocationId>,
     ) -> Result<Place, VariantTooLarge> {
         let keys = self.option_keys.get(reference.app_id()).map(Vec::as_slice);
-        let unit = Unit::of(reference, keys)?;
+        Ok(self.place_of(site, Unit::of(reference, keys)?, location))
+    }
+
+    /// The level of a unit at `location`.
+    pub fn place_of(&self, site: SiteId, unit: Unit, location: Option<LocationId>) -> Place {
         let unit_id = UnitId::of(site, &unit);
         let location = self.fold_location(location);
-        Ok(Place { level: LevelId::of(unit_id, location), unit_id, unit, location })
+        Place { level: LevelId::of(unit_id, location), unit_id, unit, location }
     }
 
     /// Absent and the default location's id are the same place.

@@ -9,18 +9,23 @@ mod entries;
 mod faults;
 mod guid;
 mod migrate;
+mod orders;
 mod postgres;
 mod postgres_statements;
 mod read;
 mod rows;
 pub(crate) mod schema;
 mod sqlite;
+mod stock;
+mod units;
 mod url;
 
 pub use entries::{Entry, EntryFilter, EntryPage};
 pub use guid::Guid;
 pub use migrate::{MigrateError, Migrated};
-pub use read::{Stock, StockCursor, StockFilter, StockPage};
+pub use orders::{Call, CallOutcome};
+pub use read::SitePage;
+pub use stock::{Stock, StockCursor, StockFilter, StockPage};
 pub use url::{BadUrl, DatabaseUrl};
 
 use diesel::connection::SimpleConnection;

@@ -66,7 +66,7 @@ impl Verification {
 
     /// Takes in a level, with its location as it is stored.
     pub fn level(&mut self, stock: &Stock, location: Option<LocationId>) {
-        let Stock { unit, location: _, available, revision, last_sequence } = stock;
+        let Stock { unit, location: _, available, revision, last_sequence, settings: _ } = stock;
         let (available, revision, last_sequence) = (*available, *revision, *last_sequence);
         let compared = Compared { available, revision, last_sequence, ..Compared::default() };
         self.levels.insert(LevelId::of(UnitId::of(self.site, unit), location), compared);

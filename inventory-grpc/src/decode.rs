@@ -4,13 +4,14 @@
 
 #[cfg(test)]
 mod fuzz;
+mod site;
 mod stock;
+mod unit;
 
 use std::time::{Duration, Instant};
 
 use inventory_core::catalog::{BadReference, CatalogReference};
 use inventory_core::command::{Action, BadItemCount, Command, Header, Kind, Line, Quantity, Reason};
-use inventory_core::engine::SettingsChange;
 use inventory_core::ids::{LocationId, OrderId, SiteId, parse_guid};
 use inventory_core::limits;
 use inventory_proto::{ACTOR_METADATA, json, v1};
@@ -19,7 +20,9 @@ use tonic::Status;
 use tonic::metadata::MetadataMap;
 use uuid::Uuid;
 
-pub use self::stock::{adjust_stock, move_stock, places, set_stock};
+pub use self::site::settings;
+pub use self::stock::{adjust_stock, move_stock, set_stock};
+pub use self::unit::{named_place, named_places, optional_sku, unit_change, unit_name};
 use crate::status::invalid;
 
 /// A decrement.
@@ -71,32 +74,6 @@ pub fn catalog_reference(
     })
 }
 
-/// A change of settings.
-pub fn settings(request: v1::UpdateSiteRequest) -> Result<(SiteId, SettingsChange), Status> {
-    let v1::UpdateSiteRequest { site_id, default_location_id, option_keys, reset_option_keys } = request;
-    let site = site_id_of(&site_id)?;
-    let default_location = optional_guid(&default_location_id, || "default_location_id".into())?;
-    if option_keys.len() + reset_option_keys.len() > limits::OPTION_KEY_APPS_MAX {
-        return Err(invalid("option_keys", format!("must name at most {} apps", limits::OPTION_KEY_APPS_MAX)));
-    }
-    let mut changes = Vec::with_capacity(option_keys.len() + reset_option_keys.len());
-    for (index, v1::OptionKeys { app_id, keys }) in option_keys.into_iter().enumerate() {
-        let app_id = app_id_of(&app_id, || format!("option_keys[{index}].app_id"))?;
-        let bad = |key: &String| !(1..=limits::OPTION_KEY_CHARS_MAX).contains(&key.chars().count());
-        if keys.len() > limits::OPTION_KEYS_MAX || keys.iter().any(bad) {
-            let (count, chars) = (limits::OPTION_KEYS_MAX, limits::OPTION_KEY_CHARS_MAX);
-            let told = format!("must be at most {count} keys of 1 to {chars} characters");
-            return Err(invalid(format!("option_keys[{index}].keys"), told));
-        }
-        changes.push((app_id, Some(keys)));
-    }
-    for (index, app_id) in reset_option_keys.into_iter().enumerate() {
-        changes.push((app_id_of(&app_id, || format!("reset_option_keys[{index}]"))?, None));
-    }
-    let default_location = default_location.map(LocationId::from_uuid);
-    Ok((site, SettingsChange { default_location, option_keys: changes }))
-}
-
 /// The site that a request names.
 pub fn site_id_of(text: &str) -> Result<SiteId, Status> {
     guid(text, || "site_id".into()).map(SiteId::from_uuid)
@@ -143,6 +120,15 @@ pub fn optional_time(time: Option<Timestamp>, field: &str) -> Result<Option<i64>
         Some(micros) if (0..1_000_000_000).contains(&nanos) => Ok(Some(micros)),
         Some(_) | None => Err(invalid(field, "must be a time of nanos 0 to 999,999,999")),
     }
+}
+
+/// A text of at most so many characters.
+fn text(text: String, chars_max: usize, field: &str) -> Result<String, Status> {
+    // Postgres has no NUL in its texts.
+    if text.chars().count() > chars_max || text.contains('\0') {
+        return Err(invalid(field, format!("must have at most {chars_max} characters, none of them NUL")));
+    }
+    Ok(text)
 }
 
 /// A number that counts something.
@@ -231,13 +217,9 @@ fn bad_count(max: usize) -> Status {
 }
 
 fn request_id_of(request_id: String) -> Result<String, Status> {
-    match request_id.chars().count() {
-        0 => Ok(Uuid::new_v4().to_string()),
-        1..=limits::REQUEST_ID_CHARS_MAX if !request_id.contains('\0') => Ok(request_id),
-        _ => {
-            let max = limits::REQUEST_ID_CHARS_MAX;
-            Err(invalid("request_id", format!("must have at most {max} characters, none of them NUL")))
-        }
+    match request_id.is_empty() {
+        true => Ok(Uuid::new_v4().to_string()),
+        false => text(request_id, limits::REQUEST_ID_CHARS_MAX, "request_id"),
     }
 }
 

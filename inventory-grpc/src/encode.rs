@@ -5,11 +5,15 @@ use inventory_core::command::{Kind, Reason};
 use inventory_core::explain::{Explained, Sum};
 use inventory_core::ids::{LocationId, SiteId};
 use inventory_core::journal::OrderLine;
-use inventory_core::outcome::{Changed, LevelAfter, Shortage};
+use inventory_core::order::{Marks, OrderPolicies, OverReturns, SuspectedRepeats};
+use inventory_core::outcome::{Changed, LevelAfter, Refusal, Shortage};
 use inventory_core::site::SiteSettings;
-use inventory_core::store::{Entry, Stock};
+use inventory_core::store::{Call, CallOutcome, Entry, Stock};
+use inventory_core::unit::{SettledUnit, Tracking, UnitRules, UnitSettings};
 use inventory_proto::{json, v1};
 use prost_types::Timestamp;
+
+use crate::status;
 
 /// A unit, by the options that identify it.
 pub fn catalog_reference(unit: Unit) -> v1::CatalogReference {
@@ -82,13 +86,32 @@ pub fn explained(explained: Explained, entries: Vec<v1::Entry>, orders_max: usiz
 
 /// Stock of a unit at a location.
 pub fn stock(stock: Stock) -> v1::Stock {
-    let Stock { unit, location: at, available, revision, last_sequence } = stock;
+    let Stock { unit, location: at, available, revision, last_sequence, settings } = stock;
+    let UnitSettings { sku, name, rules } = settings;
     v1::Stock {
         catalog_reference: Some(catalog_reference(unit)),
         location_id: location(at),
         available,
         revision,
         last_sequence,
+        sku: sku.unwrap_or_default(),
+        name,
+        tracking: tracking(rules.tracking).into(),
+        backorder_limit: rules.backorder_limit,
+    }
+}
+
+/// A unit with what is settled for it.
+pub fn unit(unit: SettledUnit) -> v1::Unit {
+    let SettledUnit { unit, settings: UnitSettings { sku, name, rules } } = unit;
+    let UnitRules { tracking: counted, backorder_limit, counts_subscriptions } = rules;
+    v1::Unit {
+        catalog_reference: Some(catalog_reference(unit)),
+        sku: sku.unwrap_or_default(),
+        name,
+        tracking: tracking(counted).into(),
+        backorder_limit,
+        counts_subscriptions,
     }
 }
 
@@ -99,9 +122,11 @@ pub fn entry(entry: Entry) -> v1::Entry {
         change_sequence,
         unit,
         location: at,
+        asked,
         delta,
         level_after,
         subscription,
+        marks: noticed,
         kind: of_kind,
         reason: why,
         order,
@@ -125,7 +150,38 @@ pub fn entry(entry: Entry) -> v1::Entry {
         subscription_item: subscription,
         record_time: Some(timestamp(recorded_at)),
         note,
+        asked_delta: asked,
+        marks: marks(noticed),
     }
+}
+
+/// A call that an order made.
+pub fn call(call: Call) -> v1::OrderCall {
+    let Call { kind: of_kind, reason: why, request_id, actor, recorded_at, sequence, outcome } = call;
+    let mut told = v1::OrderCall {
+        kind: kind(of_kind).into(),
+        reason: reason(why).into(),
+        request_id,
+        actor,
+        record_time: Some(timestamp(recorded_at)),
+        sequence,
+        ..Default::default()
+    };
+    match outcome {
+        CallOutcome::Applied { first_sequence } => {
+            told.set_outcome(v1::CallOutcome::Applied);
+            told.change_sequence = first_sequence;
+        }
+        CallOutcome::Suppressed => told.set_outcome(v1::CallOutcome::Suppressed),
+        CallOutcome::Refused(refusal) => {
+            told.set_outcome(v1::CallOutcome::Refused);
+            told.refusal = status::refusal_reason(&refusal).to_owned();
+            if let Refusal::Short(shortages) = refusal {
+                told.shortages = shortages.into_iter().map(shortage).collect();
+            }
+        }
+    }
+    told
 }
 
 /// A line of an order's journal.
@@ -142,14 +198,38 @@ pub fn order_line(line: OrderLine) -> v1::OrderLine {
 
 /// A site with its settings.
 pub fn site(site: SiteId, settings: SiteSettings, sequence: i64) -> v1::Site {
-    let SiteSettings { default_location, option_keys, revision } = settings;
+    let SiteSettings { default_location, option_keys, order_policies, revision } = settings;
+    let OrderPolicies { suspected_repeats, over_returns } = order_policies;
     v1::Site {
         site_id: site.to_string(),
         default_location_id: location(default_location),
         option_keys: option_keys.into_iter().map(|(app_id, keys)| v1::OptionKeys { app_id, keys }).collect(),
         sequence,
         revision,
+        suspected_repeats: match suspected_repeats {
+            SuspectedRepeats::Report => v1::SuspectedRepeatPolicy::Report,
+            SuspectedRepeats::Suppress => v1::SuspectedRepeatPolicy::Suppress,
+        }
+        .into(),
+        over_returns: match over_returns {
+            OverReturns::Report => v1::OverReturnPolicy::Report,
+            OverReturns::Clip => v1::OverReturnPolicy::Clip,
+        }
+        .into(),
     }
+}
+
+fn tracking(tracking: Tracking) -> v1::Tracking {
+    match tracking {
+        Tracking::Quantity => v1::Tracking::Quantity,
+        Tracking::Status => v1::Tracking::Status,
+    }
+}
+
+fn marks(Marks { suspected_repeat, over_return }: Marks) -> Vec<i32> {
+    let repeat = suspected_repeat.then_some(v1::Mark::SuspectedRepeat);
+    let over_return = over_return.then_some(v1::Mark::OverReturn);
+    repeat.into_iter().chain(over_return).map(i32::from).collect()
 }
 
 fn kind(kind: Kind) -> v1::Kind {

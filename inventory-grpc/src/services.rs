@@ -55,7 +55,7 @@ struct Applied {
 /// at an answer must not take a refusal for success.
 async fn carry_out(engine: &Engine, command: Command, metadata: &MetadataMap) -> Result<Applied, Status> {
     let outcome = engine.submit(command, decode::deadline(metadata)).await.map_err(status::of_error)?;
-    let Outcome { site: _, sequence, repeated, verdict } = outcome;
+    let Outcome { site: _, sequence, repeated, verdict, noticed: _ } = outcome;
     match verdict {
         Verdict::Applied(levels) => {
             let levels = levels.into_iter().map(encode::level).collect();

@@ -11,20 +11,16 @@ use tonic_types::pb;
 
 use crate::encode;
 
+/// The reason of every request that breaks a bound.
+const INVALID_FIELD: &str = "INVALID_FIELD";
+/// The reason where a unit is asked for that is not there.
+pub const UNIT_NOT_FOUND: &str = "UNIT_NOT_FOUND";
 /// Violations that a `PreconditionFailure` lists: details travel in one header, whose size is bounded.
 const VIOLATIONS_MAX: usize = 3;
 
 /// A field of a request is out of bounds.
 pub fn invalid(field: impl Into<String>, description: impl Into<String>) -> Status {
-    let (field, description) = (field.into(), description.into());
-    let violation = pb::bad_request::FieldViolation {
-        field: field.clone(),
-        description: description.clone(),
-        ..Default::default()
-    };
-    let bad_request = pb::BadRequest { field_violations: vec![violation] };
-    let detail = any("google.rpc.BadRequest", &bad_request);
-    status(Code::InvalidArgument, "INVALID_FIELD", format!("{field}: {description}"), vec![detail])
+    at_field(Code::InvalidArgument, INVALID_FIELD, field, description)
 }
 
 /// There is nothing by that name.
@@ -49,8 +45,19 @@ pub fn stopping() -> Status {
     status(Code::Unavailable, "STOPPING", "the server is stopping; go on with another".to_owned(), Vec::new())
 }
 
+/// The stable reason that tells a refusal from others.
+pub fn refusal_reason(refusal: &Refusal) -> &'static str {
+    match refusal {
+        Refusal::Short(_) => "INSUFFICIENT_STOCK",
+        Refusal::OutOfRange { .. } => "LEVEL_OUT_OF_RANGE",
+        Refusal::Changed(_) => "STOCK_CHANGED",
+        Refusal::NotYet { .. } | Refusal::SameLevelTwice { .. } => INVALID_FIELD,
+    }
+}
+
 /// A refusal: nothing was carried out.
 pub fn of_refusal(refusal: Refusal) -> Status {
+    let reason = refusal_reason(&refusal);
     match refusal {
         Refusal::Short(shortages) => {
             let message = match shortages.len() {
@@ -71,17 +78,10 @@ pub fn of_refusal(refusal: Refusal) -> Status {
             let short = v1::InsufficientStock { shortages: shortages.into_iter().map(encode::shortage).collect() };
             let details =
                 vec![any("google.rpc.PreconditionFailure", &failure), any("inventory.v1.InsufficientStock", &short)];
-            status(Code::FailedPrecondition, "INSUFFICIENT_STOCK", message, details)
+            status(Code::FailedPrecondition, reason, message, details)
         }
         Refusal::OutOfRange { item } => {
-            let violation = pb::bad_request::FieldViolation {
-                field: format!("items[{item}]"),
-                description: "the level would leave the 64-bit range".to_owned(),
-                ..Default::default()
-            };
-            let detail = any("google.rpc.BadRequest", &pb::BadRequest { field_violations: vec![violation] });
-            let message = format!("items[{item}]: the level would leave the 64-bit range");
-            status(Code::OutOfRange, "LEVEL_OUT_OF_RANGE", message, vec![detail])
+            at_field(Code::OutOfRange, reason, format!("items[{item}]"), "the level would leave the 64-bit range")
         }
         Refusal::Changed(changed) => {
             let message = match changed.len() {
@@ -89,7 +89,7 @@ pub fn of_refusal(refusal: Refusal) -> Status {
                 count => format!("{count} levels are not what was expected"),
             };
             let levels = v1::StockChanged { levels: changed.into_iter().map(encode::changed).collect() };
-            status(Code::Aborted, "STOCK_CHANGED", message, vec![any("inventory.v1.StockChanged", &levels)])
+            status(Code::Aborted, reason, message, vec![any("inventory.v1.StockChanged", &levels)])
         }
         Refusal::NotYet { item } => {
             invalid(format!("items[{item}].as_of_sequence"), "is after the last entry of the site")
@@ -102,11 +102,16 @@ pub fn of_refusal(refusal: Refusal) -> Status {
 
 /// An error where items stand in the field `items`.
 pub fn of_error(error: Error) -> Status {
-    of_error_at(error, |item| format!("items[{item}].catalog_reference.options"))
+    of_error_at(error, |item| format!("items[{item}]."))
 }
 
-/// An error; `options_of` is the path of an item's options.
-pub fn of_error_at(error: Error, options_of: impl Fn(usize) -> String) -> Status {
+/// An error where the request itself names one unit.
+pub fn of_error_of_one(error: Error) -> Status {
+    of_error_at(error, |_| String::new())
+}
+
+/// An error; `path_of` is the path of the message in which an item's unit is named.
+fn of_error_at(error: Error, path_of: impl Fn(usize) -> String) -> Status {
     let told = error.to_string();
     match &error {
         Error::Unknown(_) | Error::Internal(_) => {
@@ -115,18 +120,33 @@ pub fn of_error_at(error: Error, options_of: impl Fn(usize) -> String) -> Status
         Error::Unavailable(_) | Error::Overloaded | Error::Expired | Error::NoAnswer => {
             tracing::warn!(error = &error as &dyn std::error::Error, "a request was not answered");
         }
-        Error::KeyReused | Error::VariantTooLarge { .. } | Error::LocationInUse => {}
+        Error::KeyReused
+        | Error::VariantTooLarge { .. }
+        | Error::SkuTaken(_)
+        | Error::UnknownSku { .. }
+        | Error::LocationInUse => {}
     }
     match error {
         Error::Overloaded => status(Code::ResourceExhausted, "OVERLOADED", told, Vec::new()),
         Error::Expired | Error::NoAnswer => status(Code::DeadlineExceeded, "DEADLINE", told, Vec::new()),
         Error::KeyReused => status(Code::AlreadyExists, "REQUEST_ID_REUSED", told, Vec::new()),
-        Error::VariantTooLarge { item } => invalid(options_of(item), told),
+        Error::VariantTooLarge { item } => invalid(format!("{}catalog_reference.options", path_of(item)), told),
+        Error::SkuTaken(_) => at_field(Code::AlreadyExists, "SKU_TAKEN", "sku", told),
+        Error::UnknownSku { item } => at_field(Code::NotFound, UNIT_NOT_FOUND, format!("{}sku", path_of(item)), told),
         Error::LocationInUse => status(Code::FailedPrecondition, "LOCATION_IN_USE", told, Vec::new()),
         Error::Unavailable(_) => status(Code::Unavailable, "STORE_UNAVAILABLE", told, Vec::new()),
         Error::Unknown(_) => status(Code::Unavailable, "OUTCOME_UNKNOWN", told, Vec::new()),
         Error::Internal(_) => status(Code::Internal, "INTERNAL", told, Vec::new()),
     }
+}
+
+/// A status that names a field of the request.
+fn at_field(code: Code, reason: &'static str, field: impl Into<String>, description: impl Into<String>) -> Status {
+    let (field, description) = (field.into(), description.into());
+    let message = format!("{field}: {description}");
+    let violation = pb::bad_request::FieldViolation { field, description, ..Default::default() };
+    let detail = any("google.rpc.BadRequest", &pb::BadRequest { field_violations: vec![violation] });
+    status(code, reason, message, vec![detail])
 }
 
 fn status(code: Code, reason: &'static str, message: String, mut details: Vec<Any>) -> Status {

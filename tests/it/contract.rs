@@ -101,7 +101,7 @@ async fn bad_fields_are_named_by_their_path(world: World) {
 async fn stock_is_read_as_it_was_set(world: World) {
     world.set(&[("A", 5), ("B", -3)]).await;
     world.set(&[("A", 7)]).await;
-    let item = |id: &str| v1::BatchGetStockItem { catalog_reference: reference(id), location_id: String::new() };
+    let item = |id: &str| v1::BatchGetStockItem { catalog_reference: reference(id), ..Default::default() };
     let request = v1::BatchGetStockRequest {
         site_id: world.site.clone(),
         items: vec![item("B"), item("never"), item("A")],

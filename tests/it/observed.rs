@@ -83,6 +83,8 @@ async fn metrics_count_what_was_decided() {
         r#"inventory_commands_total{outcome="applied"} 1"#,
         r#"inventory_commands_total{outcome="repeated"} 1"#,
         r#"inventory_commands_total{outcome="refused"} 1"#,
+        // Of an order that was never seen something came back.
+        r#"inventory_order_marks_total{mark="over_return",policy="report"} 1"#,
         r#"wix_calls_total{method="decrement",answer="not_possible"} 1"#,
     ] {
         assert!(metrics.contains(line), "{line} is not in\n{metrics}");

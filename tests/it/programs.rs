@@ -83,7 +83,8 @@ fn the_ledger_cannot_be_altered_even_in_the_database() {
         let change = format!("INSERT INTO change VALUES ({site}, 1, 1, 1, 0, NULL, 'r', '', 0, '')");
         books::execute(&database.url, &change).expect("a line can be added");
         for table in ["change", "ledger"] {
-            let row = format!("INSERT INTO ledger VALUES ({site}, 1, 1, {site}, NULL, 1, 0, 1, NULL, false, 0)");
+            let row =
+                format!("INSERT INTO ledger VALUES ({site}, 1, 1, {site}, NULL, 1, 0, 1, NULL, false, 0, NULL, NULL)");
             if table == "ledger" {
                 books::execute(&database.url, &row).expect("a line can be added");
             }
@@ -93,7 +94,7 @@ fn the_ledger_cannot_be_altered_even_in_the_database() {
             }
         }
         for wrong in ["2, 0, 1, NULL", "-1, 0, -1, 0"] {
-            let row = format!("INSERT INTO ledger VALUES ({site}, 2, 2, {site}, NULL, {wrong}, false, 0)");
+            let row = format!("INSERT INTO ledger VALUES ({site}, 2, 2, {site}, NULL, {wrong}, false, 0, NULL, NULL)");
             let error = books::execute(&database.url, &row).expect_err(wrong).to_string();
             assert!(error.to_lowercase().contains("check"), "{error}");
         }

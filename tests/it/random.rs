@@ -4,21 +4,22 @@
 
 use std::time::{Duration, Instant};
 
-use futures_util::future::join_all;
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, join_all};
 use inventory_core::catalog::CatalogReference;
 use inventory_core::command::{Action, Adjustment, Command, Expected, Header, Line, Move, Quantity, Reason, Target};
-use inventory_core::engine::Engine;
+use inventory_core::engine::{Engine, SettingsChange};
 use inventory_core::error::Error;
-use inventory_core::ids::{LocationId, SiteId};
+use inventory_core::ids::{LocationId, OrderId, SiteId};
+use inventory_core::order::{OverReturns, SuspectedRepeats};
 use inventory_core::outcome::{Outcome, Refusal, Verdict};
-use inventory_core::store::Store;
-use inventory_tests::model::{Ask, Model, Told};
+use inventory_core::store::{EntryFilter, Store};
+use inventory_core::unit::{Tracking, UnitChange, UnitName};
+use inventory_tests::model::{self, Ask, Entry, ITEMS, Model, Policies, Rules, Told};
 use inventory_tests::wix_caller::CATALOG;
 use inventory_tests::world::{Backend, Database};
 use uuid::Uuid;
 
-/// Levels: half of them are units at the default location, the others the same units elsewhere.
-const ITEMS: usize = 20;
 const SITES: usize = 3;
 /// Sent at once, so that the engine forms batches of every size.
 const BURST: usize = 200;
@@ -51,43 +52,145 @@ async fn run(backend: Backend) {
     let mut fresh_key = 0;
     let mut done = 0;
     while done < commands {
-        let burst: Vec<(usize, u64, Ask)> = (0..random.usize(1..=BURST))
+        let burst: Vec<(usize, Step)> = (0..random.usize(1..=BURST))
             .map(|_| {
+                let site = random.usize(..SITES);
                 // One in ten is under a key that was used before, with other content or the same.
                 let key = if random.u8(..10) == 0 { random.u64(..=fresh_key) } else { fresh_key + 1 };
                 fresh_key = fresh_key.max(key);
-                (random.usize(..SITES), key, ask(&mut random))
+                (site, step(&mut random, key, models[site].sequence()))
             })
             .collect();
-        let repeated: Vec<(usize, u64, Ask)> = burst.iter().filter(|_| random.u8(..20) == 0).cloned().collect();
+        let repeated: Vec<(usize, Step)> = burst.iter().filter(|_| random.u8(..20) == 0).cloned().collect();
         let burst: Vec<_> = burst.into_iter().chain(repeated).collect();
         // Polled in their order, so each site's queue has the order in which the model is asked.
-        let deadline = Instant::now() + Duration::from_secs(60);
-        let submit = |(site, key, ask): &(usize, u64, Ask)| engine.submit(command(sites[*site], *key, ask), deadline);
-        let answers = join_all(burst.iter().map(submit)).await;
-        for ((site, key, ask), answer) in burst.iter().zip(answers) {
-            assert_eq!(told(answer), models[*site].ask(*key, ask), "seed {seed}, key {key}: {ask:?}");
+        let answers = join_all(burst.iter().map(|(site, step)| carry_out(&engine, sites[*site], step))).await;
+        for ((site, step), answer) in burst.iter().zip(answers) {
+            assert_eq!(answer, expected(&mut models[*site], step), "seed {seed}: {step:?}");
         }
         done += burst.len() as u64;
     }
     for (site, model) in sites.iter().zip(&models) {
-        let items = (0..ITEMS).map(|item| (reference(item), location(item))).collect();
+        let items = (0..ITEMS).map(|item| (UnitName::Reference(reference(item)), location(item))).collect();
         let stock = store.stock(*site, items).await.expect("stock can be read");
         let levels: Vec<i64> = stock.iter().map(|stock| stock.available).collect();
         assert_eq!(levels, (0..ITEMS).map(|item| model.level(item)).collect::<Vec<_>>(), "seed {seed}");
+        assert!(ledger(&store, *site).await == model.entries, "seed {seed}: the ledgers differ");
     }
+    let entries = || models.iter().flat_map(|model| &model.entries);
+    let tally = [
+        ("suspected repeats", entries().filter(|entry| entry.repeat).count()),
+        ("over-returns", entries().filter(|entry| entry.over_return && entry.delta == entry.asked).count()),
+        ("clipped", entries().filter(|entry| entry.over_return && entry.delta < entry.asked).count()),
+        ("not counted", entries().filter(|entry| !entry.over_return && entry.delta != entry.asked).count()),
+    ];
+    println!("{} entries; {tally:?}", entries().count());
+    let enough = commands < 10_000 || tally.iter().all(|(_, count)| *count > 0);
+    assert!(enough, "none of something: {tally:?}");
     engine.drain().await;
 }
 
-fn ask(random: &mut fastrand::Rng) -> Ask {
+/// One thing that is done to a site.
+#[derive(Clone, Debug)]
+enum Step {
+    /// A command, under a key.
+    Ask(u64, Ask),
+    /// How a unit is counted from now on.
+    Count(usize, Rules),
+    /// What is done about orders from now on.
+    Judge(Policies),
+}
+
+fn step(random: &mut fastrand::Rng, key: u64, sequence: i64) -> Step {
+    match random.u8(..200) {
+        0 => Step::Judge(Policies { suppress: random.bool(), clip: random.bool() }),
+        1 => {
+            let (status, skips_subscriptions) = (random.u8(..4) == 0, random.u8(..4) == 0);
+            let rules = Rules { status, backorder_limit: random.i64(0..8) * random.i64(0..2), skips_subscriptions };
+            Step::Count(random.usize(..ITEMS / 2), rules)
+        }
+        _ => Step::Ask(key, ask(random, key, sequence)),
+    }
+}
+
+fn expected(model: &mut Model, step: &Step) -> Told {
+    match step {
+        Step::Ask(key, ask) => return model.ask(*key, ask),
+        Step::Count(unit, rules) => model.rules[*unit] = *rules,
+        Step::Judge(policies) => model.policies = *policies,
+    }
+    Told::Settled
+}
+
+fn carry_out<'a>(engine: &'a Engine, site: SiteId, step: &Step) -> BoxFuture<'a, Told> {
+    match step {
+        Step::Ask(key, ask) => {
+            engine.submit(command(site, *key, ask), Instant::now() + Duration::from_secs(60)).map(told).boxed()
+        }
+        Step::Count(unit, Rules { status, backorder_limit, skips_subscriptions }) => {
+            let change = UnitChange {
+                tracking: Some(if *status { Tracking::Status } else { Tracking::Quantity }),
+                backorder_limit: Some(*backorder_limit),
+                counts_subscriptions: Some(!skips_subscriptions),
+                ..UnitChange::default()
+            };
+            engine.settle_unit(site, reference(*unit), change).map(|done| settled(done.map(drop))).boxed()
+        }
+        Step::Judge(Policies { suppress, clip }) => {
+            let change = SettingsChange {
+                suspected_repeats: Some(if *suppress { SuspectedRepeats::Suppress } else { SuspectedRepeats::Report }),
+                over_returns: Some(if *clip { OverReturns::Clip } else { OverReturns::Report }),
+                ..SettingsChange::default()
+            };
+            engine.configure(site, change).map(|done| settled(done.map(drop))).boxed()
+        }
+    }
+}
+
+fn settled(done: Result<(), Error>) -> Told {
+    done.expect("settings can be written");
+    Told::Settled
+}
+
+/// A site's whole ledger, as the model tells it.
+async fn ledger(store: &Store, site: SiteId) -> Vec<Entry> {
+    let mut ledger = Vec::new();
+    loop {
+        let filter = EntryFilter { after_sequence: ledger.len() as i64, ..EntryFilter::default() };
+        let page = store.list_entries(site, filter, 1_000).await.expect("a page");
+        ledger.extend(page.entries.into_iter().map(|entry| Entry {
+            item: item(&entry.unit.item_id, entry.location),
+            asked: entry.asked,
+            delta: entry.delta,
+            subscription: entry.subscription,
+            repeat: entry.marks.suspected_repeat,
+            over_return: entry.marks.over_return,
+        }));
+        if page.looked_to.is_none() {
+            return ledger;
+        }
+    }
+}
+
+fn ask(random: &mut fastrand::Rng, key: u64, sequence: i64) -> Ask {
     let many = [1, 1, 1, 2, 3, 8][random.usize(..6)];
     let lines: Vec<(usize, i64)> = (0..many).map(|_| (random.usize(..ITEMS), random.i64(1..=5))).collect();
-    match random.u8(..12) {
-        0..5 => Ask::Decrement(lines, true),
-        5 => Ask::Decrement(lines, false),
-        6..9 => Ask::Increment(lines),
-        9 => Ask::Adjust(lines.into_iter().map(|(item, pieces)| (item, 2 * pieces - 7)).collect()),
-        10 => {
+    // Orders come and go: each is spoken of some thirty times, over all sites.
+    let order = (key / 30) as usize + random.usize(..3);
+    let mut sold = |lines: &[(usize, i64)]| -> Vec<model::Line> {
+        lines.iter().map(|(item, pieces)| (*item, *pieces, random.u8(..5) == 0)).collect()
+    };
+    let of_order = sold(&lines);
+    // Few items and few pieces, so that the same is taken again.
+    let again = vec![(order % 3, 1, false)];
+    match random.u8(..13) {
+        0..4 => Ask::Decrement(of_order, true, order, random.bool()),
+        4 => Ask::Decrement(of_order, false, order, random.bool()),
+        5 => Ask::Decrement(again, true, order, true),
+        6..9 => Ask::Increment(of_order, order),
+        9 => Ask::Increment(again, order),
+        10 => Ask::Adjust(lines.into_iter().map(|(item, pieces)| (item, 2 * pieces - 7)).collect()),
+        11 => {
             let other = |item| (item + ITEMS / 2) % ITEMS;
             let moves = lines.into_iter().map(|(item, pieces)| (item, other(item), pieces));
             Ask::Move(moves.collect(), random.u8(..4) != 0)
@@ -96,8 +199,16 @@ fn ask(random: &mut fastrand::Rng) -> Ask {
             let mut items: Vec<usize> = lines.iter().map(|(item, _)| *item).collect();
             items.sort_unstable();
             items.dedup();
-            let expected = |random: &mut fastrand::Rng| (random.u8(..4) == 0).then(|| random.i64(-2..6));
-            Ask::Set(items.into_iter().map(|item| (item, random.i64(-5..30), expected(random))).collect())
+            let target = |item| {
+                let as_of = match random.u8(..8) {
+                    0 => Some(sequence + 1_000_000),
+                    1..4 if sequence > 0 => Some(random.i64((sequence - 300).max(1)..=sequence)),
+                    _ => None,
+                };
+                let expected = (random.u8(..4) == 0).then(|| random.i64(-2..6));
+                model::Target { item, level: random.i64(-5..30), expected, as_of }
+            };
+            Ask::Set(items.into_iter().map(target).collect())
         }
     }
 }
@@ -112,27 +223,36 @@ fn location(item: usize) -> Option<LocationId> {
 }
 
 fn command(site: SiteId, key: u64, ask: &Ask) -> Command {
-    let lines = |lines: &[(usize, i64)]| -> Vec<Line> {
-        let line = |&(item, quantity): &(usize, i64)| Line {
+    let lines = |lines: &[model::Line]| -> Vec<Line> {
+        let line = |&(item, quantity, subscription): &model::Line| Line {
             reference: reference(item),
             location: location(item),
             quantity: Quantity::new(quantity).expect("in bounds"),
-            subscription: false,
+            subscription,
         };
         lines.iter().map(line).collect()
     };
+    let (mut order, mut reason) = (None, Reason::Unspecified);
+    let named = |order: usize| Some(OrderId::from_uuid(Uuid::from_u128(order as u128)));
     let action = match ask {
-        Ask::Decrement(asked, restricted) => Action::Decrement { lines: lines(asked), restricted: *restricted },
-        Ask::Increment(asked) => Action::Increment { lines: lines(asked) },
-        Ask::Set(levels) => {
-            let target = |&(item, available, expected): &(usize, i64, Option<i64>)| Target {
+        Ask::Decrement(asked, restricted, of_order, placed) => {
+            order = named(*of_order);
+            reason = if *placed { Reason::OrderPlaced } else { Reason::OrderEdited };
+            Action::Decrement { lines: lines(asked), restricted: *restricted }
+        }
+        Ask::Increment(asked, of_order) => {
+            order = named(*of_order);
+            Action::Increment { lines: lines(asked) }
+        }
+        Ask::Set(targets) => {
+            let target = |&model::Target { item, level, expected, as_of }: &model::Target| Target {
                 reference: reference(item),
                 location: location(item),
-                available,
+                available: level,
                 expected: Expected { available: expected, revision: None },
-                as_of: None,
+                as_of,
             };
-            Action::Set { targets: levels.iter().map(target).collect() }
+            Action::Set { targets: targets.iter().map(target).collect() }
         }
         Ask::Adjust(deltas) => {
             let adjustment = |&(item, delta): &(usize, i64)| Adjustment {
@@ -152,8 +272,8 @@ fn command(site: SiteId, key: u64, ask: &Ask) -> Command {
             Action::Move { moves: moves.iter().map(item).collect(), restricted: *restricted }
         }
     };
-    let (reason, actor, note) = (Reason::Unspecified, String::new(), String::new());
-    let header = Header { site, request_id: key.to_string(), order: None, reason, actor, note };
+    let (actor, note) = (String::new(), String::new());
+    let header = Header { site, request_id: key.to_string(), order, reason, actor, note };
     Command::new(header, action).expect("in bounds")
 }
 
@@ -166,6 +286,7 @@ fn told(answer: Result<Outcome, Error>) -> Told {
         Ok(Outcome { verdict: Verdict::Refused(Refusal::Changed(changed)), .. }) => Told::Changed(
             changed.iter().map(|level| (item(&level.unit.item_id, level.location), level.available)).collect(),
         ),
+        Ok(Outcome { verdict: Verdict::Refused(Refusal::NotYet { .. }), .. }) => Told::NotYet,
         Err(Error::KeyReused) => Told::KeyReused,
         other => panic!("{other:?}"),
     }

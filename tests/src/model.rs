@@ -3,19 +3,38 @@
 
 use std::collections::HashMap;
 
+/// Levels of a site: half of them are units at the default location, the others the same units elsewhere.
+pub const ITEMS: usize = 20;
+
 /// What may be asked of the model. Items are numbers, quantities small.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Ask {
-    /// Take; `restricted` or not.
-    Decrement(Vec<(usize, i64)>, bool),
-    /// Give back.
-    Increment(Vec<(usize, i64)>),
-    /// Set levels, each item at most once; with what the level is expected to be, perhaps.
-    Set(Vec<(usize, i64, Option<i64>)>),
+    /// Take for an order: as it is placed, or by an edit; `restricted` or not.
+    Decrement(Vec<Line>, bool, usize, bool),
+    /// Give back for an order.
+    Increment(Vec<Line>, usize),
+    /// Set levels, each item at most once.
+    Set(Vec<Target>),
     /// Change levels by so much.
     Adjust(Vec<(usize, i64)>),
     /// Move so many from the first item to the second; `restricted` or not.
     Move(Vec<(usize, usize, i64)>, bool),
+}
+
+/// Item, pieces, and whether they are sold as a subscription.
+pub type Line = (usize, i64, bool);
+
+/// A level to be set.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Target {
+    /// Which.
+    pub item: usize,
+    /// To what.
+    pub level: i64,
+    /// What it is expected to be.
+    pub expected: Option<i64>,
+    /// When it was counted: a sequence.
+    pub as_of: Option<i64>,
 }
 
 /// What must come of it.
@@ -27,16 +46,69 @@ pub enum Told {
     Short(Vec<(usize, i64)>),
     /// Refused: every item that is not what was expected, and what it is.
     Changed(Vec<(usize, i64)>),
+    /// Refused: a count is of a time that has not come.
+    NotYet,
     /// The key was used for something else.
     KeyReused,
+    /// Settings are as they were asked to be.
+    Settled,
+}
+
+/// How a unit is counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Rules {
+    /// Only whether there are any.
+    pub status: bool,
+    /// How far below zero a restricted decrement may go.
+    pub backorder_limit: i64,
+    /// Whether subscriptions are taken from stock.
+    pub skips_subscriptions: bool,
+}
+
+/// What is done about orders that look wrong.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Policies {
+    /// Suspected repeats are not carried out.
+    pub suppress: bool,
+    /// Only what an order holds is given back.
+    pub clip: bool,
+}
+
+/// A line of the model's ledger.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Entry {
+    /// Of what.
+    pub item: usize,
+    /// What was asked for.
+    pub asked: i64,
+    /// What was done.
+    pub delta: i64,
+    /// Whether it was sold as a subscription.
+    pub subscription: bool,
+    /// Whether it looks like a repeat.
+    pub repeat: bool,
+    /// Whether it gives back too much.
+    pub over_return: bool,
 }
 
 /// The books of one site.
 #[derive(Default)]
 pub struct Model {
+    /// How each unit is counted.
+    pub rules: [Rules; ITEMS / 2],
+    /// What is done about orders.
+    pub policies: Policies,
+    /// Every entry.
+    pub entries: Vec<Entry>,
     levels: HashMap<usize, i64>,
-    sequence: i64,
+    orders: HashMap<usize, Vec<Call>>,
     recorded: HashMap<u64, (Ask, Told)>,
+}
+
+/// What a call of an order did: its entries, none where it was refused or suppressed.
+struct Call {
+    placed: bool,
+    entries: Vec<Entry>,
 }
 
 impl Model {
@@ -45,7 +117,13 @@ impl Model {
         if let Some((earlier, told)) = self.recorded.get(&key) {
             return if earlier == ask { told.clone() } else { Told::KeyReused };
         }
-        let told = self.first(ask);
+        let before = self.entries.len();
+        let refusal = self.first(ask);
+        if let Ask::Decrement(_, _, order, _) | Ask::Increment(_, order) = ask {
+            let placed = matches!(ask, Ask::Decrement(.., true));
+            self.orders.entry(*order).or_default().push(Call { placed, entries: self.entries[before..].to_vec() });
+        }
+        let told = refusal.unwrap_or(Told::Applied(self.entries.len() as i64));
         self.recorded.insert(key, (ask.clone(), told.clone()));
         told
     }
@@ -55,72 +133,178 @@ impl Model {
         self.levels.get(&item).copied().unwrap_or_default()
     }
 
-    fn first(&mut self, ask: &Ask) -> Told {
-        match ask {
-            Ask::Decrement(lines, restricted) => {
-                let sums = sum(lines);
-                let short: Vec<(usize, i64)> = sums
-                    .iter()
-                    .filter(|(item, asked)| *restricted && self.level(*item) < *asked)
-                    .map(|(item, asked)| (*item, asked - self.level(*item)))
-                    .collect();
-                if !short.is_empty() {
-                    return Told::Short(short);
-                }
-                sums.iter().for_each(|(item, asked)| self.add(*item, -asked));
-            }
-            Ask::Increment(lines) => sum(lines).iter().for_each(|(item, asked)| self.add(*item, *asked)),
-            Ask::Set(levels) => {
-                let wrong =
-                    levels.iter().filter(|(item, _, expected)| expected.is_some_and(|e| e != self.level(*item)));
-                let changed: Vec<(usize, i64)> = wrong.map(|(item, ..)| (*item, self.level(*item))).collect();
-                if !changed.is_empty() {
-                    return Told::Changed(changed);
-                }
-                levels.iter().for_each(|(item, level, _)| self.add(*item, level - self.level(*item)));
-            }
-            Ask::Adjust(deltas) => deltas.iter().for_each(|(item, delta)| self.add(*item, *delta)),
-            Ask::Move(moves, restricted) => {
-                let mut after = self.levels.clone();
-                for (from, to, pieces) in moves.iter().filter(|(from, to, _)| from != to) {
-                    *after.entry(*from).or_default() -= pieces;
-                    *after.entry(*to).or_default() += pieces;
-                }
-                let mut short: Vec<(usize, i64)> = Vec::new();
-                for (from, ..) in moves {
-                    let left = after.get(from).copied().unwrap_or_default();
-                    let lower = left < 0 && left < self.level(*from);
-                    if *restricted && lower && short.iter().all(|(item, _)| item != from) {
-                        short.push((*from, -left));
-                    }
-                }
-                if !short.is_empty() {
-                    return Told::Short(short);
-                }
-                for (from, to, pieces) in moves.iter().filter(|(from, to, _)| from != to) {
-                    self.add(*from, -pieces);
-                    self.add(*to, *pieces);
-                }
-            }
-        }
-        Told::Applied(self.sequence)
+    /// The site's sequence.
+    pub fn sequence(&self) -> i64 {
+        self.entries.len() as i64
     }
 
-    fn add(&mut self, item: usize, delta: i64) {
-        if delta != 0 {
-            *self.levels.entry(item).or_default() += delta;
-            self.sequence += 1;
+    fn first(&mut self, ask: &Ask) -> Option<Told> {
+        match ask {
+            Ask::Decrement(lines, restricted, order, placed) => {
+                return self.decrement(lines, *restricted, *order, *placed);
+            }
+            Ask::Increment(lines, order) => self.increment(lines, *order),
+            Ask::Set(targets) => return self.set(targets),
+            Ask::Adjust(deltas) => deltas.iter().for_each(|(item, delta)| self.enter(*item, *delta)),
+            Ask::Move(moves, restricted) => return self.relocate(moves, *restricted),
         }
+        None
+    }
+
+    fn decrement(&mut self, lines: &[Line], restricted: bool, order: usize, placed: bool) -> Option<Told> {
+        let sums = sum(lines);
+        let wanted = sorted(sums.iter().map(|(item, pieces, subscription)| (*item, *subscription, -pieces)));
+        let repeat = placed && self.took(order, &wanted);
+        if repeat && self.policies.suppress {
+            return None;
+        }
+        let mut short: Vec<(usize, i64)> = Vec::new();
+        for (item, ..) in sums.iter().filter(|_| restricted) {
+            let rules = self.rules[item % (ITEMS / 2)];
+            let of_it = sums.iter().filter(|(other, ..)| other == item);
+            let asked: i64 = of_it.filter(|line| !(line.2 && rules.skips_subscriptions)).map(|line| line.1).sum();
+            let level = self.level(*item);
+            let lacks = if rules.status { 1 - level } else { asked - level - rules.backorder_limit };
+            if asked > 0 && lacks > 0 && short.iter().all(|(other, _)| other != item) {
+                short.push((*item, lacks));
+            }
+        }
+        if !short.is_empty() {
+            return Some(Told::Short(short));
+        }
+        for (item, pieces, subscription) in sums {
+            let delta = if self.counts(item, subscription) { -pieces } else { 0 };
+            self.add(Entry { item, asked: -pieces, delta, subscription, repeat, over_return: false });
+        }
+        None
+    }
+
+    fn increment(&mut self, lines: &[Line], order: usize) {
+        let calls = self.orders.get(&order).map(Vec::as_slice).unwrap_or_default();
+        let seen = !calls.is_empty();
+        let mut held = [0; ITEMS / 2];
+        for entry in calls.iter().flat_map(|call| &call.entries) {
+            held[entry.item % (ITEMS / 2)] -= entry.delta;
+        }
+        for (item, pieces, subscription) in sum(lines) {
+            let plain = Entry { item, asked: pieces, delta: pieces, subscription, repeat: false, over_return: false };
+            if !self.counts(item, subscription) {
+                self.add(Entry { delta: 0, ..plain });
+                continue;
+            }
+            let held = &mut held[item % (ITEMS / 2)];
+            let over_return = *held < pieces;
+            let delta = if over_return && seen && self.policies.clip { (*held).max(0) } else { pieces };
+            *held -= delta;
+            self.add(Entry { delta, over_return, ..plain });
+        }
+    }
+
+    fn set(&mut self, targets: &[Target]) -> Option<Told> {
+        let mut changed = Vec::new();
+        for Target { item, expected, as_of, .. } in targets {
+            if expected.is_some_and(|expected| expected != self.level(*item)) {
+                changed.push((*item, self.level(*item)));
+            }
+            if as_of.is_some_and(|sequence| sequence > self.sequence()) {
+                return Some(Told::NotYet);
+            }
+        }
+        if !changed.is_empty() {
+            return Some(Told::Changed(changed));
+        }
+        let before = self.entries.len();
+        for Target { item, level, as_of, .. } in targets {
+            let since = as_of.map_or(before, |sequence| sequence as usize);
+            let sold: i64 = self.entries[since..before].iter().filter(|e| e.item == *item).map(|e| e.delta).sum();
+            let delta = level + sold - self.level(*item);
+            if delta != 0 {
+                self.add(Entry {
+                    item: *item,
+                    asked: delta,
+                    delta,
+                    subscription: false,
+                    repeat: false,
+                    over_return: false,
+                });
+            }
+        }
+        None
+    }
+
+    fn relocate(&mut self, moves: &[(usize, usize, i64)], restricted: bool) -> Option<Told> {
+        let mut after = self.levels.clone();
+        let moving = |(from, to, _): &&(usize, usize, i64)| from != to;
+        for (from, to, pieces) in moves.iter().filter(moving) {
+            for (item, delta) in [(from, -pieces), (to, *pieces)] {
+                *after.entry(*item).or_default() += if self.counts(*item, false) { delta } else { 0 };
+            }
+        }
+        let mut short: Vec<(usize, i64)> = Vec::new();
+        for (from, ..) in moves {
+            let left = after.get(from).copied().unwrap_or_default();
+            let lower = left < 0 && left < self.level(*from);
+            if restricted && lower && short.iter().all(|(item, _)| item != from) {
+                short.push((*from, -left));
+            }
+        }
+        if !short.is_empty() {
+            return Some(Told::Short(short));
+        }
+        for (from, to, pieces) in moves.iter().filter(moving) {
+            self.enter(*from, -pieces);
+            self.enter(*to, *pieces);
+        }
+        None
+    }
+
+    fn counts(&self, item: usize, subscription: bool) -> bool {
+        let rules = self.rules[item % (ITEMS / 2)];
+        !(rules.status || subscription && rules.skips_subscriptions)
+    }
+
+    /// Whether the last placing of the same by the order still stands untouched.
+    fn took(&self, order: usize, wanted: &[(usize, bool, i64)]) -> bool {
+        let calls = self.orders.get(&order).map(Vec::as_slice).unwrap_or_default();
+        let same = |call: &Call| {
+            call.placed && sorted(call.entries.iter().map(|e| (e.item, e.subscription, e.asked))) == wanted
+        };
+        let unit = |item: usize| item % (ITEMS / 2);
+        let returns =
+            |entry: &Entry| entry.asked > 0 && wanted.iter().any(|(item, ..)| unit(*item) == unit(entry.item));
+        let last = calls.iter().rposition(same);
+        last.is_some_and(|last| !calls[last + 1..].iter().flat_map(|call| &call.entries).any(returns))
+    }
+
+    fn enter(&mut self, item: usize, asked: i64) {
+        let delta = if self.counts(item, false) { asked } else { 0 };
+        if asked != 0 {
+            self.add(Entry { item, asked, delta, subscription: false, repeat: false, over_return: false });
+        }
+    }
+
+    fn add(&mut self, entry: Entry) {
+        *self.levels.entry(entry.item).or_default() += entry.delta;
+        self.entries.push(entry);
     }
 }
 
-fn sum(lines: &[(usize, i64)]) -> Vec<(usize, i64)> {
-    let mut sums: Vec<(usize, i64)> = Vec::new();
-    for (item, quantity) in lines {
-        match sums.iter_mut().find(|(known, _)| known == item) {
-            Some((_, sum)) => *sum += quantity,
-            None => sums.push((*item, *quantity)),
+/// What lines ask of each item, first sold once and then as a subscription, in order of first mention.
+fn sum(lines: &[Line]) -> Vec<Line> {
+    let mut items: Vec<usize> = Vec::new();
+    lines.iter().for_each(|(item, ..)| {
+        if !items.contains(item) {
+            items.push(*item)
         }
-    }
-    sums
+    });
+    let parts = items.into_iter().flat_map(|item| [(item, false), (item, true)]);
+    let total = |item, subscription| lines.iter().filter(|l| l.0 == item && l.2 == subscription).map(|l| l.1).sum();
+    let sums = parts.map(|(item, subscription)| (item, total(item, subscription), subscription));
+    sums.filter(|(_, pieces, _)| *pieces != 0).collect()
+}
+
+fn sorted<T: Ord>(values: impl Iterator<Item = T>) -> Vec<T> {
+    let mut values: Vec<T> = values.collect();
+    values.sort_unstable();
+    values
 }

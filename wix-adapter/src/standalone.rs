@@ -124,8 +124,8 @@ async fn stock_up(mut client: StockServiceClient<Channel>) -> Result<(), tonic::
         let (app_id, catalog_item_id) = (demo::CATALOG_APP_ID.to_owned(), item.to_owned());
         Some(v1::CatalogReference { app_id, catalog_item_id, options: None })
     };
-    let items = demo::STOCK
-        .map(|(item, _)| v1::BatchGetStockItem { catalog_reference: reference(item), location_id: String::new() });
+    let items =
+        demo::STOCK.map(|(item, _)| v1::BatchGetStockItem { catalog_reference: reference(item), ..Default::default() });
     let site_id = demo::SITE_ID.to_owned();
     let present =
         client.batch_get_stock(v1::BatchGetStockRequest { site_id, items: items.into(), ..Default::default() }).await?;

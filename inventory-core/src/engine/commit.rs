@@ -6,10 +6,16 @@
 //!
 //! 1. lock the sites (their rows, in the order of their ids);
 //! 2. where repeats are expected, find the requests that are recorded;
-//! 3. find the levels that the items mean, by the locked settings: in memory or else in the store;
+//! 3. find the levels that the items mean, by the locked settings: in memory or else in the store; and
+//!    what orders did before whose return or second call is to be judged;
 //! 4. decide each command in order of arrival, in memory;
 //! 5. write levels, entries, outcomes and sequences;
 //! 6. COMMIT.
+//!
+//! Most orders are new, and what an order did before costs a look. So a decrement is decided as the first
+//! call of its order, and written only if that is so; where it is not, the batch is decided again with
+//! what the store says of its orders. Increments mostly follow something, so their orders are looked up
+//! at once: without a lock, since nothing is written unless the site's sequence still is what it was.
 //!
 //! Only after the commit is there an answer to give. This is the only file that begins or ends a
 //! transaction that writes stock.
@@ -22,19 +28,23 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use crate::command::Action;
 use crate::engine::known::Known;
 use crate::engine::plan::{Answer, Plan};
-use crate::engine::queue::{Pending, SettingsChange};
+use crate::engine::queue::Pending;
 use crate::engine::settings::SettingsCache;
 use crate::error::{Error, StoreError};
-use crate::ids::{LevelId, SiteId};
+use crate::ids::{LevelId, OrderId, SiteId, UnitId};
 use crate::limits;
-use crate::site::{Place, SiteSettings};
-use crate::store::batch::{BatchStore, CommitError, LevelRow, SiteRow, Written};
+use crate::order::Question;
+use crate::site::Place;
+use crate::store::batch::{BatchStore, CommitError, LevelRow, LoadedLevels, Written};
+use crate::unit::UnitRules;
 
 /// Why a transaction gave no answers.
 #[derive(Debug)]
 pub(crate) enum Failure {
     /// A repeat is among the commands: look repeats up, and run again. Nothing was written.
     RepeatFound,
+    /// An order that was taken to be new is not: look orders up, and run again. Nothing was written.
+    OrderFound,
     /// The store failed before COMMIT, or said that it did not commit. Nothing was written.
     NotWritten(StoreError),
     /// The connection was lost during COMMIT: it may have been written.
@@ -65,23 +75,34 @@ pub(crate) struct Books {
     pub(crate) guarded: u32,
 }
 
+/// What is asked of the store before a batch is decided, and not left to be found when it is written.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct LookUp {
+    /// Which commands are repeats.
+    pub(crate) repeats: bool,
+    /// What any order did before.
+    pub(crate) orders: bool,
+}
+
 /// Commits a batch and returns its answers in order. After a failure the transaction is still to
 /// be rolled back.
-pub(crate) fn batch(books: &mut Books, batch: &[Pending], look_up_repeats: bool) -> Result<Vec<Answer>, Failure> {
+pub(crate) fn batch(books: &mut Books, batch: &[Pending], look_up: LookUp) -> Result<Vec<Answer>, Failure> {
     if batch.iter().any(|pending| matches!(pending.command.action, Action::Repair(_))) {
         // What is repaired is what stands in the store, not what should.
         books.known.forget();
     }
     if books.guarded > 0 {
         books.guarded -= 1;
-    } else if !look_up_repeats && let Some(answers) = at_once(books, batch)? {
+    } else if !look_up.repeats
+        && let Some(answers) = at_once(books, batch, look_up)?
+    {
         return Ok(answers);
     }
-    step_by_step(books, batch, look_up_repeats)
+    step_by_step(books, batch, look_up)
 }
 
 /// Commits a batch from what is known; `None` where that is not enough, or is out of date.
-fn at_once(books: &mut Books, batch: &[Pending]) -> Result<Option<Vec<Answer>>, Failure> {
+fn at_once(books: &mut Books, batch: &[Pending], look_up: LookUp) -> Result<Option<Vec<Answer>>, Failure> {
     let Books { store, settings: _, known, guarded } = books;
     let Some(sites) = known.sites(&sites_of(batch)) else { return Ok(None) };
     let mut plan = Plan::new(now_micros(), sites);
@@ -92,6 +113,7 @@ fn at_once(books: &mut Books, batch: &[Pending]) -> Result<Option<Vec<Answer>>, 
     if !recall_levels(&mut plan, known, levels_of(batch, &places)).is_empty() {
         return Ok(None);
     }
+    load_orders(&mut plan, store.as_mut(), orders_of(batch, look_up.orders))?;
     decide(&mut plan, batch, &places);
     let (writes, answers) = plan.finish();
     if !writes.new_levels.is_empty() {
@@ -112,6 +134,10 @@ fn at_once(books: &mut Books, batch: &[Pending]) -> Result<Option<Vec<Answer>>, 
             *known = levels;
             Err(Failure::RepeatFound)
         }
+        Written::OrderFound => {
+            *known = levels;
+            Err(Failure::OrderFound)
+        }
         Written::Outdated => {
             *guarded = limits::GUARDED_BATCHES;
             Ok(None)
@@ -119,7 +145,7 @@ fn at_once(books: &mut Books, batch: &[Pending]) -> Result<Option<Vec<Answer>>, 
     }
 }
 
-fn step_by_step(books: &mut Books, batch: &[Pending], look_up_repeats: bool) -> Result<Vec<Answer>, Failure> {
+fn step_by_step(books: &mut Books, batch: &[Pending], look_up: LookUp) -> Result<Vec<Answer>, Failure> {
     let Books { store, settings, known, guarded: _ } = books;
     let sites = store.begin(&sites_of(batch))?;
     for row in &sites {
@@ -129,11 +155,12 @@ fn step_by_step(books: &mut Books, batch: &[Pending], look_up_repeats: bool) -> 
     let mut plan = Plan::new(now_micros(), sites);
     let places = current_places(batch, &plan);
     // What cannot be carried out today may have been carried out before the settings changed.
-    if look_up_repeats || places.iter().any(Result::is_err) {
+    if look_up.repeats || places.iter().any(Result::is_err) {
         let requests = sorted(batch.iter().map(|pending| (pending.command.site(), pending.command.key)));
         plan.know_requests(store.recorded(&requests)?);
     }
     load_levels(&mut plan, known, store.as_mut(), levels_of(batch, &places))?;
+    load_orders(&mut plan, store.as_mut(), orders_of(batch, look_up.orders))?;
     for (site, level, sequence) in counts_of(batch, &places) {
         if sequence <= plan.sequence(site) {
             let available = store.level_at(site, level, plan.last_sequence(level), sequence)?;
@@ -150,6 +177,7 @@ fn step_by_step(books: &mut Books, batch: &[Pending], look_up_repeats: bool) -> 
     match store.write(&writes)? {
         Written::All => {}
         Written::RepeatFound => return Err(Failure::RepeatFound),
+        Written::OrderFound => return Err(Failure::OrderFound),
         Written::Outdated => return Err(StoreError::Damaged("a locked site that changed").into()),
     }
     // Until COMMIT has returned, nobody knows what the levels are.
@@ -165,35 +193,58 @@ fn load_levels(
     plan: &mut Plan,
     known: &mut Known,
     store: &mut dyn BatchStore,
-    needed: Vec<(LevelId, SiteId)>,
+    needed: Vec<NeededLevel>,
 ) -> Result<(), StoreError> {
     let missing = recall_levels(plan, known, needed);
     if missing.is_empty() {
         return Ok(());
     }
-    let keys: Vec<LevelId> = missing.iter().map(|(level, _)| *level).collect();
-    let found: HashMap<LevelId, LevelRow> = store.levels(&keys)?.into_iter().map(|row| (row.level, row)).collect();
-    for (level, site) in missing {
-        let row = found.get(&level).copied();
+    let keys: Vec<(LevelId, UnitId)> = missing.iter().map(|(level, unit, _)| (*level, *unit)).collect();
+    let LoadedLevels { rows, rules } = store.levels(&keys)?;
+    let rows: HashMap<LevelId, LevelRow> = rows.into_iter().map(|row| (row.level, row)).collect();
+    let rules: HashMap<UnitId, UnitRules> = rules.into_iter().collect();
+    for (level, unit, site) in missing {
+        let (row, rules) = (rows.get(&level).copied(), rules.get(&unit).copied());
         known.learn(site, level, row);
         if let Some(row) = row {
             plan.know_level(site, row);
+        }
+        if let Some(rules) = rules {
+            known.learn_rules(site, unit, rules);
+            plan.know_rules(unit, rules);
         }
     }
     Ok(())
 }
 
 /// Gives the plan what is known of the levels that it needs, and tells those of which nothing is.
-fn recall_levels(plan: &mut Plan, known: &Known, needed: Vec<(LevelId, SiteId)>) -> Vec<(LevelId, SiteId)> {
+fn recall_levels(plan: &mut Plan, known: &Known, needed: Vec<NeededLevel>) -> Vec<NeededLevel> {
     let mut missing = Vec::new();
-    for (level, site) in needed {
+    for (level, unit, site) in needed {
         match known.level(site, level) {
-            Some(Some(row)) => plan.know_level(site, row),
-            Some(None) => {}
-            None => missing.push((level, site)),
+            Some(row) => {
+                if let Some(row) = row {
+                    plan.know_level(site, row);
+                }
+                if let Some(rules) = known.rules(site, unit) {
+                    plan.know_rules(unit, rules);
+                }
+            }
+            None => missing.push((level, unit, site)),
         }
     }
     missing
+}
+
+/// Gives the plan what orders did before.
+fn load_orders(plan: &mut Plan, store: &mut dyn BatchStore, needed: Vec<(SiteId, OrderId)>) -> Result<(), StoreError> {
+    if needed.is_empty() {
+        return Ok(());
+    }
+    for ((site, order), past) in needed.iter().zip(store.orders(&needed)?) {
+        plan.know_order(*site, *order, past);
+    }
+    Ok(())
 }
 
 /// Decides each command in order of arrival.
@@ -206,39 +257,6 @@ fn decide(plan: &mut Plan, batch: &[Pending], places: &[Places<'_>]) {
             plan.decide(&pending.command, places.as_deref());
         }
     }
-}
-
-/// Writes a change of settings and returns the new ones with the site's sequence.
-pub(crate) fn settings(
-    books: &mut Books,
-    site: SiteId,
-    change: &SettingsChange,
-) -> Result<Result<(SiteSettings, i64), Error>, Failure> {
-    let Books { store, settings: cache, known, guarded: _ } = books;
-    let mut rows = store.begin(&[site])?;
-    let row = rows.pop().ok_or(StoreError::Damaged("no row for a site that was just locked"))?;
-    let mut settings = row.settings;
-    if let Some(location) = change.default_location
-        && settings.default_location != Some(location)
-    {
-        if store.location_in_use(site, location)? {
-            store.rollback()?;
-            return Ok(Err(Error::LocationInUse));
-        }
-        settings.default_location = Some(location);
-    }
-    for (app_id, keys) in &change.option_keys {
-        match keys {
-            Some(keys) => settings.option_keys.insert(app_id.clone(), keys.clone()),
-            None => settings.option_keys.remove(app_id),
-        };
-    }
-    settings.revision = settings.revision.saturating_add(1);
-    store.write_settings(site, &settings)?;
-    store.commit()?;
-    cache.learn(site, &settings);
-    known.lock(&SiteRow { site, sequence: row.sequence, settings: settings.clone() });
-    Ok(Ok((settings, row.sequence)))
 }
 
 /// What the items of a command mean, where they mean anything.
@@ -260,11 +278,27 @@ fn sites_of(batch: &[Pending]) -> Vec<SiteId> {
     sorted(batch.iter().map(|pending| pending.command.site()))
 }
 
+/// A level that a batch needs, its unit and its site.
+type NeededLevel = (LevelId, UnitId, SiteId);
+
 /// The levels that commands touch, in the order of their keys.
-fn levels_of(batch: &[Pending], places: &[Places<'_>]) -> Vec<(LevelId, SiteId)> {
+fn levels_of(batch: &[Pending], places: &[Places<'_>]) -> Vec<NeededLevel> {
     let known =
         batch.iter().zip(places).filter_map(|(pending, places)| Some((pending.command.site(), places.as_ref().ok()?)));
-    sorted(known.flat_map(|(site, places)| places.iter().map(move |place| (place.level, site))))
+    sorted(known.flat_map(|(site, places)| places.iter().map(move |place| (place.level, place.unit_id, site))))
+}
+
+/// The orders whose past is looked up: of every return, and, where asked for, of every call that may be a
+/// repeat.
+fn orders_of(batch: &[Pending], repeats: bool) -> Vec<(SiteId, OrderId)> {
+    let asked = batch.iter().filter_map(|pending| {
+        let (order, question) = pending.command.question()?;
+        match question {
+            Question::Return => Some((pending.command.site(), order)),
+            Question::Repeat => repeats.then_some((pending.command.site(), order)),
+        }
+    });
+    sorted(asked)
 }
 
 /// The levels that are counted as of a sequence.

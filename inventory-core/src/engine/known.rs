@@ -1,15 +1,17 @@
 //! Sites and levels as this writer's last commits left them.
 //!
-//! Every change of a level raises its site's sequence, and every change of settings their revision.
+//! Every change of a level raises its site's sequence, and every change of settings, of a unit's, too, their
+//! revision.
 //! So while both are what they were seen to be, nobody has changed anything since, and a batch can be
 //! decided from memory. Whether they still are is found out when the batch is written, under the
 //! site's lock: what is known here may be old, but it is never acted on when it is.
 
 use std::collections::HashMap;
 
-use crate::ids::{LevelId, SiteId};
+use crate::ids::{LevelId, SiteId, UnitId};
 use crate::limits;
 use crate::store::batch::{LevelRow, LevelWrite, SiteRow, Writes};
+use crate::unit::UnitRules;
 
 /// What a writer knows of sites and their levels.
 #[derive(Default)]
@@ -22,6 +24,8 @@ struct KnownSite {
     row: SiteRow,
     /// `None` for a level that is not stored.
     levels: HashMap<LevelId, Option<LevelRow>>,
+    /// Of those units of the levels that are not counted as all others.
+    rules: HashMap<UnitId, UnitRules>,
 }
 
 impl Known {
@@ -45,6 +49,18 @@ impl Known {
     /// What is known of a level of a known site; `None` where nothing is.
     pub(crate) fn level(&self, site: SiteId, level: LevelId) -> Option<Option<LevelRow>> {
         self.sites.get(&site)?.levels.get(&level).copied()
+    }
+
+    /// How the unit of a known level is counted; `None` for one that is counted as all others.
+    pub(crate) fn rules(&self, site: SiteId, unit: UnitId) -> Option<UnitRules> {
+        self.sites.get(&site)?.rules.get(&unit).copied()
+    }
+
+    /// Takes note of how a unit of a locked site is counted.
+    pub(crate) fn learn_rules(&mut self, site: SiteId, unit: UnitId, rules: UnitRules) {
+        if let Some(known) = self.sites.get_mut(&site) {
+            known.rules.insert(unit, rules);
+        }
     }
 
     /// Takes note of a level of a locked site, as it is stored.
@@ -78,6 +94,6 @@ impl Known {
 
 impl KnownSite {
     fn new(row: &SiteRow) -> Self {
-        Self { row: row.clone(), levels: HashMap::new() }
+        Self { row: row.clone(), levels: HashMap::new(), rules: HashMap::new() }
     }
 }

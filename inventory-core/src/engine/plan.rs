@@ -1,18 +1,25 @@
 //! A batch in memory: what was loaded, what each command does to it, and what is to be written.
 //! No I/O: `commit` loads before and writes after.
 
-use std::collections::HashMap;
+mod seen;
 
-use crate::command::{Command, LevelNow};
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+
+use crate::command::Command;
 use crate::decide::{Decision, Movement, decide};
+use crate::engine::plan::seen::Seen;
 use crate::error::Error;
-use crate::ids::{Fingerprint, LevelId, LocationId, RequestKey, SiteId};
+use crate::ids::{Fingerprint, LevelId, LocationId, OrderId, RequestKey, SiteId, UnitId};
 use crate::limits;
-use crate::outcome::{LevelAfter, Outcome, Refusal, Verdict};
+use crate::order::{OrderPast, OrderPolicies, OverReturns, Part, PastCall, Question};
+use crate::outcome::{LevelAfter, Noticed, Outcome, Refusal, Verdict};
 use crate::site::{Place, SiteSettings};
 use crate::store::batch::{
-    ChangeWrite, EntryWrite, LevelRow, LevelWrite, NewLevel, RecordedRow, RequestWrite, SiteRow, SiteWrite, Writes,
+    CallWrite, ChangeWrite, EntryWrite, LevelRow, LevelWrite, NewLevel, RecordedRow, RequestWrite, SiteRow, SiteWrite,
+    Writes,
 };
+use crate::unit::UnitRules;
 
 /// What became of one command of the batch.
 pub(crate) type Answer = Result<Outcome, Error>;
@@ -21,6 +28,9 @@ pub(crate) type Answer = Result<Outcome, Error>;
 pub(crate) struct Plan {
     sites: HashMap<SiteId, SitePlan>,
     levels: HashMap<LevelId, LevelPlan>,
+    /// Of units that are not counted as all others.
+    rules: HashMap<UnitId, UnitRules>,
+    orders: HashMap<(SiteId, OrderId), OrderPast>,
     known: HashMap<RequestKey, Known>,
     /// Levels as they were at sequences that counts name.
     past: HashMap<(LevelId, i64), i64>,
@@ -65,7 +75,16 @@ impl Plan {
         let plan = |before: SiteRow| (before.site, SitePlan { sequence: before.sequence, before });
         let sites = sites.into_iter().map(plan).collect();
         let writes = Writes { recorded_at, ..Writes::default() };
-        Self { sites, levels: HashMap::new(), known: HashMap::new(), past: HashMap::new(), answers: Vec::new(), writes }
+        Self {
+            sites,
+            levels: HashMap::new(),
+            rules: HashMap::new(),
+            orders: HashMap::new(),
+            known: HashMap::new(),
+            past: HashMap::new(),
+            answers: Vec::new(),
+            writes,
+        }
     }
 
     /// The settings of a site of the batch.
@@ -78,6 +97,17 @@ impl Plan {
         let LevelRow { level, available, revision, last_sequence } = row;
         let row = LevelOrigin::Loaded;
         self.levels.insert(level, LevelPlan { site, available, revision, last_sequence, row });
+    }
+
+    /// Takes in how a unit is counted; those of which nothing is told are counted as usual.
+    pub(crate) fn know_rules(&mut self, unit: UnitId, rules: UnitRules) {
+        self.rules.insert(unit, rules);
+    }
+
+    /// Takes in what an order did before. Of one of which nothing is told, the first call that asks is
+    /// taken to be its first, and the batch is written only if it is.
+    pub(crate) fn know_order(&mut self, site: SiteId, order: OrderId, past: OrderPast) {
+        self.orders.insert((site, order), past);
     }
 
     /// The sequence of a level's last entry; 0 where there is none.
@@ -122,7 +152,7 @@ impl Plan {
 
     /// What is to be written, and the answers in the order of the commands.
     pub(crate) fn finish(self) -> (Writes, Vec<Answer>) {
-        let Self { sites, levels, mut writes, answers, known: _, past: _ } = self;
+        let Self { sites, levels, mut writes, answers, rules: _, orders: _, known: _, past: _ } = self;
         for (level, plan) in levels {
             let LevelPlan { site, available, revision, last_sequence, row } = plan;
             let write = LevelWrite { level, available, revision, last_sequence };
@@ -149,7 +179,7 @@ impl Plan {
         if fingerprint != command.fingerprint {
             return Err(Error::KeyReused);
         }
-        answer.map(|outcome| Outcome { repeated: true, ..outcome })
+        answer.map(|outcome| Outcome { repeated: true, noticed: Vec::new(), ..outcome })
     }
 
     fn stored_answer(&self, site: SiteId, row: &RecordedRow) -> Answer {
@@ -164,7 +194,7 @@ impl Plan {
                 Verdict::Applied(levels)
             }
         };
-        Ok(Outcome { site, sequence: row.last_sequence, repeated: false, verdict })
+        Ok(Outcome { site, sequence: row.last_sequence, repeated: false, verdict, noticed: Vec::new() })
     }
 
     fn show(&self, site: SiteId, location: Option<LocationId>) -> Option<LocationId> {
@@ -173,33 +203,96 @@ impl Plan {
 
     fn first(&mut self, command: &Command, places: &[Place]) -> Answer {
         let site = command.header.site;
-        let levels = &self.levels;
-        let now = |level: LevelId| {
-            let known = |plan: &LevelPlan| LevelNow { available: plan.available, revision: plan.revision };
-            levels.get(&level).map(known).unwrap_or_default()
-        };
-        let past = |level: LevelId, sequence: i64| self.past.get(&(level, sequence)).copied();
         let before = self.sites.get(&site).map_or(0, |plan| plan.sequence);
-        let (verdict, after) = match decide(&command.action, places, now, past) {
+        let order = self.questioned(command);
+        let decision = decide(&command.action, places, &Seen { plan: self, site, order });
+        let mut noticed = Vec::new();
+        let (verdict, after) = match decision {
             Decision::Apply(movements) => {
                 let after = before.saturating_add(movements.len() as i64);
+                noticed = self.noticed(site, &movements);
+                self.remember(command, places, &movements);
                 (Verdict::Applied(self.apply(command, places, &movements, before)), after)
+            }
+            Decision::Suppress => {
+                noticed.push(Noticed::RepeatSuppressed);
+                (Verdict::Applied(Vec::new()), before)
             }
             Decision::Refuse(refusal) => (Verdict::Refused(self.shown(site, refusal)), before),
         };
+        self.record(command, before + 1, after, &verdict);
+        Ok(Outcome { site, sequence: after, repeated: false, verdict, noticed })
+    }
+
+    /// The order whose past is asked about. One of which nothing is known is taken to be new.
+    fn questioned(&mut self, command: &Command) -> Option<(SiteId, OrderId)> {
+        let (order, question) = command.question()?;
+        let key = (command.header.site, order);
+        if let Entry::Vacant(unknown) = self.orders.entry(key) {
+            debug_assert_eq!(question, Question::Repeat, "what an order holds is looked up beforehand");
+            unknown.insert(OrderPast::default());
+            self.writes.new_orders.push(key);
+        }
+        Some(key)
+    }
+
+    /// Takes note of what an order does, for its next call of this batch.
+    fn remember(&mut self, command: &Command, places: &[Place], movements: &[Movement]) {
+        let Some(order) = command.header.order else { return };
+        let Some(past) = self.orders.get_mut(&(command.header.site, order)) else { return };
+        let part = |movement: &Movement| {
+            let Place { unit_id: unit, location, .. } = places[movement.place];
+            (Part { unit, location, subscription: movement.subscription, asked: movement.asked }, movement.delta)
+        };
+        let (kind, reason) = (command.action.kind(), command.header.reason);
+        past.calls.push(PastCall { kind, reason, parts: movements.iter().map(part).collect() });
+    }
+
+    fn noticed(&self, site: SiteId, movements: &[Movement]) -> Vec<Noticed> {
+        let mut noticed = Vec::new();
+        if movements.iter().any(|movement| movement.marks.suspected_repeat) {
+            noticed.push(Noticed::RepeatReported);
+        }
+        if movements.iter().any(|movement| movement.marks.over_return) {
+            let clipped = self.policies(site).over_returns == OverReturns::Clip
+                && movements.iter().any(|movement| movement.marks.over_return && movement.delta < movement.asked);
+            noticed.push(if clipped { Noticed::OverReturnClipped } else { Noticed::OverReturnReported });
+        }
+        noticed
+    }
+
+    fn policies(&self, site: SiteId) -> OrderPolicies {
+        self.settings(site).map(|settings| settings.order_policies).unwrap_or_default()
+    }
+
+    /// Records the outcome for the request's repeats.
+    fn record(&mut self, command: &Command, first_sequence: i64, last_sequence: i64, verdict: &Verdict) {
+        let header = &command.header;
+        let entered = last_sequence >= first_sequence;
+        let order = header.order.filter(|_| !entered);
+        if let Some(past) = order.and_then(|order| self.orders.get_mut(&(header.site, order))) {
+            past.answered = true;
+        }
+        let call = |order| CallWrite {
+            order,
+            kind: command.action.kind(),
+            reason: header.reason,
+            request_id: header.request_id.clone(),
+            actor: header.actor.clone(),
+        };
         self.writes.requests.push(RequestWrite {
-            site,
+            site: header.site,
             key: command.key,
             fingerprint: command.fingerprint,
-            first_sequence: before + 1,
-            last_sequence: after,
-            refusal: match &verdict {
+            first_sequence,
+            last_sequence,
+            refusal: match verdict {
                 Verdict::Applied(_) => None,
                 // A refusal is strings and numbers, which always serialize.
                 Verdict::Refused(refusal) => serde_json::to_string(refusal).ok(),
             },
+            call: order.map(call),
         });
-        Ok(Outcome { site, sequence: after, repeated: false, verdict })
     }
 
     fn shown(&self, site: SiteId, refusal: Refusal) -> Refusal {
@@ -235,11 +328,13 @@ impl Plan {
                 previous_sequence,
                 unit_id: place.unit_id,
                 location: place.location,
+                asked: movement.asked,
                 delta: movement.delta,
                 level_before: movement.before,
                 level_after: movement.after,
                 floor: movement.floor,
                 subscription: movement.subscription,
+                marks: movement.marks,
             });
             let location = self.show(header.site, place.location);
             push_level(&mut shown, LevelAfter { unit: place.unit.clone(), location, available: movement.after });

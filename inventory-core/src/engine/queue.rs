@@ -7,11 +7,10 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::command::Command;
 use crate::engine::plan::Answer;
+use crate::engine::writer::Writer;
 use crate::error::Error;
-use crate::ids::{LocationId, SiteId};
 use crate::limits;
 use crate::site::{Place, SiteSettings};
-use crate::store::batch::PrunedTo;
 
 /// A command on its way, with the one who waits for it.
 pub(crate) struct Pending {
@@ -30,50 +29,26 @@ impl Pending {
     }
 }
 
-/// A change of a site's settings on its way.
-pub(crate) struct PendingSettings {
-    pub(crate) site: SiteId,
-    pub(crate) change: SettingsChange,
-    pub(crate) reply: oneshot::Sender<Result<(SiteSettings, i64), Error>>,
-}
-
-/// A step of pruning on its way.
-pub(crate) struct PendingPrune {
-    pub(crate) after: PrunedTo,
-    pub(crate) before: i64,
-    pub(crate) reply: oneshot::Sender<Result<Option<PrunedTo>, Error>>,
-}
-
-/// What to change about a site's settings; what is `None` stays as it is.
-#[derive(Clone, Debug, Default)]
-pub struct SettingsChange {
-    /// The default location's id.
-    pub default_location: Option<LocationId>,
-    /// Per catalog app id, the option keys that identify stock; `None` returns to the built-in
-    /// rule. Apps that are not listed stay as they are.
-    pub option_keys: Vec<(String, Option<Vec<String>>)>,
-}
-
 /// What a writer is handed.
 pub(crate) enum Job {
     /// A change of stock.
     Change(Box<Pending>),
-    /// A change of settings: a batch of its own, since it decides what later items mean.
-    Settings(PendingSettings),
-    /// A step of pruning.
-    Prune(PendingPrune),
+    /// A transaction of its own, between the batches: a change of settings, since it decides what later
+    /// items mean, or a step of pruning.
+    Alone(Alone),
     /// Finish what is queued, then end.
     Stop,
 }
+
+/// What a writer does by itself, and tells whoever waits for it.
+pub(crate) type Alone = Box<dyn FnOnce(&mut Writer) + Send>;
 
 /// The next thing a writer does.
 pub(crate) enum Work {
     /// Commands to commit together.
     Batch(Vec<Pending>),
-    /// Settings to write.
-    Settings(PendingSettings),
-    /// A step of pruning to take.
-    Prune(PendingPrune),
+    /// A transaction of its own.
+    Alone(Alone),
 }
 
 /// The writer's end of its queue.
@@ -100,8 +75,7 @@ impl Queue {
             };
             match job {
                 Job::Change(pending) => break *pending,
-                Job::Settings(settings) => return Some(Work::Settings(settings)),
-                Job::Prune(prune) => return Some(Work::Prune(prune)),
+                Job::Alone(work) => return Some(Work::Alone(work)),
                 Job::Stop => self.jobs.close(),
             }
         };

@@ -4,14 +4,14 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::engine::commit::{self, Books, Failure};
+use crate::engine::commit::{self, Books, Failure, LookUp};
 use crate::engine::known::Known;
 use crate::engine::plan::Answer;
-use crate::engine::queue::{Pending, PendingPrune, PendingSettings, Queue, Work};
+use crate::engine::queue::{Pending, Queue, Work};
 use crate::engine::settings::SettingsCache;
 use crate::error::{Error, StoreError};
 use crate::limits;
-use crate::outcome::{Outcome, Verdict};
+use crate::outcome::{Noticed, Outcome, Verdict};
 use crate::store::batch::BatchStore;
 
 /// Everything a writer owns.
@@ -20,12 +20,14 @@ pub(crate) struct Writer {
     connected: bool,
     /// Batches for which repeats are still looked up beforehand: they come in bursts.
     watchful: u32,
+    /// Batches for which orders are still looked up beforehand.
+    orderly: u32,
 }
 
 impl Writer {
     pub(crate) fn new(store: Box<dyn BatchStore>, settings: Arc<SettingsCache>) -> Self {
         let books = Books { store, settings, known: Known::default(), guarded: 0 };
-        Self { books, connected: false, watchful: 0 }
+        Self { books, connected: false, watchful: 0, orderly: 0 }
     }
 
     /// Works until the queue is closed and empty.
@@ -33,8 +35,7 @@ impl Writer {
         while let Some(work) = queue.next() {
             match work {
                 Work::Batch(batch) => self.settle(batch),
-                Work::Settings(pending) => self.settle_settings(pending),
-                Work::Prune(pending) => self.settle_prune(pending),
+                Work::Alone(work) => work(&mut self),
             }
         }
     }
@@ -49,9 +50,7 @@ impl Writer {
             return;
         }
         let started = Instant::now();
-        let look_up = self.watchful > 0;
-        self.watchful = self.watchful.saturating_sub(1);
-        match self.attempt(|books, watchful| commit::batch(books, &batch, watchful || look_up)) {
+        match self.attempt(|books, look_up| commit::batch(books, &batch, look_up)) {
             Ok(answers) => {
                 measure(&answers, started.elapsed());
                 for (pending, answer) in batch.into_iter().zip(answers) {
@@ -72,21 +71,15 @@ impl Writer {
         }
     }
 
-    fn settle_settings(&mut self, pending: PendingSettings) {
-        let PendingSettings { site, change, reply } = pending;
-        let result = self.attempt(|books, _| commit::settings(books, site, &change));
-        let _ = reply.send(result.and_then(|answer| answer));
-    }
-
-    fn settle_prune(&mut self, pending: PendingPrune) {
-        let PendingPrune { after, before, reply } = pending;
-        let _ = reply.send(self.attempt(|books, _| Ok(books.store.prune(after, before)?)));
-    }
-
     /// Runs a transaction until it gives an answer, a bounded number of times. The closure is
-    /// told whether to look repeats up.
-    fn attempt<T>(&mut self, transaction: impl Fn(&mut Books, bool) -> Result<T, Failure>) -> Result<T, Error> {
-        let mut watchful = false;
+    /// told what to look up beforehand.
+    pub(crate) fn attempt<T>(
+        &mut self,
+        transaction: impl Fn(&mut Books, LookUp) -> Result<T, Failure>,
+    ) -> Result<T, Error> {
+        let mut look_up = LookUp { repeats: self.watchful > 0, orders: self.orderly > 0 };
+        self.watchful = self.watchful.saturating_sub(1);
+        self.orderly = self.orderly.saturating_sub(1);
         let mut last = None;
         for attempt in 0..limits::BATCH_ATTEMPTS_MAX {
             if !self.connected {
@@ -99,7 +92,7 @@ impl Writer {
                 }
                 self.connected = true;
             }
-            let failure = match transaction(&mut self.books, watchful) {
+            let failure = match transaction(&mut self.books, look_up) {
                 Ok(answer) => return Ok(answer),
                 Err(failure) => failure,
             };
@@ -111,7 +104,13 @@ impl Writer {
                 }
                 Failure::RepeatFound => {
                     self.watchful = limits::WATCHFUL_BATCHES;
-                    watchful = true;
+                    look_up.repeats = true;
+                    self.give_up();
+                }
+                Failure::OrderFound => {
+                    // Its first call may have been this very one: a repeat is as likely as a second call.
+                    self.orderly = limits::ORDERLY_BATCHES;
+                    look_up = LookUp { repeats: true, orders: true };
                     self.give_up();
                 }
                 Failure::NotWritten(error) => {
@@ -144,6 +143,19 @@ fn measure(answers: &[Answer], took: Duration) {
     metrics::histogram!("inventory_batch_seconds").record(took.as_secs_f64());
     for answer in answers {
         metrics::counter!("inventory_commands_total", "outcome" => outcome_label(answer)).increment(1);
+        for noticed in answer.iter().flat_map(|outcome| &outcome.noticed) {
+            let (mark, policy) = noticed_labels(*noticed);
+            metrics::counter!("inventory_order_marks_total", "mark" => mark, "policy" => policy).increment(1);
+        }
+    }
+}
+
+fn noticed_labels(noticed: Noticed) -> (&'static str, &'static str) {
+    match noticed {
+        Noticed::RepeatReported => ("suspected_repeat", "report"),
+        Noticed::RepeatSuppressed => ("suspected_repeat", "suppress"),
+        Noticed::OverReturnReported => ("over_return", "report"),
+        Noticed::OverReturnClipped => ("over_return", "clip"),
     }
 }
 

@@ -5,8 +5,10 @@ use crate::catalog::Unit;
 use crate::command::{Kind, Reason};
 use crate::error::StoreError;
 use crate::ids::{Fingerprint, LevelId, LocationId, OrderId, RequestKey, SiteId, UnitId};
+use crate::order::{Marks, OrderPast};
 use crate::outcome::Refusal;
-use crate::site::SiteSettings;
+use crate::site::{Place, SiteSettings};
+use crate::unit::{SettledUnit, UnitRules, UnitSettings};
 
 /// The writer's connection, in the order in which a batch uses it. Every list that is passed in
 /// is sorted and free of repeats.
@@ -16,12 +18,20 @@ pub(crate) trait BatchStore: Send {
     /// Begins a transaction and locks the rows of `sites` until it ends, making those that are
     /// missing.
     fn begin(&mut self, sites: &[SiteId]) -> Result<Vec<SiteRow>, StoreError>;
-    /// The levels that exist among `levels`.
-    fn levels(&mut self, levels: &[LevelId]) -> Result<Vec<LevelRow>, StoreError>;
+    /// The levels that exist among `levels`, and how their units are counted.
+    fn levels(&mut self, levels: &[(LevelId, UnitId)]) -> Result<LoadedLevels, StoreError>;
+    /// What each of `orders` did before. May be asked outside of a transaction.
+    fn orders(&mut self, orders: &[(SiteId, OrderId)]) -> Result<Vec<OrderPast>, StoreError>;
     /// What is recorded under any of `requests`.
     fn recorded(&mut self, requests: &[(SiteId, RequestKey)]) -> Result<Vec<RecordedRow>, StoreError>;
     /// A level as it was when its site was at `sequence`; `head` is its last entry.
     fn level_at(&mut self, site: SiteId, level: LevelId, head: i64, sequence: i64) -> Result<i64, StoreError>;
+    /// What is settled for a unit; `None` for one that is not stored.
+    fn unit(&mut self, unit: UnitId) -> Result<Option<UnitSettings>, StoreError>;
+    /// The unit of `site` that has this sku.
+    fn unit_of_sku(&mut self, site: SiteId, sku: &str) -> Result<Option<SettledUnit>, StoreError>;
+    /// Writes what is settled for a unit, making it where it is not stored.
+    fn write_unit(&mut self, site: SiteId, place: &Place, settings: &UnitSettings) -> Result<(), StoreError>;
     /// Whether any level of `site` is kept under `location`'s own id.
     fn location_in_use(&mut self, site: SiteId, location: LocationId) -> Result<bool, StoreError>;
     /// Writes a site's settings.
@@ -43,7 +53,9 @@ pub(crate) trait BatchStore: Send {
         };
         match written {
             Written::All => self.commit()?,
-            Written::RepeatFound | Written::Outdated => self.rollback().map_err(CommitError::NotCommitted)?,
+            Written::RepeatFound | Written::OrderFound | Written::Outdated => {
+                self.rollback().map_err(CommitError::NotCommitted)?
+            }
         }
         Ok(written)
     }
@@ -60,6 +72,8 @@ pub(crate) enum Written {
     All,
     /// Nothing that lasts: some request of the batch is a repeat.
     RepeatFound,
+    /// Nothing that lasts: some order that the batch took to be new is not.
+    OrderFound,
     /// Nothing: some site is not as the batch took it to be.
     Outdated,
 }
@@ -93,6 +107,14 @@ pub(crate) struct LevelRow {
     pub(crate) last_sequence: i64,
 }
 
+/// Levels as they are stored.
+#[derive(Debug, Default)]
+pub(crate) struct LoadedLevels {
+    pub(crate) rows: Vec<LevelRow>,
+    /// How units are counted that are not counted as all others.
+    pub(crate) rules: Vec<(UnitId, UnitRules)>,
+}
+
 /// A recorded request, with the levels it left.
 #[derive(Clone, Debug)]
 pub(crate) struct RecordedRow {
@@ -118,6 +140,8 @@ pub(crate) struct Writes {
     /// Every `limits::WAYPOINT_EVERY`th entry of a level.
     pub(crate) waypoints: Vec<(LevelId, i64)>,
     pub(crate) requests: Vec<RequestWrite>,
+    /// Orders that must not have made any change yet.
+    pub(crate) new_orders: Vec<(SiteId, OrderId)>,
 }
 
 /// A site before the batch, and its sequence after it.
@@ -170,11 +194,25 @@ pub(crate) struct EntryWrite {
     pub(crate) previous_sequence: i64,
     pub(crate) unit_id: UnitId,
     pub(crate) location: Option<LocationId>,
+    pub(crate) asked: i64,
     pub(crate) delta: i64,
     pub(crate) level_before: i64,
     pub(crate) level_after: i64,
     pub(crate) floor: Option<i64>,
     pub(crate) subscription: bool,
+    pub(crate) marks: Marks,
+}
+
+impl EntryWrite {
+    /// What was asked for, where it is not what was done.
+    pub(crate) fn stored_asked(&self) -> Option<i64> {
+        (self.asked != self.delta).then_some(self.asked)
+    }
+
+    /// The marks, where there are any.
+    pub(crate) fn stored_marks(&self) -> Option<i16> {
+        Some(self.marks.code()).filter(|code| *code != 0)
+    }
 }
 
 /// The outcome of one request, for its repeats.
@@ -186,4 +224,16 @@ pub(crate) struct RequestWrite {
     pub(crate) first_sequence: i64,
     pub(crate) last_sequence: i64,
     pub(crate) refusal: Option<String>,
+    /// What a call of an order was that made no entry; of any other, its change tells.
+    pub(crate) call: Option<CallWrite>,
+}
+
+/// A call of an order that made no entry.
+#[derive(Debug)]
+pub(crate) struct CallWrite {
+    pub(crate) order: OrderId,
+    pub(crate) kind: Kind,
+    pub(crate) reason: Reason,
+    pub(crate) request_id: String,
+    pub(crate) actor: String,
 }

@@ -11,8 +11,10 @@ use crate::command::{Kind, Reason};
 use crate::error::{Error, StoreError};
 use crate::ids::{LevelId, LocationId, OrderId, SiteId, UnitId};
 use crate::limits;
+use crate::order::Marks;
 use crate::store::chain;
 use crate::store::faults::classify;
+use crate::store::orders::{known_kind, known_reason};
 use crate::store::read::{cut, on_either};
 use crate::store::schema::{change, ledger, level, unit};
 use crate::store::{Readers, Store};
@@ -37,6 +39,8 @@ macro_rules! entry_query {
                     ledger::delta,
                     ledger::level_after,
                     ledger::subscription,
+                    ledger::asked,
+                    ledger::marks,
                 ),
                 (unit::app_id, unit::item_id, unit::variant),
                 (
@@ -91,12 +95,16 @@ pub struct Entry {
     pub unit: Unit,
     /// Where; `None` is a default location that has not been given an id.
     pub location: Option<LocationId>,
-    /// The change.
+    /// The change that was asked for.
+    pub asked: i64,
+    /// The change; 0 where what was asked for does not count, or was not carried out.
     pub delta: i64,
     /// The level after it.
     pub level_after: i64,
     /// Whether it came from subscription items.
     pub subscription: bool,
+    /// What was noticed about it.
+    pub marks: Marks,
     /// What kind of request made it.
     pub kind: Kind,
     /// Why.
@@ -269,7 +277,7 @@ fn walk(
 }
 
 type EntryColumns = (
-    (i64, i64, Option<LocationId>, i64, i64, bool),
+    (i64, i64, Option<LocationId>, i64, i64, bool, Option<i64>, Option<i16>),
     (String, String, String),
     (i16, i16, Option<OrderId>, String, String, i64, String),
 );
@@ -279,19 +287,20 @@ impl TryFrom<EntryColumns> for Entry {
 
     fn try_from(row: EntryColumns) -> Result<Self, StoreError> {
         let (entry, (app_id, item_id, variant), header) = row;
-        let (sequence, change_sequence, location, delta, level_after, subscription) = entry;
+        let (sequence, change_sequence, location, delta, level_after, subscription, asked, marks) = entry;
         let (kind, reason, order, request_id, actor, recorded_at, note) = header;
         Ok(Self {
             sequence,
             change_sequence,
             unit: Unit { app_id, item_id, variant: Variant::from_text(variant) },
             location,
+            asked: asked.unwrap_or(delta),
             delta,
             level_after,
             subscription,
-            kind: Kind::from_code(kind).ok_or(StoreError::Damaged("a kind of change this version does not know"))?,
-            // A reason only explains; an unknown one from a newer version must not hide the entry.
-            reason: Reason::from_code(reason).unwrap_or_default(),
+            marks: marks.map(Marks::from_code).unwrap_or_default(),
+            kind: known_kind(kind)?,
+            reason: known_reason(reason),
             order,
             request_id,
             actor,

@@ -4,20 +4,27 @@
 //! single-column unique key, plans that scan are forbidden on this connection, and a generic plan
 //! is made at once, so that a statement prepared on empty tables is as good on full ones.
 
+use std::collections::HashMap;
+
 use diesel::connection::SimpleConnection;
 use diesel::pg::PgConnection;
 use diesel::prelude::*;
 use diesel::result::{DatabaseErrorKind, Error};
 
 use crate::error::StoreError;
-use crate::ids::{LevelId, LocationId, RequestKey, SiteId};
-use crate::site::SiteSettings;
-use crate::store::batch::{BatchStore, CommitError, LevelRow, PrunedTo, RecordedRow, SiteRow, Writes, Written};
-use crate::store::faults::{classify, classify_at_once, classify_commit};
-use crate::store::postgres_statements::{
-    AddLevels, AddSites, AddUnits, FindRequests, LoadLevels, LoadSpans, LockSites, WriteBatch,
+use crate::ids::{LevelId, LocationId, OrderId, RequestKey, SiteId, UnitId};
+use crate::order::OrderPast;
+use crate::site::{Place, SiteSettings};
+use crate::store::batch::{
+    BatchStore, CommitError, LevelRow, LoadedLevels, PrunedTo, RecordedRow, SiteRow, Writes, Written,
 };
-use crate::store::rows;
+use crate::store::faults::{classify, classify_at_once, classify_commit};
+use crate::store::orders::{PARTS_MAX, StoredPart, order_past};
+use crate::store::postgres_statements::{
+    AddLevels, AddSites, AddUnits, FindAnswered, FindRequests, LoadLevels, LoadOrders, LoadSpans, LockSites, WriteBatch,
+};
+use crate::store::{rows, units};
+use crate::unit::{SettledUnit, UnitSettings};
 
 /// Settings of the writer's session. A statement or a lock that hangs ends as an error, not as a
 /// writer that waits for ever.
@@ -25,6 +32,10 @@ const SESSION: &str = "SET enable_seqscan = off; SET enable_bitmapscan = off; \
     SET enable_hashjoin = off; SET enable_mergejoin = off; SET jit = off; \
     SET plan_cache_mode = force_generic_plan; \
     SET statement_timeout = '20s'; SET idle_in_transaction_session_timeout = '60s'";
+
+/// A level, where it is stored, and how its unit is counted, where not as all others.
+type LevelColumns =
+    (Option<LevelId>, Option<i64>, Option<i64>, Option<i64>, Option<UnitId>, Option<i16>, Option<i64>, Option<bool>);
 
 /// The writer's connection to Postgres.
 pub(crate) struct PostgresBatch {
@@ -66,10 +77,51 @@ impl BatchStore for PostgresBatch {
         found.into_iter().map(SiteRow::try_from).collect()
     }
 
-    fn levels(&mut self, levels: &[LevelId]) -> Result<Vec<LevelRow>, StoreError> {
-        let found: Vec<(LevelId, i64, i64, i64)> = self.run(|connection| LoadLevels::of(levels).load(connection))?;
-        let row = |(level, available, revision, last_sequence)| LevelRow { level, available, revision, last_sequence };
-        Ok(found.into_iter().map(row).collect())
+    fn levels(&mut self, levels: &[(LevelId, UnitId)]) -> Result<LoadedLevels, StoreError> {
+        let found: Vec<LevelColumns> = self.run(|connection| LoadLevels::of(levels).load(connection))?;
+        let mut loaded = LoadedLevels::default();
+        for (level, available, revision, last_sequence, unit, tracking, limit, subscriptions) in found {
+            // A join gives all columns of a table, or none.
+            if let (Some(level), Some(available), Some(revision), Some(last_sequence)) =
+                (level, available, revision, last_sequence)
+            {
+                loaded.rows.push(LevelRow { level, available, revision, last_sequence });
+            }
+            if let (Some(unit), Some(tracking), Some(limit), Some(subscriptions)) =
+                (unit, tracking, limit, subscriptions)
+            {
+                loaded.rules.push((unit, units::stored_rules(tracking, limit, subscriptions)?));
+            }
+        }
+        Ok(loaded)
+    }
+
+    fn orders(&mut self, orders: &[(SiteId, OrderId)]) -> Result<Vec<OrderPast>, StoreError> {
+        let load = LoadOrders::of(orders, PARTS_MAX);
+        let found: Vec<((SiteId, OrderId), StoredPart)> = self.run(|connection| load.load(connection))?;
+        let mut parts: HashMap<(SiteId, OrderId), Vec<StoredPart>> = HashMap::new();
+        for (order, part) in found {
+            parts.entry(order).or_default().push(part);
+        }
+        let unseen: Vec<_> = orders.iter().copied().filter(|order| !parts.contains_key(order)).collect();
+        let mut answered: Vec<(SiteId, OrderId)> = Vec::new();
+        if !unseen.is_empty() {
+            answered = self.run(|connection| FindAnswered::of(&unseen).load(connection))?;
+        }
+        let past = |order| order_past(parts.remove(order).unwrap_or_default(), answered.contains(order));
+        orders.iter().map(past).collect()
+    }
+
+    fn unit(&mut self, unit: UnitId) -> Result<Option<UnitSettings>, StoreError> {
+        self.run(|connection| units::find_unit!(connection, unit))?.map(UnitSettings::try_from).transpose()
+    }
+
+    fn unit_of_sku(&mut self, site: SiteId, sku: &str) -> Result<Option<SettledUnit>, StoreError> {
+        self.run(|connection| units::unit_of_sku!(connection, site, sku))?.map(units::settled).transpose()
+    }
+
+    fn write_unit(&mut self, site: SiteId, place: &Place, settings: &UnitSettings) -> Result<(), StoreError> {
+        self.run(|connection| units::write_unit!(connection, site, place, settings))
     }
 
     fn recorded(&mut self, requests: &[(SiteId, RequestKey)]) -> Result<Vec<RecordedRow>, StoreError> {
@@ -131,9 +183,10 @@ impl BatchStore for PostgresBatch {
 
 /// Everything but new levels, in one statement. It takes the sites' locks, so it can stand alone.
 fn write_batch(connection: &mut PgConnection, writes: &Writes) -> QueryResult<Written> {
-    match WriteBatch::of(writes).execute(connection) {
-        Ok(0) => Ok(Written::Outdated),
-        Ok(_) => Ok(Written::All),
+    match WriteBatch::of(writes).get_result::<(bool, bool)>(connection) {
+        Ok((true, true)) => Ok(Written::All),
+        Ok((true, false)) => Ok(Written::OrderFound),
+        Ok((false, _)) => Ok(Written::Outdated),
         Err(Error::DatabaseError(DatabaseErrorKind::UniqueViolation, told))
             if told.constraint_name() == Some("request_pkey") =>
         {

@@ -11,7 +11,7 @@ use diesel::{QueryResult, RunQueryDsl};
 
 use crate::ids::{Fingerprint, LevelId, LocationId, OrderId, RequestKey, SiteId, UnitId};
 use crate::store::Guid;
-use crate::store::batch::{NewLevel, Writes};
+use crate::store::batch::{EntryWrite, NewLevel, Writes};
 use crate::store::rows::StoredRequest;
 
 /// One array parameter: the values of a column, and their SQL type.
@@ -21,6 +21,12 @@ impl<ST, T> FromIterator<T> for Column<ST, T> {
     fn from_iter<I: IntoIterator<Item = T>>(values: I) -> Self {
         Self(values.into_iter().collect(), PhantomData)
     }
+}
+
+/// A column that few rows of few batches have anything in: where no row has, the array is empty, and
+/// `unnest` pads it with NULL.
+fn sparse<ST, T>(values: impl Iterator<Item = Option<T>> + Clone) -> Column<ST, Option<T>> {
+    if values.clone().all(|value| value.is_none()) { [].into_iter().collect() } else { values.collect() }
 }
 
 impl<ST: 'static, T> Column<ST, T>
@@ -69,8 +75,8 @@ macro_rules! statement {
 
 statement! {
     /// Locks sites in the order of their ids, so that no two batches wait for each other.
-    LockSites(sites: Guid, SiteId) -> (Guid, BigInt, Nullable<Guid>, Text, BigInt) {
-        "SELECT site_id, sequence, default_location_id, option_keys, revision FROM site \
+    LockSites(sites: Guid, SiteId) -> (Guid, BigInt, Nullable<Guid>, Text, BigInt, SmallInt, SmallInt) {
+        "SELECT site_id, sequence, default_location_id, option_keys, revision, suspected_repeats, over_returns FROM site \
          WHERE site_id = ANY(" sites ") ORDER BY site_id FOR UPDATE"
     }
 }
@@ -83,9 +89,41 @@ statement! {
 }
 
 statement! {
-    /// Levels by key.
-    LoadLevels(levels: Guid, LevelId) -> (Guid, BigInt, BigInt, BigInt) {
-        "SELECT level_id, available, revision, last_sequence FROM level WHERE level_id = ANY(" levels ")"
+    /// Levels by key, where they are stored; and how their units are counted, where not as all others.
+    LoadLevels(levels: Guid, LevelId; units: Guid, UnitId) -> (
+        Nullable<Guid>, Nullable<BigInt>, Nullable<BigInt>, Nullable<BigInt>,
+        Nullable<Guid>, Nullable<SmallInt>, Nullable<BigInt>, Nullable<Bool>,
+    ) {
+        "SELECT level.level_id, available, revision, last_sequence, \
+            unit.unit_id, tracking, backorder_limit, counts_subscriptions \
+         FROM unnest(" levels "," units ") AS asked (level_id, unit_id) \
+         LEFT JOIN level ON level.level_id = asked.level_id \
+         LEFT JOIN unit ON unit.unit_id = asked.unit_id \
+            AND (tracking <> 1 OR backorder_limit <> 0 OR NOT counts_subscriptions)"
+    }
+}
+
+statement! {
+    /// The first entries of orders, with the headers of their changes.
+    LoadOrders(sites: Guid, SiteId; orders: Guid, OrderId; most: BigInt, i64) -> (
+        (Guid, Guid),
+        (BigInt, BigInt, SmallInt, SmallInt, Guid, Nullable<Guid>, Bool, Nullable<BigInt>, BigInt),
+    ) {
+        "SELECT asked.site_id, asked.order_id, part.* FROM unnest(" sites "," orders ") AS asked (site_id, order_id) \
+         CROSS JOIN LATERAL ( \
+            SELECT l.sequence, l.change_sequence, c.kind, c.reason, l.unit_id, l.location_id, l.subscription, l.asked, l.delta \
+            FROM change c JOIN ledger l ON l.site_id = c.site_id AND l.sequence BETWEEN c.first_sequence AND c.last_sequence \
+            WHERE c.site_id = asked.site_id AND c.order_id = asked.order_id \
+            ORDER BY c.first_sequence, l.sequence LIMIT (" most ")[1] \
+         ) AS part"
+    }
+}
+
+statement! {
+    /// Which orders have made a call that was answered without an entry.
+    FindAnswered(sites: Guid, SiteId; orders: Guid, OrderId) -> (Guid, Guid) {
+        "SELECT asked.site_id, asked.order_id FROM unnest(" sites "," orders ") AS asked (site_id, order_id) \
+         WHERE EXISTS (SELECT FROM request r WHERE r.site_id = asked.site_id AND r.order_id = asked.order_id)"
     }
 }
 
@@ -136,8 +174,9 @@ statement! {
 
 statement! {
     /// Everything else that a batch writes, in one round trip: all of it where every site is as it
-    /// was when the batch was decided, or else none of it. The count of rows is that of the requests
-    /// recorded; their primary key finds repeats without a look-up beforehand.
+    /// was when the batch was decided, and every order that was taken to be new is, or else none of it.
+    /// Tells whether the sites are, and whether the orders are. The primary key of the requests finds
+    /// repeats without a look-up beforehand.
     WriteBatch<'a>(
         sites: Guid, SiteId; sites_before: BigInt, i64; sites_revision: BigInt, i64; sites_after: BigInt, i64;
         levels: Guid, LevelId; level_available: BigInt, i64; level_revisions: BigInt, i64; level_sequences: BigInt, i64;
@@ -147,20 +186,27 @@ statement! {
         entry_sites: Guid, SiteId; entry_sequences: BigInt, i64; entry_changes: BigInt, i64; entry_previous: BigInt, i64;
         entry_units: Guid, UnitId; entry_locations: Nullable<Guid>, Option<LocationId>; entry_deltas: BigInt, i64;
         entry_before: BigInt, i64; entry_after: BigInt, i64; entry_floors: Nullable<BigInt>, Option<i64>;
-        entry_subscriptions: Bool, bool;
+        entry_subscriptions: Bool, bool; entry_asked: Nullable<BigInt>, Option<i64>; entry_marks: Nullable<SmallInt>, Option<i16>;
         waypoint_levels: Guid, LevelId; waypoint_sequences: BigInt, i64;
         request_sites: Guid, SiteId; request_keys: Guid, RequestKey; request_fingerprints: Guid, Fingerprint;
         request_first: BigInt, i64; request_last: BigInt, i64; request_refusals: Nullable<Text>, Option<&'a str>;
-        request_time: BigInt, i64;
-    ) -> () {
+        request_time: BigInt, i64; request_orders: Nullable<Guid>, Option<OrderId>;
+        request_kinds: Nullable<SmallInt>, Option<i16>; request_reasons: Nullable<SmallInt>, Option<i16>;
+        request_names: Nullable<Text>, Option<&'a str>; request_actors: Nullable<Text>, Option<&'a str>;
+        new_order_sites: Guid, SiteId; new_orders: Guid, OrderId;
+    ) -> (Bool, Bool) {
         "WITH new_sites AS ( \
             SELECT * FROM unnest(" sites "," sites_before "," sites_revision "," sites_after ") \
                 AS new (site_id, before, revision, after) \
         ), locked AS ( \
             SELECT FROM new_sites new JOIN site ON site.site_id = new.site_id \
             WHERE site.sequence = new.before AND site.revision = new.revision FOR UPDATE OF site \
+        ), found AS ( \
+            SELECT (SELECT count(*) FROM locked) = (SELECT count(*) FROM new_sites) AS current, \
+                NOT EXISTS (SELECT FROM unnest(" new_order_sites "," new_orders ") AS new (site_id, order_id) \
+                    WHERE EXISTS (SELECT FROM change WHERE change.site_id = new.site_id AND change.order_id = new.order_id)) AS new \
         ), go AS ( \
-            SELECT (SELECT count(*) FROM locked) = (SELECT count(*) FROM new_sites) AS ahead \
+            SELECT current AND new AS ahead FROM found \
         ), sites AS ( \
             UPDATE site SET sequence = new.after FROM new_sites new \
             WHERE site.site_id = new.site_id AND new.after > new.before AND (SELECT ahead FROM go) \
@@ -175,19 +221,23 @@ statement! {
                 change_sites "," change_first "," change_last "," change_kinds "," change_reasons ","
                 change_orders "," change_requests "," change_actors "," change_notes ") WHERE (SELECT ahead FROM go) \
         ), entries AS ( \
-            INSERT INTO ledger (site_id, sequence, change_sequence, previous_sequence, unit_id, location_id, delta, level_before, level_after, floor, subscription) \
+            INSERT INTO ledger (site_id, sequence, change_sequence, previous_sequence, unit_id, location_id, delta, level_before, level_after, floor, subscription, asked, marks) \
             SELECT * FROM unnest("
                 entry_sites "," entry_sequences "," entry_changes "," entry_previous "," entry_units "," entry_locations ","
-                entry_deltas "," entry_before "," entry_after "," entry_floors "," entry_subscriptions ") \
+                entry_deltas "," entry_before "," entry_after "," entry_floors "," entry_subscriptions "," entry_asked "," entry_marks ") \
             WHERE (SELECT ahead FROM go) \
         ), waypoints AS ( \
             INSERT INTO waypoint (level_id, sequence) \
             SELECT * FROM unnest(" waypoint_levels "," waypoint_sequences ") WHERE (SELECT ahead FROM go) \
+        ), requests AS ( \
+            INSERT INTO request (site_id, request_key, fingerprint, first_sequence, last_sequence, refusal, \
+                order_id, kind, reason, request_id, actor, recorded_at) \
+            SELECT *, (" request_time ")[1] FROM unnest("
+                request_sites "," request_keys "," request_fingerprints "," request_first "," request_last ","
+                request_refusals "," request_orders "," request_kinds "," request_reasons "," request_names ","
+                request_actors ") WHERE (SELECT ahead FROM go) \
         ) \
-        INSERT INTO request (site_id, request_key, fingerprint, first_sequence, last_sequence, refusal, recorded_at) \
-        SELECT *, (" request_time ")[1] FROM unnest("
-            request_sites "," request_keys "," request_fingerprints ","
-            request_first "," request_last "," request_refusals ") WHERE (SELECT ahead FROM go)"
+        SELECT current, new FROM found"
     }
 }
 
@@ -204,8 +254,30 @@ impl AddSites {
 }
 
 impl LoadLevels {
-    pub(crate) fn of(levels: &[LevelId]) -> Self {
-        Self { levels: levels.iter().copied().collect() }
+    pub(crate) fn of(levels: &[(LevelId, UnitId)]) -> Self {
+        Self {
+            levels: levels.iter().map(|(level, _)| *level).collect(),
+            units: levels.iter().map(|(_, unit)| *unit).collect(),
+        }
+    }
+}
+
+impl LoadOrders {
+    pub(crate) fn of(orders: &[(SiteId, OrderId)], most: i64) -> Self {
+        Self {
+            sites: orders.iter().map(|(site, _)| *site).collect(),
+            orders: orders.iter().map(|(_, order)| *order).collect(),
+            most: std::iter::once(most).collect(),
+        }
+    }
+}
+
+impl FindAnswered {
+    pub(crate) fn of(orders: &[(SiteId, OrderId)]) -> Self {
+        Self {
+            sites: orders.iter().map(|(site, _)| *site).collect(),
+            orders: orders.iter().map(|(_, order)| *order).collect(),
+        }
     }
 }
 
@@ -256,7 +328,9 @@ impl AddLevels {
 
 impl<'a> WriteBatch<'a> {
     pub(crate) fn of(writes: &'a Writes) -> Self {
-        let Writes { recorded_at, sites, new_levels: _, levels, changes, entries, waypoints, requests } = writes;
+        let Writes { recorded_at, sites, new_levels: _, levels, changes, entries, waypoints, requests, new_orders } =
+            writes;
+        let calls = requests.iter().map(|request| request.call.as_ref());
         Self {
             sites: sites.iter().map(|site| site.before.site).collect(),
             sites_before: sites.iter().map(|site| site.before.sequence).collect(),
@@ -287,6 +361,8 @@ impl<'a> WriteBatch<'a> {
             entry_after: entries.iter().map(|entry| entry.level_after).collect(),
             entry_floors: entries.iter().map(|entry| entry.floor).collect(),
             entry_subscriptions: entries.iter().map(|entry| entry.subscription).collect(),
+            entry_asked: sparse(entries.iter().map(EntryWrite::stored_asked)),
+            entry_marks: sparse(entries.iter().map(EntryWrite::stored_marks)),
             waypoint_levels: waypoints.iter().map(|(level, _)| *level).collect(),
             waypoint_sequences: waypoints.iter().map(|(_, sequence)| *sequence).collect(),
             request_sites: requests.iter().map(|request| request.site).collect(),
@@ -296,6 +372,13 @@ impl<'a> WriteBatch<'a> {
             request_last: requests.iter().map(|request| request.last_sequence).collect(),
             request_refusals: requests.iter().map(|request| request.refusal.as_deref()).collect(),
             request_time: std::iter::once(*recorded_at).collect(),
+            request_orders: sparse(calls.clone().map(|call| Some(call?.order))),
+            request_kinds: sparse(calls.clone().map(|call| Some(call?.kind.code()))),
+            request_reasons: sparse(calls.clone().map(|call| Some(call?.reason.code()))),
+            request_names: sparse(calls.clone().map(|call| Some(call?.request_id.as_str()))),
+            request_actors: sparse(calls.map(|call| Some(call?.actor.as_str()))),
+            new_order_sites: new_orders.iter().map(|(site, _)| *site).collect(),
+            new_orders: new_orders.iter().map(|(_, order)| *order).collect(),
         }
     }
 }

@@ -6,6 +6,7 @@ use diesel::Queryable;
 use crate::catalog::{Unit, Variant};
 use crate::error::StoreError;
 use crate::ids::{Fingerprint, LocationId, RequestKey, SiteId};
+use crate::order::{OrderPolicies, OverReturns, SuspectedRepeats};
 use crate::site::SiteSettings;
 use crate::store::batch::{RecordedRow, SiteRow};
 
@@ -17,16 +18,23 @@ pub(crate) struct StoredSite {
     pub(crate) default_location: Option<LocationId>,
     pub(crate) option_keys: String,
     pub(crate) revision: i64,
+    pub(crate) suspected_repeats: i16,
+    pub(crate) over_returns: i16,
 }
 
 impl TryFrom<StoredSite> for SiteRow {
     type Error = StoreError;
 
     fn try_from(stored: StoredSite) -> Result<Self, StoreError> {
-        let StoredSite { site, sequence, default_location, option_keys, revision } = stored;
+        let StoredSite { site, sequence, default_location, option_keys, revision, suspected_repeats, over_returns } =
+            stored;
         let option_keys =
             serde_json::from_str(&option_keys).map_err(|_| StoreError::Damaged("option keys that are not JSON"))?;
-        Ok(Self { site, sequence, settings: SiteSettings { default_location, option_keys, revision } })
+        let unknown = StoreError::Damaged("an order policy that this version does not know");
+        let policies = SuspectedRepeats::from_code(suspected_repeats).zip(OverReturns::from_code(over_returns));
+        let (suspected_repeats, over_returns) = policies.ok_or(unknown)?;
+        let order_policies = OrderPolicies { suspected_repeats, over_returns };
+        Ok(Self { site, sequence, settings: SiteSettings { default_location, option_keys, order_policies, revision } })
     }
 }
 
@@ -93,6 +101,8 @@ macro_rules! write_settings {
                 site::default_location_id.eq($settings.default_location),
                 site::option_keys.eq(option_keys),
                 site::revision.eq($settings.revision),
+                site::suspected_repeats.eq($settings.order_policies.suspected_repeats.code()),
+                site::over_returns.eq($settings.order_policies.over_returns.code()),
             ))
             .execute($connection)
             .map(|_| ())

@@ -3,7 +3,7 @@
 use diesel::table;
 
 table! {
-    use diesel::sql_types::{BigInt, Nullable, Text};
+    use diesel::sql_types::{BigInt, Nullable, SmallInt, Text};
     use crate::store::Guid;
 
     site (site_id) {
@@ -12,11 +12,13 @@ table! {
         default_location_id -> Nullable<Guid>,
         option_keys -> Text,
         revision -> BigInt,
+        suspected_repeats -> SmallInt,
+        over_returns -> SmallInt,
     }
 }
 
 table! {
-    use diesel::sql_types::Text;
+    use diesel::sql_types::{BigInt, Bool, Nullable, SmallInt, Text};
     use crate::store::Guid;
 
     unit (unit_id) {
@@ -25,6 +27,11 @@ table! {
         app_id -> Text,
         item_id -> Text,
         variant -> Text,
+        sku -> Nullable<Text>,
+        name -> Text,
+        tracking -> SmallInt,
+        backorder_limit -> BigInt,
+        counts_subscriptions -> Bool,
     }
 }
 
@@ -62,7 +69,7 @@ table! {
 }
 
 table! {
-    use diesel::sql_types::{BigInt, Bool, Nullable};
+    use diesel::sql_types::{BigInt, Bool, Nullable, SmallInt};
     use crate::store::Guid;
 
     ledger (site_id, sequence) {
@@ -77,6 +84,8 @@ table! {
         level_after -> BigInt,
         floor -> Nullable<BigInt>,
         subscription -> Bool,
+        asked -> Nullable<BigInt>,
+        marks -> Nullable<SmallInt>,
     }
 }
 
@@ -91,7 +100,7 @@ table! {
 }
 
 table! {
-    use diesel::sql_types::{BigInt, Nullable, Text};
+    use diesel::sql_types::{BigInt, Nullable, SmallInt, Text};
     use crate::store::Guid;
 
     request (site_id, request_key) {
@@ -102,6 +111,11 @@ table! {
         last_sequence -> BigInt,
         refusal -> Nullable<Text>,
         recorded_at -> BigInt,
+        order_id -> Nullable<Guid>,
+        kind -> Nullable<SmallInt>,
+        reason -> Nullable<SmallInt>,
+        request_id -> Nullable<Text>,
+        actor -> Nullable<Text>,
     }
 }
 

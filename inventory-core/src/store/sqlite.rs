@@ -3,22 +3,27 @@
 //! text would have to be parsed anew for every number of rows.
 
 use diesel::connection::SimpleConnection;
+use diesel::dsl::exists;
 use diesel::prelude::*;
 use diesel::query_builder::{AstPass, QueryFragment, QueryId};
 use diesel::sql_types::BigInt;
 use diesel::sqlite::{Sqlite, SqliteConnection};
 
 use crate::error::StoreError;
-use crate::ids::{LevelId, LocationId, RequestKey, SiteId};
+use crate::ids::{LevelId, LocationId, OrderId, RequestKey, SiteId, UnitId};
 use crate::limits;
-use crate::site::SiteSettings;
+use crate::order::OrderPast;
+use crate::site::{Place, SiteSettings};
 use crate::store::Guid;
 use crate::store::batch::{
-    BatchStore, CommitError, LevelRow, LevelWrite, PrunedTo, RecordedRow, SiteRow, SiteWrite, Writes, Written,
+    BatchStore, CommitError, LevelRow, LevelWrite, LoadedLevels, PrunedTo, RecordedRow, SiteRow, SiteWrite, Writes,
+    Written,
 };
 use crate::store::faults::{classify, classify_commit};
-use crate::store::rows;
+use crate::store::orders::{PARTS_MAX, StoredPart, order_past};
 use crate::store::schema::{change, ledger, level, request, site, unit, waypoint};
+use crate::store::{rows, units};
+use crate::unit::{SettledUnit, UnitSettings};
 
 /// Settings of every connection. Readers never wait for the writer in WAL mode; `FULL` makes
 /// COMMIT wait for the disk.
@@ -82,10 +87,17 @@ impl BatchStore for SqliteBatch {
         found.into_iter().map(SiteRow::try_from).collect()
     }
 
-    fn levels(&mut self, levels: &[LevelId]) -> Result<Vec<LevelRow>, StoreError> {
-        self.run(|connection| {
-            let mut found = Vec::with_capacity(levels.len());
-            for &id in levels {
+    fn levels(&mut self, levels: &[(LevelId, UnitId)]) -> Result<LoadedLevels, StoreError> {
+        let (rows, rules) = self.run(|connection| {
+            let (mut found, mut rules) = (Vec::with_capacity(levels.len()), Vec::new());
+            for &(id, unit_id) in levels {
+                let unusual =
+                    unit::tracking.ne(1).or(unit::backorder_limit.ne(0)).or(unit::counts_subscriptions.eq(false));
+                let counted = unit::table.find(unit_id).filter(unusual);
+                let counted = counted.select((unit::tracking, unit::backorder_limit, unit::counts_subscriptions));
+                if let Some((tracking, limit, subscriptions)) = counted.first(connection).optional()? {
+                    rules.push((unit_id, units::stored_rules(tracking, limit, subscriptions)));
+                }
                 let row = level::table.filter(level::level_id.eq(id)).select((
                     level::available,
                     level::revision,
@@ -95,8 +107,55 @@ impl BatchStore for SqliteBatch {
                     found.push(LevelRow { level: id, available, revision, last_sequence });
                 }
             }
-            Ok(found)
-        })
+            Ok((found, rules))
+        })?;
+        let rules = rules.into_iter().map(|(unit, rules)| Ok((unit, rules?)));
+        Ok(LoadedLevels { rows, rules: rules.collect::<Result<_, StoreError>>()? })
+    }
+
+    fn orders(&mut self, orders: &[(SiteId, OrderId)]) -> Result<Vec<OrderPast>, StoreError> {
+        let found: Vec<(Vec<StoredPart>, bool)> = self.run(|connection| {
+            let past = |&(site, order): &(SiteId, OrderId)| {
+                let parts: Vec<StoredPart> = change::table
+                    .inner_join(
+                        ledger::table.on(ledger::site_id
+                            .eq(change::site_id)
+                            .and(ledger::sequence.between(change::first_sequence, change::last_sequence))),
+                    )
+                    .filter(change::site_id.eq(site).and(change::order_id.eq(order)))
+                    .order((change::first_sequence, ledger::sequence))
+                    .limit(PARTS_MAX)
+                    .select((
+                        ledger::sequence,
+                        ledger::change_sequence,
+                        change::kind,
+                        change::reason,
+                        ledger::unit_id,
+                        ledger::location_id,
+                        ledger::subscription,
+                        ledger::asked,
+                        ledger::delta,
+                    ))
+                    .load(connection)?;
+                let calls = request::table.filter(request::site_id.eq(site).and(request::order_id.eq(order)));
+                let answered = parts.is_empty() && diesel::select(exists(calls)).get_result(connection)?;
+                Ok((parts, answered))
+            };
+            orders.iter().map(past).collect()
+        })?;
+        found.into_iter().map(|(parts, answered)| order_past(parts, answered)).collect()
+    }
+
+    fn unit(&mut self, unit: UnitId) -> Result<Option<UnitSettings>, StoreError> {
+        self.run(|connection| units::find_unit!(connection, unit))?.map(UnitSettings::try_from).transpose()
+    }
+
+    fn unit_of_sku(&mut self, site: SiteId, sku: &str) -> Result<Option<SettledUnit>, StoreError> {
+        self.run(|connection| units::unit_of_sku!(connection, site, sku))?.map(units::settled).transpose()
+    }
+
+    fn write_unit(&mut self, site: SiteId, place: &Place, settings: &UnitSettings) -> Result<(), StoreError> {
+        self.run(|connection| units::write_unit!(connection, site, place, settings))
     }
 
     fn recorded(&mut self, requests: &[(SiteId, RequestKey)]) -> Result<Vec<RecordedRow>, StoreError> {
@@ -162,6 +221,11 @@ impl BatchStore for SqliteBatch {
                     request::last_sequence.eq(row.last_sequence),
                     request::refusal.eq(row.refusal.as_deref()),
                     request::recorded_at.eq(writes.recorded_at),
+                    request::order_id.eq(row.call.as_ref().map(|call| call.order)),
+                    request::kind.eq(row.call.as_ref().map(|call| call.kind.code())),
+                    request::reason.eq(row.call.as_ref().map(|call| call.reason.code())),
+                    request::request_id.eq(row.call.as_ref().map(|call| call.request_id.as_str())),
+                    request::actor.eq(row.call.as_ref().map(|call| call.actor.as_str())),
                 );
                 let recorded = diesel::insert_into(request::table)
                     .values(values)
@@ -170,6 +234,12 @@ impl BatchStore for SqliteBatch {
                     .execute(connection)?;
                 if recorded == 0 {
                     return Ok(Written::RepeatFound);
+                }
+            }
+            for &(site, order) in &writes.new_orders {
+                let changes = change::table.filter(change::site_id.eq(site).and(change::order_id.eq(order)));
+                if diesel::select(exists(changes)).get_result(connection)? {
+                    return Ok(Written::OrderFound);
                 }
             }
             write_levels(connection, writes)?;
@@ -285,6 +355,8 @@ fn write_changes(connection: &mut SqliteConnection, writes: &Writes) -> QueryRes
             ledger::level_after.eq(row.level_after),
             ledger::floor.eq(row.floor),
             ledger::subscription.eq(row.subscription),
+            ledger::asked.eq(row.stored_asked()),
+            ledger::marks.eq(row.stored_marks()),
         );
         diesel::insert_into(ledger::table).values(values).execute(connection)?;
     }

@@ -15,7 +15,7 @@ use crate::commands::{ANSWER_BYTES_MAX, Connection, progress, signed};
 use crate::config::{Export, Format, What};
 
 /// The columns of the ledger.
-const LEDGER: [&str; 14] = [
+const LEDGER: [&str; 16] = [
     "sequence",
     "record_time",
     "app_id",
@@ -30,6 +30,8 @@ const LEDGER: [&str; 14] = [
     "request_id",
     "actor",
     "note",
+    "asked_delta",
+    "marks",
 ];
 
 /// Exports what was asked for.
@@ -92,6 +94,7 @@ async fn ledger(
         for entry in entries {
             bar.inc(1);
             let (kind, reason) = (entry.kind().as_str_name(), entry.reason().as_str_name());
+            let marks: Vec<&str> = entry.marks().map(|mark| mark.as_str_name()).collect();
             let time = entry.record_time.map(|time| time.to_string()).unwrap_or_default();
             let (app_id, item_id, options) = named(entry.catalog_reference);
             out.row(&[
@@ -109,6 +112,8 @@ async fn ledger(
                 json!(entry.request_id),
                 json!(entry.actor),
                 json!(entry.note),
+                json!(entry.asked_delta),
+                json!(marks.join(" ")),
             ])?;
         }
         if next_page_token.is_empty() {

@@ -101,6 +101,7 @@ async fn compare(mut client: StockServiceClient<Channel>, site_id: String, rows:
         let item = |row: &Row| v1::BatchGetStockItem {
             catalog_reference: row.item.catalog_reference.clone(),
             location_id: row.item.location_id.clone(),
+            ..Default::default()
         };
         let request = v1::BatchGetStockRequest {
             site_id: site_id.clone(),

@@ -6,7 +6,10 @@ use prost::Message;
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
-use super::{adjust_stock, decrement, increment, move_stock, optional_time, places, set_stock, settings};
+use super::{
+    adjust_stock, decrement, increment, move_stock, named_places, optional_time, set_stock, settings, unit_change,
+    unit_name,
+};
 
 /// Decodes the bytes as every message that changes something.
 fn decode_all(bytes: &[u8]) -> Vec<Result<(), Status>> {
@@ -25,7 +28,9 @@ fn decode_all(bytes: &[u8]) -> Vec<Result<(), Status>> {
         AdjustStockRequest, |message| adjust_stock(message, String::new());
         MoveStockRequest, |message| move_stock(message, String::new());
         UpdateSiteRequest, settings;
-        BatchGetStockRequest, |message: v1::BatchGetStockRequest| places(message.items);
+        UpdateUnitRequest, unit_change;
+        GetUnitRequest, |message: v1::GetUnitRequest| unit_name(message.catalog_reference, message.sku, String::new);
+        BatchGetStockRequest, |message: v1::BatchGetStockRequest| named_places(message.items);
         ListEntriesRequest, |message: v1::ListEntriesRequest| optional_time(message.start_time, "start_time");
     }
     told

@@ -1,6 +1,5 @@
 //! The messages of `StockService`.
 
-use inventory_core::catalog::CatalogReference;
 use inventory_core::command::{Action, Adjustment, Command, Expected, Header, Move, Reason, Target};
 use inventory_core::ids::LocationId;
 use inventory_core::limits;
@@ -9,7 +8,7 @@ use tonic::Status;
 
 use super::{
     catalog_reference, command, count, not_negative, optional_guid, place, quantity_of, reason_of, request_id_of,
-    site_id_of,
+    site_id_of, text,
 };
 use crate::status::invalid;
 
@@ -66,24 +65,13 @@ pub fn move_stock(request: v1::MoveStockRequest, actor: String) -> Result<Comman
     command(header, Action::Move { moves: each(items, item)?, restricted })
 }
 
-/// References with their locations, as `BatchGetStock` lists them.
-pub fn places(items: Vec<v1::BatchGetStockItem>) -> Result<Vec<(CatalogReference, Option<LocationId>)>, Status> {
-    each(items, |(index, item): (usize, v1::BatchGetStockItem)| {
-        let v1::BatchGetStockItem { catalog_reference, location_id } = item;
-        place(catalog_reference, &location_id, || format!("items[{index}]."))
-    })
-}
-
 /// Decodes each item, with its index. Their number is looked at first: what is too long is not read.
-fn each<T, U>(items: Vec<T>, decode: impl Fn((usize, T)) -> Result<U, Status>) -> Result<Vec<U>, Status> {
+pub(super) fn each<T, U>(items: Vec<T>, decode: impl Fn((usize, T)) -> Result<U, Status>) -> Result<Vec<U>, Status> {
     count(items.len(), limits::STOCK_ITEMS_MAX)?;
     items.into_iter().enumerate().map(decode).collect()
 }
 
 fn header(site_id: &str, request_id: String, reason: Reason, note: String, actor: String) -> Result<Header, Status> {
-    if note.chars().count() > limits::NOTE_CHARS_MAX || note.contains('\0') {
-        let told = format!("must have at most {} characters, none of them NUL", limits::NOTE_CHARS_MAX);
-        return Err(invalid("note", told));
-    }
+    let note = text(note, limits::NOTE_CHARS_MAX, "note")?;
     Ok(Header { site: site_id_of(site_id)?, request_id: request_id_of(request_id)?, order: None, reason, actor, note })
 }

@@ -14,7 +14,8 @@ use crate::services::reached;
 use crate::services::stream::{Messages, stream};
 use crate::services::verify::verify;
 use crate::services::watch::watch;
-use crate::{decode, encode, page, status};
+use crate::status::{self, of_error_of_one as of_error};
+use crate::{decode, encode, page};
 
 /// Tells what happened.
 pub struct Ledger {
@@ -180,15 +181,13 @@ impl LedgerService for Ledger {
                 None => break,
             }
         }
-        if entries.is_empty() {
-            return Err(status::not_found("ORDER_NOT_FOUND", "the ledger has no entry of this order"));
+        let calls = self.store.order_calls(site, order).await.map_err(of_error)?;
+        if calls.is_empty() {
+            return Err(status::not_found("ORDER_NOT_FOUND", "nothing is known of this order"));
         }
         let lines = lines.into_lines().into_iter().map(encode::order_line).collect();
         let entries = entries.into_iter().map(encode::entry).collect();
-        Ok(Response::new(v1::GetOrderResponse { lines, entries }))
+        let calls = calls.into_iter().map(encode::call).collect();
+        Ok(Response::new(v1::GetOrderResponse { lines, entries, calls }))
     }
-}
-
-fn of_error(error: inventory_core::error::Error) -> Status {
-    status::of_error_at(error, |_| "catalog_reference.options".into())
 }

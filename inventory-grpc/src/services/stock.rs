@@ -1,9 +1,9 @@
 //! `StockService`.
 
-use inventory_core::catalog::{CatalogReference, Unit};
+use inventory_core::catalog::Unit;
 use inventory_core::engine::Engine;
-use inventory_core::ids::{LocationId, SiteId, parse_guid};
-use inventory_core::store::{Stock as StockRow, StockCursor, StockFilter, StockPage, Store};
+use inventory_core::ids::{LocationId, parse_guid};
+use inventory_core::store::{StockCursor, StockFilter, StockPage, Store};
 use inventory_proto::v1;
 use inventory_proto::v1::stock_service_server::StockService;
 use tonic::{Request, Response, Status};
@@ -58,12 +58,33 @@ impl StockService for Stock {
         Ok(Response::new(v1::MoveStockResponse { sequence, levels, repeated_request: repeated }))
     }
 
-    async fn get_stock(&self, request: Request<v1::GetStockRequest>) -> Result<Response<v1::GetStockResponse>, Status> {
-        let v1::GetStockRequest { site_id, catalog_reference, location_id, at_least_sequence } = request.into_inner();
+    async fn update_unit(
+        &self,
+        request: Request<v1::UpdateUnitRequest>,
+    ) -> Result<Response<v1::UpdateUnitResponse>, Status> {
+        let (site, reference, change) = decode::unit_change(request.into_inner())?;
+        let settled = self.engine.settle_unit(site, reference, change).await;
+        let (unit, sequence) = settled.map_err(status::of_error_of_one)?;
+        Ok(Response::new(v1::UpdateUnitResponse { unit: Some(encode::unit(unit)), sequence }))
+    }
+
+    async fn get_unit(&self, request: Request<v1::GetUnitRequest>) -> Result<Response<v1::GetUnitResponse>, Status> {
+        let v1::GetUnitRequest { site_id, catalog_reference, sku } = request.into_inner();
         let site = decode::site_id_of(&site_id)?;
-        let place = decode::place(catalog_reference, &location_id, String::new)?;
+        let name = decode::unit_name(catalog_reference, sku, String::new)?;
+        let Some(unit) = self.store.unit(site, name).await.map_err(status::of_error_of_one)? else {
+            return Err(status::not_found(status::UNIT_NOT_FOUND, "nothing was ever written for this unit"));
+        };
+        Ok(Response::new(v1::GetUnitResponse { unit: Some(encode::unit(unit)) }))
+    }
+
+    async fn get_stock(&self, request: Request<v1::GetStockRequest>) -> Result<Response<v1::GetStockResponse>, Status> {
+        let v1::GetStockRequest { site_id, catalog_reference, location_id, at_least_sequence, sku } =
+            request.into_inner();
+        let site = decode::site_id_of(&site_id)?;
+        let place = decode::named_place(catalog_reference, sku, &location_id, String::new)?;
         reached(&self.store, site, at_least_sequence).await?;
-        let stock = self.read(site, vec![place], |_| "catalog_reference.options".into()).await?;
+        let stock = self.store.stock(site, vec![place]).await.map_err(status::of_error_of_one)?;
         Ok(Response::new(v1::GetStockResponse { stock: stock.into_iter().next().map(encode::stock) }))
     }
 
@@ -73,10 +94,9 @@ impl StockService for Stock {
     ) -> Result<Response<v1::BatchGetStockResponse>, Status> {
         let v1::BatchGetStockRequest { site_id, items, at_least_sequence } = request.into_inner();
         let site = decode::site_id_of(&site_id)?;
-        let options = |item| format!("items[{item}].catalog_reference.options");
-        let places = decode::places(items)?;
+        let places = decode::named_places(items)?;
         reached(&self.store, site, at_least_sequence).await?;
-        let stock = self.read(site, places, options).await?;
+        let stock = self.store.stock(site, places).await.map_err(status::of_error)?;
         Ok(Response::new(v1::BatchGetStockResponse { stock: stock.into_iter().map(encode::stock).collect() }))
     }
 
@@ -94,6 +114,7 @@ impl StockService for Stock {
             below,
             changed_after_sequence,
             at_least_sequence,
+            sku,
         } = request.into_inner();
         let site = decode::site_id_of(&site_id)?;
         let unit = match catalog_reference {
@@ -104,27 +125,16 @@ impl StockService for Stock {
         let location = decode::optional_location_id_of(&location_id)?;
         decode::not_negative(changed_after_sequence, "changed_after_sequence")?;
         let size = page::size(page_size)?;
-        let filter = StockFilter { unit, app_id, location, below, changed_after_sequence };
+        let sku = decode::optional_sku(sku, || "sku".into())?;
+        let filter = StockFilter { unit, sku, app_id, location, below, changed_after_sequence };
         let query = format!("stock of {site} {filter:?}");
         let after = page::cursor::<Cursor>(&query, &page_token)?.map(cursor).transpose()?;
         reached(&self.store, site, at_least_sequence).await?;
         let found = self.store.list_stock(site, filter, after, size).await;
-        let options = |_| "catalog_reference.options".to_owned();
-        let StockPage { stock, looked_to } = found.map_err(|error| status::of_error_at(error, options))?;
+        let StockPage { stock, looked_to } = found.map_err(status::of_error_of_one)?;
         let next_page_token = looked_to.map(|last| page::token(&query, &position(last))).unwrap_or_default();
         let stock = stock.into_iter().map(encode::stock).collect();
         Ok(Response::new(v1::ListStockResponse { stock, next_page_token }))
-    }
-}
-
-impl Stock {
-    async fn read(
-        &self,
-        site: SiteId,
-        places: Vec<(CatalogReference, Option<LocationId>)>,
-        options_of: impl Fn(usize) -> String,
-    ) -> Result<Vec<StockRow>, Status> {
-        self.store.stock(site, places).await.map_err(|error| status::of_error_at(error, options_of))
     }
 }
 

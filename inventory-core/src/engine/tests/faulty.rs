@@ -1,0 +1,185 @@
+//! A store that fails as it is told.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
+use diesel::result::{DatabaseErrorKind, Error as DieselError};
+
+use crate::error::StoreError;
+use crate::ids::{Fingerprint, LevelId, LocationId, OrderId, RequestKey, SiteId, UnitId};
+use crate::order::OrderPast;
+use crate::site::{Place, SiteSettings};
+use crate::store::batch::{
+    BatchStore, CommitError, LevelRow, LoadedLevels, PrunedTo, RecordedRow, SiteRow, Writes, Written,
+};
+use crate::unit::{SettledUnit, UnitSettings};
+
+/// What the next transactions do.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Fault {
+    ConnectFails,
+    BeginConflicts,
+    ConnectionLostBeforeCommit,
+    CommitUnknown,
+    /// Any batch that holds an item of this quantity fails in its statement.
+    Poisoned(i64),
+}
+
+#[derive(Default)]
+pub(super) struct Books {
+    pub(super) faults: Vec<Fault>,
+    pub(super) connects: usize,
+    pub(super) batches: Vec<usize>,
+    pub(super) levels: HashMap<LevelId, i64>,
+    pub(super) requests: HashMap<RequestKey, Fingerprint>,
+    pub(super) sequence: i64,
+    /// While locked by a test, COMMIT waits.
+    pub(super) gate: Arc<tokio::sync::Mutex<()>>,
+}
+
+/// Keeps what is written until COMMIT, as a transaction does.
+pub(super) struct Faulty {
+    books: Arc<Mutex<Books>>,
+    open: Option<Open>,
+}
+
+#[derive(Default)]
+struct Open {
+    levels: Vec<(LevelId, i64)>,
+    requests: Vec<(RequestKey, Fingerprint)>,
+    sequence: Option<i64>,
+}
+
+fn fault() -> StoreError {
+    StoreError::Fault(DieselError::DatabaseError(DatabaseErrorKind::CheckViolation, Box::new("poison".to_owned())))
+}
+
+impl Faulty {
+    pub(super) fn over(books: Arc<Mutex<Books>>) -> Self {
+        Self { books, open: None }
+    }
+
+    fn strikes(&self, wanted: Fault) -> bool {
+        let mut books = self.books.lock().expect("no panic");
+        let found = books.faults.iter().position(|fault| *fault == wanted);
+        found.map(|index| books.faults.remove(index)).is_some()
+    }
+}
+
+impl BatchStore for Faulty {
+    fn connect(&mut self) -> Result<(), StoreError> {
+        self.books.lock().expect("no panic").connects += 1;
+        if self.strikes(Fault::ConnectFails) { Err(StoreError::Gone("refused".into())) } else { Ok(()) }
+    }
+
+    fn begin(&mut self, sites: &[SiteId]) -> Result<Vec<SiteRow>, StoreError> {
+        if self.strikes(Fault::BeginConflicts) {
+            return Err(StoreError::Conflict(DieselError::NotFound));
+        }
+        self.open = Some(Open::default());
+        let sequence = self.books.lock().expect("no panic").sequence;
+        Ok(sites.iter().map(|&site| SiteRow { site, sequence, settings: SiteSettings::default() }).collect())
+    }
+
+    fn levels(&mut self, levels: &[(LevelId, UnitId)]) -> Result<LoadedLevels, StoreError> {
+        let books = self.books.lock().expect("no panic");
+        let row = |(level, _): &(LevelId, UnitId)| {
+            Some(LevelRow {
+                level: *level,
+                available: *books.levels.get(level)?,
+                revision: 1,
+                last_sequence: books.sequence,
+            })
+        };
+        Ok(LoadedLevels { rows: levels.iter().filter_map(row).collect(), rules: Vec::new() })
+    }
+
+    fn orders(&mut self, orders: &[(SiteId, OrderId)]) -> Result<Vec<OrderPast>, StoreError> {
+        Ok(orders.iter().map(|_| OrderPast::default()).collect())
+    }
+
+    fn unit(&mut self, _: UnitId) -> Result<Option<UnitSettings>, StoreError> {
+        Ok(None)
+    }
+
+    fn unit_of_sku(&mut self, _: SiteId, _: &str) -> Result<Option<SettledUnit>, StoreError> {
+        Ok(None)
+    }
+
+    fn write_unit(&mut self, _: SiteId, _: &Place, _: &UnitSettings) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    fn recorded(&mut self, requests: &[(SiteId, RequestKey)]) -> Result<Vec<RecordedRow>, StoreError> {
+        let books = self.books.lock().expect("no panic");
+        let row = |(_, key): &(SiteId, RequestKey)| {
+            let fingerprint = *books.requests.get(key)?;
+            Some(RecordedRow { key: *key, fingerprint, last_sequence: 0, refusal: None, entries: Vec::new() })
+        };
+        Ok(requests.iter().filter_map(row).collect())
+    }
+
+    fn level_at(&mut self, _: SiteId, _: LevelId, _: i64, _: i64) -> Result<i64, StoreError> {
+        Ok(0)
+    }
+
+    fn location_in_use(&mut self, _: SiteId, _: LocationId) -> Result<bool, StoreError> {
+        Ok(false)
+    }
+
+    fn write_settings(&mut self, _: SiteId, _: &SiteSettings) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    fn prune(&mut self, _: PrunedTo, _: i64) -> Result<Option<PrunedTo>, StoreError> {
+        Ok(None)
+    }
+
+    fn write(&mut self, writes: &Writes) -> Result<Written, StoreError> {
+        if self.strikes(Fault::ConnectionLostBeforeCommit) {
+            return Err(StoreError::Gone("reset".into()));
+        }
+        let books = self.books.lock().expect("no panic");
+        let poisoned =
+            |fault: &Fault| matches!(fault, Fault::Poisoned(delta) if writes.entries.iter().any(|e| e.delta == *delta));
+        if books.faults.iter().any(poisoned) {
+            return Err(fault());
+        }
+        if writes.requests.iter().any(|request| books.requests.contains_key(&request.key)) {
+            return Ok(Written::RepeatFound);
+        }
+        let new = writes.new_levels.iter().map(|new| &new.write);
+        self.open = Some(Open {
+            levels: writes
+                .levels
+                .iter()
+                .map(|(_, write)| write)
+                .chain(new)
+                .map(|write| (write.level, write.available))
+                .collect(),
+            requests: writes.requests.iter().map(|request| (request.key, request.fingerprint)).collect(),
+            sequence: writes.sites.first().map(|site| site.sequence),
+        });
+        Ok(Written::All)
+    }
+
+    fn commit(&mut self) -> Result<(), CommitError> {
+        let gate = Arc::clone(&self.books.lock().expect("no panic").gate);
+        let _open = gate.blocking_lock();
+        if self.strikes(Fault::CommitUnknown) {
+            return Err(CommitError::Unknown(StoreError::Gone("reset".into())));
+        }
+        let Open { levels, requests, sequence } = self.open.take().expect("begun");
+        let mut books = self.books.lock().expect("no panic");
+        books.batches.push(requests.len());
+        books.levels.extend(levels);
+        books.requests.extend(requests);
+        books.sequence = sequence.unwrap_or(books.sequence);
+        Ok(())
+    }
+
+    fn rollback(&mut self) -> Result<(), StoreError> {
+        self.open = None;
+        Ok(())
+    }
+}

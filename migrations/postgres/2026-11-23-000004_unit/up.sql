@@ -1,0 +1,12 @@
+-- What is settled for a unit. Whoever writes it raises the site's revision, so that no server goes on
+-- by what it remembers.
+ALTER TABLE unit
+    ADD COLUMN sku                  text COLLATE "C" CHECK (sku <> ''),
+    ADD COLUMN name                 text     NOT NULL DEFAULT '',
+    ADD COLUMN tracking             smallint NOT NULL DEFAULT 1, -- 1: quantity, 2: status
+    ADD COLUMN backorder_limit      bigint   NOT NULL DEFAULT 0 CHECK (backorder_limit >= 0),
+    ADD COLUMN counts_subscriptions boolean  NOT NULL DEFAULT true;
+CREATE UNIQUE INDEX unit_of_sku ON unit (site_id, sku) WHERE sku IS NOT NULL;
+
+-- The change that was asked for, where it is not the one that was made.
+ALTER TABLE ledger ADD COLUMN asked bigint CHECK (asked <> delta);
