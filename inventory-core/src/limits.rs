@@ -6,6 +6,8 @@ use std::time::Duration;
 pub const AVAILABILITY_ITEMS_MAX: usize = 300;
 /// Items of one stock request.
 pub const STOCK_ITEMS_MAX: usize = 1_000;
+/// Entries of one change: a move makes two of each item.
+pub const CHANGE_ENTRIES_MAX: i64 = 2 * STOCK_ITEMS_MAX as i64;
 /// Pieces of one item (Wix: 1..100,000, documented).
 pub const QUANTITY_MAX: i64 = 100_000;
 /// Characters of a catalog item id (Wix: 1..36, documented).

@@ -132,7 +132,7 @@ impl OrderPast {
 
     /// Whether a call that asks for `parts` looks like a repeat.
     pub(crate) fn has_taken(&self, parts: &[Part]) -> bool {
-        if self.is_too_long() {
+        if self.calls.is_empty() || self.is_too_long() {
             return false;
         }
         let mut wanted = parts.to_vec();

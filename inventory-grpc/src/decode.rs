@@ -22,7 +22,7 @@ use uuid::Uuid;
 
 pub use self::site::settings;
 pub use self::stock::{adjust_stock, move_stock, set_stock};
-pub use self::unit::{named_place, named_places, optional_sku, unit_change, unit_name};
+pub use self::unit::{named_place, named_places, optional_unit_name, unit_change, unit_name};
 use crate::status::invalid;
 
 /// A decrement.

@@ -130,6 +130,22 @@ async fn stock_is_read_by_sku(world: World) {
     let found = world.stock().list_stock(list.clone()).await.expect("listed").into_inner().stock;
     let levels: Vec<(&str, i64)> = found.iter().map(|stock| (stock.location_id.as_str(), stock.available)).collect();
     assert_eq!(levels, [("", 5), (shop.as_str(), 2)], "at all of its locations");
+    let explain = |sku: &str| v1::ExplainLevelRequest {
+        site_id: world.site.clone(),
+        sku: sku.into(),
+        location_id: shop.clone(),
+        ..Default::default()
+    };
+    let explained = world.ledger().explain_level(explain("S-1")).await.expect("known").into_inner();
+    assert_eq!((explained.available, explained.entries.len()), (2, 1));
+    let unknown = world.ledger().explain_level(explain("S-2")).await.expect_err("no unit");
+    assert_eq!(told(&unknown), error(Code::NotFound, "UNIT_NOT_FOUND", "sku"));
+    let entries = v1::ListEntriesRequest { site_id: world.site.clone(), sku: "S-1".into(), ..Default::default() };
+    let entries = world.ledger().list_entries(entries).await.expect("listed").into_inner().entries;
+    assert_eq!(entries.iter().map(|entry| entry.sequence).collect::<Vec<_>>(), [1, 3]);
+    let both = v1::ListStockRequest { catalog_reference: reference("A"), ..list.clone() };
+    let both = world.stock().list_stock(both).await.expect_err("two names");
+    assert_eq!(told(&both), error(Code::InvalidArgument, "INVALID_FIELD", "sku"));
     let page = v1::ListStockRequest { page_size: 1, ..list };
     let first = world.stock().list_stock(page.clone()).await.expect("listed").into_inner();
     let other = v1::ListStockRequest { sku: "S-2".into(), page_token: first.next_page_token, ..page };

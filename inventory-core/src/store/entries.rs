@@ -6,7 +6,7 @@
 
 use diesel::prelude::*;
 
-use crate::catalog::{CatalogReference, Unit, Variant};
+use crate::catalog::{Unit, Variant};
 use crate::command::{Kind, Reason};
 use crate::error::{Error, StoreError};
 use crate::ids::{LevelId, LocationId, OrderId, SiteId, UnitId};
@@ -18,6 +18,7 @@ use crate::store::orders::{known_kind, known_reason};
 use crate::store::read::{cut, on_either};
 use crate::store::schema::{change, ledger, level, unit};
 use crate::store::{Readers, Store};
+use crate::unit::UnitName;
 
 /// Entries with their changes and units.
 macro_rules! entry_query {
@@ -62,7 +63,7 @@ pub struct EntryFilter {
     /// Of this order only.
     pub order: Option<OrderId>,
     /// Of this unit only.
-    pub unit: Option<CatalogReference>,
+    pub unit: Option<UnitName>,
     /// At this location only, where `Some(None)` is the default location.
     pub at: Option<Option<LocationId>>,
     /// Made by this kind of request only.
@@ -125,8 +126,10 @@ impl Store {
     /// A page of a site's ledger: at most `rows` entries.
     pub async fn list_entries(&self, id: SiteId, filter: EntryFilter, rows: i64) -> Result<EntryPage, Error> {
         let settings = self.settings(id).await?;
-        let place = |reference| settings.place(id, reference, None).map_err(|_| Error::VariantTooLarge { item: 0 });
-        let place = filter.unit.as_ref().map(place).transpose()?;
+        let place = match filter.unit.clone() {
+            Some(name) => Some(self.place_of(id, &settings, name).await?),
+            None => None,
+        };
         let (unit_id, wanted_unit) = place.map(|place| (place.unit_id, place.unit)).unzip();
         let at = filter.at.map(|location| settings.fold_location(location));
         let kind = filter.kind;
@@ -191,11 +194,21 @@ fn keyed(readers: &Readers, id: SiteId, filter: &EntryFilter, rows: i64) -> Resu
             query = query.filter(ledger::sequence.le(last));
         }
         if let Some(order) = filter.order {
+            // By the index of orders, from the first change on that can have entries of the page.
+            let from = filter.after_sequence.saturating_sub(limits::CHANGE_ENTRIES_MAX);
             query = query.filter(change::site_id.eq(id).and(change::order_id.eq(order)));
+            query = query.filter(change::first_sequence.gt(from));
+            query = match filter.newest_first {
+                true => query.order(change::first_sequence.desc()),
+                false => query.order(change::first_sequence),
+            };
+            if let Some(last) = filter.up_to_sequence {
+                query = query.filter(change::first_sequence.le(last));
+            }
         }
         query = match filter.newest_first {
-            true => query.order(ledger::sequence.desc()),
-            false => query.order(ledger::sequence),
+            true => query.then_order_by(ledger::sequence.desc()),
+            false => query.then_order_by(ledger::sequence),
         };
         query.limit(rows).load(connection)
     })

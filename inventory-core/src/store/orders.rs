@@ -27,7 +27,7 @@ pub(crate) struct StoredPart {
     pub(crate) delta: i64,
 }
 
-/// Rows of an order that are read: one more than are looked at.
+/// Rows of an order that are read, whichever they are: one more than are looked at.
 pub(crate) const PARTS_MAX: i64 = limits::ORDER_ENTRIES_MAX as i64 + 1;
 
 /// Joins an order's entries into its calls.

@@ -104,7 +104,7 @@ statement! {
 }
 
 statement! {
-    /// The first entries of orders, with the headers of their changes.
+    /// Entries of orders, at most so many of each, with the headers of their changes.
     LoadOrders(sites: Guid, SiteId; orders: Guid, OrderId; most: BigInt, i64) -> (
         (Guid, Guid),
         (BigInt, BigInt, SmallInt, SmallInt, Guid, Nullable<Guid>, Bool, Nullable<BigInt>, BigInt),
@@ -113,8 +113,7 @@ statement! {
          CROSS JOIN LATERAL ( \
             SELECT l.sequence, l.change_sequence, c.kind, c.reason, l.unit_id, l.location_id, l.subscription, l.asked, l.delta \
             FROM change c JOIN ledger l ON l.site_id = c.site_id AND l.sequence BETWEEN c.first_sequence AND c.last_sequence \
-            WHERE c.site_id = asked.site_id AND c.order_id = asked.order_id \
-            ORDER BY c.first_sequence, l.sequence LIMIT (" most ")[1] \
+            WHERE c.site_id = asked.site_id AND c.order_id = asked.order_id LIMIT (" most ")[1] \
          ) AS part"
     }
 }

@@ -123,7 +123,6 @@ impl BatchStore for SqliteBatch {
                             .and(ledger::sequence.between(change::first_sequence, change::last_sequence))),
                     )
                     .filter(change::site_id.eq(site).and(change::order_id.eq(order)))
-                    .order((change::first_sequence, ledger::sequence))
                     .limit(PARTS_MAX)
                     .select((
                         ledger::sequence,

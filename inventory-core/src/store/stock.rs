@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use diesel::prelude::*;
 
-use crate::catalog::{CatalogReference, Unit};
+use crate::catalog::Unit;
 use crate::error::{Error, StoreError};
 use crate::ids::{LevelId, LocationId, SiteId, UnitId};
 use crate::site::{Place, SiteSettings};
@@ -45,9 +45,7 @@ pub struct StockCursor {
 #[derive(Clone, Debug, Default)]
 pub struct StockFilter {
     /// Of this unit only, at all of its locations.
-    pub unit: Option<CatalogReference>,
-    /// Of the unit with this sku only, at all of its locations.
-    pub sku: Option<String>,
+    pub unit: Option<UnitName>,
     /// Of units of this catalog app only.
     pub app_id: Option<String>,
     /// At this location only.
@@ -76,18 +74,7 @@ impl Store {
     /// The stock that `items` mean, in their order.
     pub async fn stock(&self, id: SiteId, items: Vec<(UnitName, Option<LocationId>)>) -> Result<Vec<Stock>, Error> {
         let settings = self.settings(id).await?;
-        let skus: Vec<String> = items.iter().filter_map(|(name, _)| sku_of(name)).map(str::to_owned).collect();
-        let by_sku = self.units_of_skus(id, skus).await?;
-        let place = |(item, (name, location)): (usize, &(UnitName, Option<LocationId>))| match name {
-            UnitName::Reference(reference) => {
-                settings.place(id, reference, *location).map_err(|_| Error::VariantTooLarge { item })
-            }
-            UnitName::Sku(sku) => {
-                let unit = by_sku.get(sku).ok_or(Error::UnknownSku { item })?;
-                Ok(settings.place_of(id, unit.clone(), *location))
-            }
-        };
-        let places: Vec<Place> = items.iter().enumerate().map(place).collect::<Result<_, _>>()?;
+        let places = self.places(id, &settings, &items).await?;
         let mut stock = self.read(move |readers| stock_at(readers, places)).await?;
         show(&settings, &mut stock);
         Ok(stock)
@@ -95,24 +82,12 @@ impl Store {
 
     /// A unit with what is settled for it; `None` for one that nothing was ever written for.
     pub async fn unit(&self, id: SiteId, name: UnitName) -> Result<Option<SettledUnit>, Error> {
-        match name {
-            UnitName::Sku(sku) => {
-                let found = self.read(move |readers| {
-                    let row = on_either!(readers, |connection| units::unit_of_sku!(connection, id, &sku))?;
-                    row.map(units::settled).transpose()
-                });
-                found.await
-            }
-            UnitName::Reference(reference) => {
-                let place = self.settings(id).await?.place(id, &reference, None);
-                let Place { unit, unit_id, .. } = place.map_err(|_| Error::VariantTooLarge { item: 0 })?;
-                let found = self.read(move |readers| {
-                    let row = on_either!(readers, |connection| units::find_unit!(connection, unit_id))?;
-                    row.map(UnitSettings::try_from).transpose()
-                });
-                Ok(found.await?.map(|settings| SettledUnit { unit, settings }))
-            }
-        }
+        let Place { unit, unit_id, .. } = self.place_of(id, &self.settings(id).await?, name).await?;
+        let found = self.read(move |readers| {
+            let row = on_either!(readers, |connection| units::find_unit!(connection, unit_id))?;
+            row.map(UnitSettings::try_from).transpose()
+        });
+        Ok(found.await?.map(|settings| SettledUnit { unit, settings }))
     }
 
     /// A page of a site's levels, in the order of app id, item id, variant and location: at most `rows`,
@@ -125,11 +100,12 @@ impl Store {
         rows: i64,
     ) -> Result<StockPage, Error> {
         let settings = self.settings(id).await?;
-        let place = |reference| settings.place(id, reference, None).map_err(|_| Error::VariantTooLarge { item: 0 });
-        let unit = filter.unit.as_ref().map(place).transpose()?.map(|place| place.unit_id);
-        let taken_by = Taken { unit, sku: filter.sku.clone(), app_id: filter.app_id.clone() };
+        let unit = match filter.unit {
+            Some(name) => Some(self.place_of(id, &settings, name).await?.unit_id),
+            None => None,
+        };
         let found = self.read(move |readers| {
-            let rows = list_levels(readers, id, &taken_by, after.as_ref(), rows + 1)?;
+            let rows = list_levels(readers, id, unit, filter.app_id.as_deref(), after.as_ref(), rows + 1)?;
             rows.into_iter().map(stock_row).collect::<Result<Vec<_>, _>>()
         });
         let mut stock = found.await?;
@@ -162,6 +138,36 @@ impl Store {
         Ok(found.await?.into_iter().map(name).collect())
     }
 
+    /// The place that a unit's name means, at the default location.
+    pub(crate) async fn place_of(&self, id: SiteId, settings: &SiteSettings, name: UnitName) -> Result<Place, Error> {
+        let mut places = self.places(id, settings, &[(name, None)]).await?;
+        places.pop().ok_or(Error::UnknownSku { item: 0 })
+    }
+
+    /// The places that units' names and locations mean, in their order.
+    async fn places(
+        &self,
+        id: SiteId,
+        settings: &SiteSettings,
+        items: &[(UnitName, Option<LocationId>)],
+    ) -> Result<Vec<Place>, Error> {
+        let sku = |(name, _): &(UnitName, Option<LocationId>)| match name {
+            UnitName::Sku(sku) => Some(sku.clone()),
+            UnitName::Reference(_) => None,
+        };
+        let by_sku = self.units_of_skus(id, items.iter().filter_map(sku).collect()).await?;
+        let place = |(item, (name, location)): (usize, &(UnitName, Option<LocationId>))| match name {
+            UnitName::Reference(reference) => {
+                settings.place(id, reference, *location).map_err(|_| Error::VariantTooLarge { item })
+            }
+            UnitName::Sku(sku) => {
+                let unit = by_sku.get(sku).ok_or(Error::UnknownSku { item })?;
+                Ok(settings.place_of(id, unit.clone(), *location))
+            }
+        };
+        items.iter().enumerate().map(place).collect()
+    }
+
     async fn units_of_skus(&self, id: SiteId, skus: Vec<String>) -> Result<HashMap<String, Unit>, Error> {
         if skus.is_empty() {
             return Ok(HashMap::new());
@@ -177,13 +183,6 @@ impl Store {
         });
         let named = |(sku, unit)| Some((sku?, units::stored_unit(unit)));
         Ok(found.await?.into_iter().filter_map(named).collect())
-    }
-}
-
-fn sku_of(name: &UnitName) -> Option<&str> {
-    match name {
-        UnitName::Sku(sku) => Some(sku),
-        UnitName::Reference(_) => None,
     }
 }
 
@@ -218,23 +217,16 @@ fn stock_at(readers: &Readers, places: Vec<Place>) -> Result<Vec<Stock>, StoreEr
     Ok(places.into_iter().map(stock).collect())
 }
 
-/// By what levels are taken, all of which an index answers.
-struct Taken {
-    unit: Option<UnitId>,
-    sku: Option<String>,
-    app_id: Option<String>,
-}
-
 fn list_levels(
     readers: &Readers,
     id: SiteId,
-    taken_by: &Taken,
+    unit_id: Option<UnitId>,
+    app_id: Option<&str>,
     after: Option<&StockCursor>,
     rows: i64,
 ) -> Result<Vec<LevelColumns>, StoreError> {
     use diesel::dsl::sql;
     use diesel::sql_types::{Bool, Text};
-    let Taken { unit: unit_id, sku, app_id } = taken_by;
     on_either!(readers, |connection| {
         let mut query = unit::table
             .inner_join(level::table.on(level::unit_id.eq(unit::unit_id)))
@@ -246,9 +238,6 @@ fn list_levels(
             .into_boxed();
         if let Some(unit_id) = unit_id {
             query = query.filter(unit::unit_id.eq(unit_id));
-        }
-        if let Some(sku) = sku {
-            query = query.filter(unit::sku.eq(sku));
         }
         if let Some(app_id) = app_id {
             query = query.filter(unit::app_id.eq(app_id));

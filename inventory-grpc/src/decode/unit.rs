@@ -47,8 +47,16 @@ pub fn unit_name(
     }
 }
 
-/// A sku that a request may name.
-pub fn optional_sku(sku: String, path: impl Fn() -> String) -> Result<Option<String>, Status> {
+/// A unit that a request may name.
+pub fn optional_unit_name(reference: Option<v1::CatalogReference>, sku: String) -> Result<Option<UnitName>, Status> {
+    if reference.is_none() && sku.is_empty() {
+        return Ok(None);
+    }
+    unit_name(reference, sku, String::new).map(Some)
+}
+
+/// A sku, where there is one.
+fn optional_sku(sku: String, path: impl Fn() -> String) -> Result<Option<String>, Status> {
     Ok(Some(text(sku, limits::SKU_CHARS_MAX, &path())?).filter(|sku| !sku.is_empty()))
 }
 

@@ -63,12 +63,20 @@ impl LedgerService for Ledger {
         &self,
         request: Request<v1::ExplainLevelRequest>,
     ) -> Result<Response<v1::ExplainLevelResponse>, Status> {
-        let v1::ExplainLevelRequest { site_id, catalog_reference, location_id, at_sequence, at_time } =
-            request.into_inner();
+        let v1::ExplainLevelRequest {
+            site_id,
+            catalog_reference,
+            location_id,
+            at_sequence,
+            at_time,
+            sku,
+            at_least_sequence,
+        } = request.into_inner();
         let site = decode::site_id_of(&site_id)?;
-        let (reference, location) = decode::place(catalog_reference, &location_id, String::new)?;
+        let (unit, location) = decode::named_place(catalog_reference, sku, &location_id, String::new)?;
         decode::not_negative(at_sequence, "at_sequence")?;
         let at_time = decode::optional_time(at_time, "at_time")?;
+        reached(&self.store, site, at_least_sequence).await?;
         let mut up_to_sequence = (at_sequence > 0).then_some(at_sequence);
         if let (None, Some(time)) = (up_to_sequence, at_time) {
             let just_after = time.saturating_add(1);
@@ -78,7 +86,7 @@ impl LedgerService for Ledger {
         let mut left = EXPLAINED_MAX;
         while left > 0 {
             let filter = EntryFilter {
-                unit: Some(reference.clone()),
+                unit: Some(unit.clone()),
                 at: Some(location),
                 up_to_sequence,
                 newest_first: true,
@@ -119,13 +127,11 @@ impl LedgerService for Ledger {
             end_time,
             newest_first,
             at_least_sequence,
+            sku,
         } = request.into_inner();
         let site = decode::site_id_of(&site_id)?;
         let order = decode::optional_order_id_of(&order_id)?;
-        let unit = match catalog_reference {
-            None => None,
-            reference => Some(decode::catalog_reference(reference, String::new)?),
-        };
+        let unit = decode::optional_unit_name(catalog_reference, sku)?;
         decode::not_negative(after_sequence, "after_sequence")?;
         decode::not_negative(up_to_sequence, "up_to_sequence")?;
         let size = page::size(page_size)?;

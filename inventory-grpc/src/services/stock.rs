@@ -117,16 +117,12 @@ impl StockService for Stock {
             sku,
         } = request.into_inner();
         let site = decode::site_id_of(&site_id)?;
-        let unit = match catalog_reference {
-            None => None,
-            reference => Some(decode::catalog_reference(reference, String::new)?),
-        };
+        let unit = decode::optional_unit_name(catalog_reference, sku)?;
         let app_id = decode::optional_app_id_of(&app_id)?;
         let location = decode::optional_location_id_of(&location_id)?;
         decode::not_negative(changed_after_sequence, "changed_after_sequence")?;
         let size = page::size(page_size)?;
-        let sku = decode::optional_sku(sku, || "sku".into())?;
-        let filter = StockFilter { unit, sku, app_id, location, below, changed_after_sequence };
+        let filter = StockFilter { unit, app_id, location, below, changed_after_sequence };
         let query = format!("stock of {site} {filter:?}");
         let after = page::cursor::<Cursor>(&query, &page_token)?.map(cursor).transpose()?;
         reached(&self.store, site, at_least_sequence).await?;

@@ -8,5 +8,5 @@ ALTER TABLE unit
     ADD COLUMN counts_subscriptions boolean  NOT NULL DEFAULT true;
 CREATE UNIQUE INDEX unit_of_sku ON unit (site_id, sku) WHERE sku IS NOT NULL;
 
--- The change that was asked for, where it is not the one that was made.
-ALTER TABLE ledger ADD COLUMN asked bigint CHECK (asked <> delta);
+-- The change that was asked for, where it is not the one that was made; else NULL.
+ALTER TABLE ledger ADD COLUMN asked bigint;

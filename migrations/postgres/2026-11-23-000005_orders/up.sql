@@ -3,8 +3,8 @@ ALTER TABLE site
     ADD COLUMN suspected_repeats smallint NOT NULL DEFAULT 1, -- 1: report, 2: suppress
     ADD COLUMN over_returns      smallint NOT NULL DEFAULT 1; -- 1: report, 2: clip
 
--- What was noticed about an entry. Bits: 1 suspected repeat, 2 over-return.
-ALTER TABLE ledger ADD COLUMN marks smallint CHECK (marks <> 0);
+-- What was noticed about an entry, if anything. Bits: 1 suspected repeat, 2 over-return.
+ALTER TABLE ledger ADD COLUMN marks smallint;
 
 -- A call of an order that made no entry, since it was refused or suppressed, has no change to tell of it.
 ALTER TABLE request

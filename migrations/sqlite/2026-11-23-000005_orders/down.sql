@@ -1,3 +1,5 @@
+DELETE FROM sqlite_stat1;
+ANALYZE sqlite_schema;
 DROP INDEX request_of_order;
 ALTER TABLE request DROP COLUMN order_id;
 ALTER TABLE request DROP COLUMN kind;
