@@ -1,6 +1,7 @@
 //! Whole-system tests: behaviour as callers see it, on SQLite and on Postgres.
 
 mod audit;
+mod bounds;
 mod commands;
 mod concurrency;
 mod contract;

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use inventory_core::store::DatabaseUrl;
+use inventory_tests::books;
 use inventory_tests::chaos::Link;
 use inventory_tests::wix_caller::WixCaller;
 use inventory_tests::wix_caller::{Answered, item, order};
@@ -52,6 +53,29 @@ async fn the_database_goes_away_and_comes_back() {
         assert_eq!(until_served(&world.wix, &during[0]).await.status, 200);
     }
     assert_eq!(world.level("A").await, 4, "one before each outage, and one that was asked for again after it");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_demoted_database_is_away_and_still_read() {
+    let world = World::start(Backend::Postgres).await;
+    world.set(&[("A", 5)]).await;
+    let url = world.database.url.clone();
+    let name = world.database.text.rsplit('/').next().expect("a URL").to_owned();
+    let demote = |on: bool| {
+        let demoted = format!("ALTER DATABASE \"{name}\" SET default_transaction_read_only = {on}");
+        let ended = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+                     WHERE datname = current_database() AND pid <> pg_backend_pid()";
+        books::script(&url, &format!("SET TRANSACTION READ WRITE; {demoted}; {ended}"));
+    };
+    demote(true);
+    let data = order(&world.site, json!([item("A", 1)]));
+    assert_eq!(world.wix.call("decrement", data.clone()).await.status, 503);
+    let too_much = order(&world.site, json!([item("A", 99)]));
+    assert_eq!(world.wix.call("decrement", too_much).await.status, 503, "nobody can know");
+    assert_eq!(world.level("A").await, 5);
+    demote(false);
+    assert_eq!(until_served(&world.wix, &data).await.status, 200);
+    assert_eq!(world.level("A").await, 4);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -236,5 +236,15 @@ async fn three_hundred_items_and_one_more(world: World) {
         item["locationId"] = json!(Uuid::new_v4());
         item["catalogReference"]["options"] = json!({"customTextFields": {"text": "x".repeat(1_000)}});
     }
-    assert_eq!(world.wix.call("increment", data).await.status, 200);
+    assert_eq!(world.wix.call("increment", data.clone()).await.status, 200);
+
+    // Options that say nothing of stock, so many that they are more than 4 MiB on their way to the server.
+    let fields: serde_json::Map<String, Value> = (0..1_000).map(|index| (format!("{index:x}"), json!(1))).collect();
+    for item in data["request"]["items"].as_array_mut().expect("a list") {
+        item["catalogReference"]["options"] = json!({"customTextFields": fields});
+    }
+    data["metadata"]["requestId"] = json!(Uuid::new_v4());
+    let token = world.wix.token(data);
+    assert!(token.len() < 4 * 1024 * 1024, "{}", token.len());
+    assert_eq!(world.wix.post("/v1/increment", token).await.status, 200);
 }
