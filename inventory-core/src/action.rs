@@ -84,11 +84,11 @@ pub struct Move {
 /// What is to be done.
 #[derive(Clone, Debug)]
 pub enum Action {
-    /// Take stock away: all lines or none. `restricted`: no level may end below zero.
+    /// Take stock away: all lines or none. `restricted`: no level may end lower than its unit may be.
     Decrement {
         /// What to take.
         lines: Vec<Line>,
-        /// Whether to refuse rather than go below zero.
+        /// Whether to refuse rather than go below zero, or below minus the unit's backorder limit.
         restricted: bool,
     },
     /// Give stock back. Never refused for the level.

@@ -116,14 +116,6 @@ pub struct Unit {
     pub variant: Variant,
 }
 
-impl std::fmt::Display for Unit {
-    /// App, item and, where there is one, variant: for messages to people.
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}/{}", self.app_id, self.item_id)?;
-        if self.variant.0.is_empty() { Ok(()) } else { write!(f, " {}", self.variant.0) }
-    }
-}
-
 impl Unit {
     /// The unit that `reference` means. `named_keys` is the site's setting for the catalog app.
     pub fn of(reference: &CatalogReference, named_keys: Option<&[String]>) -> Result<Self, VariantTooLarge> {

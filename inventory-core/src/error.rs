@@ -23,7 +23,7 @@ pub enum Error {
         item: usize,
     },
     /// Another unit of the site has the sku. Nothing was done.
-    #[error("the sku belongs to another unit: {0}")]
+    #[error("belongs to another unit: {}/{}", .0.app_id, .0.item_id)]
     SkuTaken(Box<Unit>),
     /// No unit of the site has the sku that an item names. Nothing was done.
     #[error("no unit has this sku")]

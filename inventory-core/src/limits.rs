@@ -32,7 +32,7 @@ pub const BACKORDER_LIMIT_MAX: i64 = 1_000_000_000_000;
 /// is suspected any more. Ten calls of the most items that Wix sends.
 pub const ORDER_ENTRIES_MAX: usize = 3_000;
 /// Calls of an order that are told.
-pub const ORDER_CALLS_MAX: i64 = 1_000;
+pub const ORDER_CALLS_MAX: i64 = 300;
 
 /// Catalog apps for which one site may name option keys.
 pub const OPTION_KEY_APPS_MAX: usize = 100;

@@ -155,8 +155,23 @@ pub fn entry(entry: Entry) -> v1::Entry {
     }
 }
 
-/// A call that an order made.
-pub fn call(call: Call) -> v1::OrderCall {
+/// Short levels that are told of all refusals of an order together.
+const SHORTAGES_MAX: usize = 500;
+
+/// The calls that an order made.
+pub fn calls(calls: Vec<Call>) -> Vec<v1::OrderCall> {
+    let mut left = SHORTAGES_MAX;
+    let told = |one| {
+        let mut told = call(one);
+        told.shortage_count = i32::try_from(told.shortages.len()).unwrap_or(i32::MAX);
+        told.shortages.truncate(left);
+        left -= told.shortages.len();
+        told
+    };
+    calls.into_iter().map(told).collect()
+}
+
+fn call(call: Call) -> v1::OrderCall {
     let Call { kind: of_kind, reason: why, request_id, actor, recorded_at, sequence, outcome } = call;
     let mut told = v1::OrderCall {
         kind: kind(of_kind).into(),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use inventory_proto::v1;
 use inventory_tests::books;
 use inventory_tests::on_both;
-use inventory_tests::wix_caller::{item, order};
+use inventory_tests::wix_caller::{CATALOG, item, order};
 use inventory_tests::world::{World, reference, start_forgetful_grpc};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
@@ -125,10 +125,11 @@ async fn stock_is_listed_by_what_is_asked(world: World) {
     world.stock().set_stock(set).await.expect("it is set");
     world.set(&[("B", 3)]).await;
     let base = || v1::ListStockRequest { site_id: world.site.clone(), page_size: 1, ..Default::default() };
-    let rows: [(&str, v1::ListStockRequest, &[i64]); 8] = [
+    let rows: [(&str, v1::ListStockRequest, &[i64]); 9] = [
         ("all", base(), &[5, -1, 3, 9, 1]),
         ("a unit", v1::ListStockRequest { catalog_reference: reference("A"), ..base() }, &[5, -1]),
         ("an app", v1::ListStockRequest { app_id: "other".into(), ..base() }, &[1]),
+        ("another app", v1::ListStockRequest { app_id: CATALOG.into(), ..base() }, &[5, -1, 3, 9]),
         ("a location", v1::ListStockRequest { location_id: shop.clone(), ..base() }, &[-1, 9]),
         ("below", v1::ListStockRequest { below: Some(3), ..base() }, &[-1, 1]),
         ("negative", v1::ListStockRequest { below: Some(0), ..base() }, &[-1]),

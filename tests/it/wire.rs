@@ -2,7 +2,7 @@
 
 use axum::http::Method;
 use inventory_tests::on_both;
-use inventory_tests::wix_caller::{CATALOG, item, order};
+use inventory_tests::wix_caller::{CATALOG, WixCaller, item, order};
 use inventory_tests::world::World;
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -30,8 +30,9 @@ async fn paths_and_methods(world: World) {
         assert_eq!(answer.status, 405, "{method}");
     }
     let large = vec![b'a'; 5 * 1024 * 1024];
-    let answer = world.wix.send(Method::POST, "/v1/decrement", large).await;
-    // The server answers before the body is through, which some clients see as a broken pipe.
+    // The server answers before the body is through and closes the connection, which some clients see as a
+    // broken pipe; so it is one that nobody else uses.
+    let answer = WixCaller::new(world.http).send(Method::POST, "/v1/decrement", large).await;
     assert!(answer.map_or(true, |answer| answer.status == 413));
     for (path, status) in [("/healthz", 200), ("/readyz", 200)] {
         assert_eq!(world.wix.send(Method::GET, path, Vec::new()).await.expect("answers").status, status, "{path}");

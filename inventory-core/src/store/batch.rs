@@ -42,7 +42,8 @@ pub(crate) trait BatchStore: Send {
     /// Writes all of `writes`, or says why not; then the transaction must be rolled back.
     fn write(&mut self, writes: &Writes) -> Result<Written, StoreError>;
     /// Writes and commits all of `writes` as a transaction of its own, decided without a lock: where
-    /// a site is no longer as it was `before`, or a request is recorded already, nothing is written.
+    /// a site is no longer as it was `before`, or a request is recorded already, nothing is written. As with
+    /// `write`, what was found recorded is still to be rolled back.
     fn write_at_once(&mut self, writes: &Writes) -> Result<Written, CommitError> {
         let sites: Vec<SiteId> = writes.sites.iter().map(|site| site.before.site).collect();
         let found = self.begin(&sites).map_err(CommitError::NotCommitted)?;
@@ -53,15 +54,14 @@ pub(crate) trait BatchStore: Send {
         };
         match written {
             Written::All => self.commit()?,
-            Written::RepeatFound | Written::OrderFound | Written::Outdated => {
-                self.rollback().map_err(CommitError::NotCommitted)?
-            }
+            Written::Outdated => self.rollback().map_err(CommitError::NotCommitted)?,
+            Written::RepeatFound | Written::OrderFound => {}
         }
         Ok(written)
     }
     /// Ends the transaction.
     fn commit(&mut self) -> Result<(), CommitError>;
-    /// Gives the transaction up.
+    /// Gives the transaction up, where one has begun.
     fn rollback(&mut self) -> Result<(), StoreError>;
 }
 

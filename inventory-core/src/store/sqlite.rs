@@ -43,11 +43,13 @@ const WRITER: &str = "PRAGMA cache_size = -32768; PRAGMA wal_autocheckpoint = 40
 pub(crate) struct SqliteBatch {
     path: String,
     connection: Option<SqliteConnection>,
+    /// Whether a transaction has begun: SQLite refuses to give up what has not.
+    begun: bool,
 }
 
 impl SqliteBatch {
     pub(crate) fn new(path: &str) -> Self {
-        Self { path: path.to_owned(), connection: None }
+        Self { path: path.to_owned(), connection: None, begun: false }
     }
 
     /// Runs statements on the connection and sorts their error.
@@ -60,6 +62,7 @@ impl SqliteBatch {
 impl BatchStore for SqliteBatch {
     fn connect(&mut self) -> Result<(), StoreError> {
         self.connection = None;
+        self.begun = false;
         let mut connection =
             SqliteConnection::establish(&self.path).map_err(|error| StoreError::Gone(Box::new(error)))?;
         let settings = format!("{}; {WRITER}", session());
@@ -69,9 +72,10 @@ impl BatchStore for SqliteBatch {
     }
 
     fn begin(&mut self, sites: &[SiteId]) -> Result<Vec<SiteRow>, StoreError> {
+        // IMMEDIATE takes the database's one write lock at once; it stands for all row locks.
+        self.run(|connection| connection.batch_execute("BEGIN IMMEDIATE"))?;
+        self.begun = true;
         let found: Vec<rows::StoredSite> = self.run(|connection| {
-            // IMMEDIATE takes the database's one write lock at once; it stands for all row locks.
-            connection.batch_execute("BEGIN IMMEDIATE")?;
             sites
                 .iter()
                 .map(|&id| {
@@ -251,11 +255,17 @@ impl BatchStore for SqliteBatch {
         let Some(connection) = self.connection.as_mut() else {
             return Err(CommitError::Unknown(StoreError::Gone("not connected".into())));
         };
-        connection.batch_execute("COMMIT").map_err(classify_commit)
+        connection.batch_execute("COMMIT").map_err(classify_commit)?;
+        self.begun = false;
+        Ok(())
     }
 
     fn rollback(&mut self) -> Result<(), StoreError> {
-        self.run(|connection| connection.batch_execute("ROLLBACK"))
+        if std::mem::take(&mut self.begun) {
+            self.run(|connection| connection.batch_execute("ROLLBACK"))
+        } else {
+            Ok(())
+        }
     }
 }
 
@@ -364,4 +374,19 @@ fn write_changes(connection: &mut SqliteConnection, writes: &Writes) -> QueryRes
         diesel::insert_into(waypoint::table).values(values).execute(connection)?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_has_begun_is_given_up() {
+        let mut batch = SqliteBatch::new(":memory:");
+        batch.connect().expect("it opens");
+        batch.rollback().expect("nothing to give up");
+        batch.begin(&[]).expect("begun");
+        batch.rollback().expect("given up");
+        batch.rollback().expect("nothing to give up");
+    }
 }

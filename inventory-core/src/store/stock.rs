@@ -243,7 +243,13 @@ fn list_levels(
             query = query.filter(unit::app_id.eq(app_id));
         }
         if let Some(StockCursor { unit: last, location }) = after {
-            // A row comparison, which the index on these columns answers; diesel has no word for it.
+            // Row comparisons, which the index on these columns answers; diesel has no word for them. Within
+            // one app it is left out: beside an equality, it would be passed over.
+            let within = sql::<Bool>("(unit.item_id, unit.variant) >= (")
+                .bind::<Text, _>(&last.item_id)
+                .sql(", ")
+                .bind::<Text, _>(last.variant.as_str())
+                .sql(")");
             let from = sql::<Bool>("(unit.app_id, unit.item_id, unit.variant) >= (")
                 .bind::<Text, _>(&last.app_id)
                 .sql(", ")
@@ -255,7 +261,10 @@ fn list_levels(
                 .eq(&last.app_id)
                 .and(unit::item_id.eq(&last.item_id))
                 .and(unit::variant.eq(last.variant.as_str()));
-            query = query.filter(from);
+            query = match app_id {
+                Some(_) => query.filter(within),
+                None => query.filter(from),
+            };
             query = match location {
                 // The default location comes first.
                 None => query.filter(diesel::dsl::not(same.and(level::location_id.is_null()))),

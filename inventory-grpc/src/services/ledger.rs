@@ -193,7 +193,6 @@ impl LedgerService for Ledger {
         }
         let lines = lines.into_lines().into_iter().map(encode::order_line).collect();
         let entries = entries.into_iter().map(encode::entry).collect();
-        let calls = calls.into_iter().map(encode::call).collect();
-        Ok(Response::new(v1::GetOrderResponse { lines, entries, calls }))
+        Ok(Response::new(v1::GetOrderResponse { lines, entries, calls: encode::calls(calls) }))
     }
 }
