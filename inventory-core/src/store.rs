@@ -16,6 +16,7 @@ mod read;
 mod rows;
 pub(crate) mod schema;
 mod sqlite;
+mod sqlite_statements;
 mod stock;
 mod units;
 mod url;

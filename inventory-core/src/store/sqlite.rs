@@ -1,27 +1,24 @@
-//! The batch's statements on SQLite: prepared once, and stepped once for each row. There is no
+//! A batch on SQLite: its statements are prepared once, and stepped once for each row. There is no
 //! round trip to save here, and a statement that carries many rows costs more than it saves: its
 //! text would have to be parsed anew for every number of rows.
 
 use diesel::connection::SimpleConnection;
 use diesel::dsl::exists;
 use diesel::prelude::*;
-use diesel::query_builder::{AstPass, QueryFragment, QueryId};
-use diesel::sql_types::BigInt;
-use diesel::sqlite::{Sqlite, SqliteConnection};
+use diesel::sqlite::SqliteConnection;
 
 use crate::error::StoreError;
 use crate::ids::{LevelId, LocationId, OrderId, RequestKey, SiteId, UnitId};
 use crate::limits;
 use crate::order::OrderPast;
 use crate::site::{Place, SiteSettings};
-use crate::store::Guid;
 use crate::store::batch::{
-    BatchStore, CommitError, LevelRow, LevelWrite, LoadedLevels, PrunedTo, RecordedRow, SiteRow, SiteWrite, Writes,
-    Written,
+    BatchStore, CommitError, LevelRow, LoadedLevels, PrunedTo, RecordedRow, SiteRow, Writes, Written,
 };
 use crate::store::faults::{classify, classify_commit};
 use crate::store::orders::{PARTS_MAX, StoredPart, order_past};
-use crate::store::schema::{change, ledger, level, request, site, unit, waypoint};
+use crate::store::schema::{change, ledger, level, request, site, unit};
+use crate::store::sqlite_statements::{write_changes, write_levels, write_request};
 use crate::store::{rows, units};
 use crate::unit::{SettledUnit, UnitSettings};
 
@@ -216,26 +213,7 @@ impl BatchStore for SqliteBatch {
     fn write(&mut self, writes: &Writes) -> Result<Written, StoreError> {
         self.run(|connection| {
             for row in &writes.requests {
-                let values = (
-                    request::site_id.eq(row.site),
-                    request::request_key.eq(row.key),
-                    request::fingerprint.eq(row.fingerprint),
-                    request::first_sequence.eq(row.first_sequence),
-                    request::last_sequence.eq(row.last_sequence),
-                    request::refusal.eq(row.refusal.as_deref()),
-                    request::recorded_at.eq(writes.recorded_at),
-                    request::order_id.eq(row.call.as_ref().map(|call| call.order)),
-                    request::kind.eq(row.call.as_ref().map(|call| call.kind.code())),
-                    request::reason.eq(row.call.as_ref().map(|call| call.reason.code())),
-                    request::request_id.eq(row.call.as_ref().map(|call| call.request_id.as_str())),
-                    request::actor.eq(row.call.as_ref().map(|call| call.actor.as_str())),
-                );
-                let recorded = diesel::insert_into(request::table)
-                    .values(values)
-                    .on_conflict((request::site_id, request::request_key))
-                    .do_nothing()
-                    .execute(connection)?;
-                if recorded == 0 {
+                if write_request(connection, row, writes.recorded_at)? == 0 {
                     return Ok(Written::RepeatFound);
                 }
             }
@@ -267,113 +245,6 @@ impl BatchStore for SqliteBatch {
             Ok(())
         }
     }
-}
-
-/// diesel prepares its own UPDATE anew each time, because what is set may differ from time to
-/// time; these two never do, and parsing them was the larger part of their cost.
-#[derive(QueryId)]
-struct SetSequence(SiteId, i64);
-
-#[derive(QueryId)]
-struct SetLevel(LevelWrite);
-
-impl QueryFragment<Sqlite> for SetSequence {
-    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Sqlite>) -> QueryResult<()> {
-        out.push_sql("UPDATE site SET sequence = ");
-        out.push_bind_param::<BigInt, i64>(&self.1)?;
-        out.push_sql(" WHERE site_id = ");
-        out.push_bind_param::<Guid, SiteId>(&self.0)
-    }
-}
-
-impl QueryFragment<Sqlite> for SetLevel {
-    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Sqlite>) -> QueryResult<()> {
-        let LevelWrite { level, available, revision, last_sequence } = &self.0;
-        out.push_sql("UPDATE level SET available = ");
-        out.push_bind_param::<BigInt, i64>(available)?;
-        out.push_sql(", revision = ");
-        out.push_bind_param::<BigInt, i64>(revision)?;
-        out.push_sql(", last_sequence = ");
-        out.push_bind_param::<BigInt, i64>(last_sequence)?;
-        out.push_sql(" WHERE level_id = ");
-        out.push_bind_param::<Guid, LevelId>(level)
-    }
-}
-
-impl RunQueryDsl<SqliteConnection> for SetSequence {}
-impl RunQueryDsl<SqliteConnection> for SetLevel {}
-
-fn write_levels(connection: &mut SqliteConnection, writes: &Writes) -> QueryResult<()> {
-    for SiteWrite { before, sequence } in &writes.sites {
-        if *sequence > before.sequence {
-            SetSequence(before.site, *sequence).execute(connection)?;
-        }
-    }
-    for row in &writes.new_levels {
-        let values = (
-            unit::unit_id.eq(row.unit_id),
-            unit::site_id.eq(row.site),
-            unit::app_id.eq(&row.unit.app_id),
-            unit::item_id.eq(&row.unit.item_id),
-            unit::variant.eq(row.unit.variant.as_str()),
-        );
-        diesel::insert_into(unit::table).values(values).on_conflict(unit::unit_id).do_nothing().execute(connection)?;
-        let values = (
-            level::level_id.eq(row.write.level),
-            level::site_id.eq(row.site),
-            level::unit_id.eq(row.unit_id),
-            level::location_id.eq(row.location),
-            level::available.eq(row.write.available),
-            level::revision.eq(row.write.revision),
-            level::last_sequence.eq(row.write.last_sequence),
-        );
-        diesel::insert_into(level::table).values(values).execute(connection)?;
-    }
-    for (_, row) in &writes.levels {
-        SetLevel(*row).execute(connection)?;
-    }
-    Ok(())
-}
-
-fn write_changes(connection: &mut SqliteConnection, writes: &Writes) -> QueryResult<()> {
-    for row in &writes.changes {
-        let values = (
-            change::site_id.eq(row.site),
-            change::first_sequence.eq(row.first_sequence),
-            change::last_sequence.eq(row.last_sequence),
-            change::kind.eq(row.kind.code()),
-            change::reason.eq(row.reason.code()),
-            change::order_id.eq(row.order),
-            change::request_id.eq(&row.request_id),
-            change::actor.eq(&row.actor),
-            change::note.eq(&row.note),
-            change::recorded_at.eq(writes.recorded_at),
-        );
-        diesel::insert_into(change::table).values(values).execute(connection)?;
-    }
-    for row in &writes.entries {
-        let values = (
-            ledger::site_id.eq(row.site),
-            ledger::sequence.eq(row.sequence),
-            ledger::change_sequence.eq(row.change_sequence),
-            ledger::previous_sequence.eq(row.previous_sequence),
-            ledger::unit_id.eq(row.unit_id),
-            ledger::location_id.eq(row.location),
-            ledger::delta.eq(row.delta),
-            ledger::level_before.eq(row.level_before),
-            ledger::level_after.eq(row.level_after),
-            ledger::floor.eq(row.floor),
-            ledger::subscription.eq(row.subscription),
-            ledger::asked.eq(row.stored_asked()),
-            ledger::marks.eq(row.stored_marks()),
-        );
-        diesel::insert_into(ledger::table).values(values).execute(connection)?;
-    }
-    for (level, sequence) in &writes.waypoints {
-        let values = (waypoint::level_id.eq(level), waypoint::sequence.eq(sequence));
-        diesel::insert_into(waypoint::table).values(values).execute(connection)?;
-    }
-    Ok(())
 }
 
 #[cfg(test)]
