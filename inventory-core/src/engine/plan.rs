@@ -1,10 +1,10 @@
 //! A batch in memory: what was loaded, what each command does to it, and what is to be written.
 //! No I/O: `commit` loads before and writes after.
 
+mod orders;
 mod seen;
 
 use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 
 use crate::command::Command;
 use crate::decide::{Decision, Movement, decide};
@@ -12,7 +12,7 @@ use crate::engine::plan::seen::Seen;
 use crate::error::Error;
 use crate::ids::{Fingerprint, LevelId, LocationId, OrderId, RequestKey, SiteId, UnitId};
 use crate::limits;
-use crate::order::{OrderPast, OrderPolicies, OverReturns, Part, PastCall, Question};
+use crate::order::{OrderPast, OrderPolicies};
 use crate::outcome::{LevelAfter, Noticed, Outcome, Refusal, Verdict};
 use crate::site::{Place, SiteSettings};
 use crate::store::batch::{
@@ -102,12 +102,6 @@ impl Plan {
     /// Takes in how a unit is counted; those of which nothing is told are counted as usual.
     pub(crate) fn know_rules(&mut self, unit: UnitId, rules: UnitRules) {
         self.rules.insert(unit, rules);
-    }
-
-    /// Takes in what an order did before. Of one of which nothing is told, the first call that asks is
-    /// taken to be its first, and the batch is written only if it is.
-    pub(crate) fn know_order(&mut self, site: SiteId, order: OrderId, past: OrderPast) {
-        self.orders.insert((site, order), past);
     }
 
     /// The sequence of a level's last entry; 0 where there is none.
@@ -210,7 +204,7 @@ impl Plan {
         let (verdict, after) = match decision {
             Decision::Apply(movements) => {
                 let after = before.saturating_add(movements.len() as i64);
-                noticed = self.noticed(site, &movements);
+                noticed = Self::noticed(&movements);
                 self.remember(command, places, &movements);
                 (Verdict::Applied(self.apply(command, places, &movements, before)), after)
             }
@@ -224,43 +218,7 @@ impl Plan {
         Ok(Outcome { site, sequence: after, repeated: false, verdict, noticed })
     }
 
-    /// The order whose past is asked about. One of which nothing is known is taken to be new.
-    fn questioned(&mut self, command: &Command) -> Option<(SiteId, OrderId)> {
-        let (order, question) = command.question()?;
-        let key = (command.header.site, order);
-        if let Entry::Vacant(unknown) = self.orders.entry(key) {
-            debug_assert_eq!(question, Question::Repeat, "what an order holds is looked up beforehand");
-            unknown.insert(OrderPast::default());
-            self.writes.new_orders.push(key);
-        }
-        Some(key)
-    }
-
-    /// Takes note of what an order does, for its next call of this batch.
-    fn remember(&mut self, command: &Command, places: &[Place], movements: &[Movement]) {
-        let Some(order) = command.header.order else { return };
-        let Some(past) = self.orders.get_mut(&(command.header.site, order)) else { return };
-        let part = |movement: &Movement| {
-            let Place { unit_id: unit, location, .. } = places[movement.place];
-            (Part { unit, location, subscription: movement.subscription, asked: movement.asked }, movement.delta)
-        };
-        let (kind, reason) = (command.action.kind(), command.header.reason);
-        past.calls.push(PastCall { kind, reason, parts: movements.iter().map(part).collect() });
-    }
-
-    fn noticed(&self, site: SiteId, movements: &[Movement]) -> Vec<Noticed> {
-        let mut noticed = Vec::new();
-        if movements.iter().any(|movement| movement.marks.suspected_repeat) {
-            noticed.push(Noticed::RepeatReported);
-        }
-        if movements.iter().any(|movement| movement.marks.over_return) {
-            let clipped = self.policies(site).over_returns == OverReturns::Clip
-                && movements.iter().any(|movement| movement.marks.over_return && movement.delta < movement.asked);
-            noticed.push(if clipped { Noticed::OverReturnClipped } else { Noticed::OverReturnReported });
-        }
-        noticed
-    }
-
+    /// What a site of the batch has settled about orders.
     fn policies(&self, site: SiteId) -> OrderPolicies {
         self.settings(site).map(|settings| settings.order_policies).unwrap_or_default()
     }
