@@ -39,7 +39,8 @@ impl Connection {
         let Upstream { grpc_upstream, database_url, site_id: _ } = upstream;
         let Some(url) = database_url.clone() else {
             let endpoint = Endpoint::from_shared(format!("http://{grpc_upstream}"))?;
-            return Ok(Self { channel: endpoint.connect().await?, own: None });
+            let away = |_| format!("no server answers at {grpc_upstream}; start it, or name a --database-url");
+            return Ok(Self { channel: endpoint.connect().await.map_err(away)?, own: None });
         };
         let store = tokio::task::spawn_blocking(|| Store::open(url)).await??;
         let listener = TcpListener::bind("127.0.0.1:0").await?;

@@ -30,8 +30,8 @@ pub enum Command {
     ///
     /// CSV with a header of `app_id`, `catalog_item_id`, `available` and, where wanted, `options` (a JSON
     /// object) and `location_id`; or NDJSON, one object of the same names a line, `options` an object. The
-    /// same file imported again changes nothing, even where stock was sold since; an import that was
-    /// interrupted goes on where it was.
+    /// same file imported again changes nothing, even where stock was sold since, unless `--again` is said; an
+    /// import that was interrupted goes on where it was.
     Import(Import),
     /// Write stock or the ledger as CSV or NDJSON. Exported stock can be imported again.
     Export(Export),
@@ -64,9 +64,12 @@ pub struct Import {
     /// The form; by the file's name unless said.
     #[arg(long)]
     pub format: Option<Format>,
-    /// Change nothing; tell what would change.
+    /// Change nothing; tell what would change if the file were new.
     #[arg(long)]
     pub dry_run: bool,
+    /// Set the levels again, even if this file was imported before.
+    #[arg(long)]
+    pub again: bool,
 }
 
 /// What to export.

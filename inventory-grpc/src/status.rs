@@ -42,7 +42,7 @@ pub fn not_reached(now: i64, sequence: i64) -> Status {
 
 /// The server stops, and with it what would go on for ever.
 pub fn stopping() -> Status {
-    status(Code::Unavailable, "STOPPING", "the server is stopping; go on with another".to_owned(), Vec::new())
+    status(Code::Unavailable, "STOPPING", "the server is stopping; ask again, or another server".to_owned(), Vec::new())
 }
 
 /// The stable reason that tells a refusal from others.

@@ -52,6 +52,8 @@ fn stock_goes_out_as_it_came_in() {
         );
         let again = import(&file, &[]);
         assert_eq!((again.0, again.1.contains("2501 imported before")), (0, true), "{again:?}");
+        let forced = import(&file, &["--again"]);
+        assert_eq!((forced.0, forced.1.contains("2501 were so already, 0 imported before")), (0, true), "{forced:?}");
         assert_eq!(run(&[&["verify"][..], &own].concat()).0, 0);
 
         // Out in both forms, and into other books.
@@ -79,10 +81,10 @@ fn a_bad_row_is_told_and_nothing_is_imported() {
     let (code, _, told) = run(&["import", &file, "--database-url", &database.text]);
     assert_eq!(code, 1);
     assert!(told.contains("line 3: catalog_item_id: ") && told.contains("line 4: available: "), "{told}");
-    assert!(told.contains("2 bad rows: nothing was imported"), "{told}");
+    assert!(told.contains("nothing was imported; bad rows: 2"), "{told}");
     // Nothing was even opened.
     let (code, _, told) = run(&["import", "/nowhere/at/all.csv", "--database-url", &database.text]);
-    assert_eq!((code, told.contains("No such file")), (1, true), "{told}");
+    assert_eq!((code, told.contains("/nowhere/at/all.csv: No such file")), (1, true), "{told}");
     // Two rows that only the server knows to be the same level.
     let same = "{\"app_id\":\"13d21c63-b5ec-5912-8397-c3a5ddb27a97\",\"catalog_item_id\":\"x\",\"options\":{\"a\":1},\"available\":1}\n\
                 {\"app_id\":\"13d21c63-b5ec-5912-8397-c3a5ddb27a97\",\"catalog_item_id\":\"x\",\"options\":{\"a\":2},\"available\":2}\n";
@@ -100,6 +102,8 @@ fn a_running_server_is_asked_where_no_database_is_named() {
     let file = write(folder.path(), "stock.csv", "app_id,catalog_item_id,available\na,1,5\n");
     let imported = run(&["import", &file, "--grpc-upstream", &upstream]);
     assert_eq!((imported.0, imported.1.contains("1 levels changed")), (0, true), "{imported:?}");
+    let (code, _, told) = run(&["export", "stock", "--grpc-upstream", "127.0.0.1:1"]);
+    assert_eq!((code, told.contains("no server answers at 127.0.0.1:1")), (1, true), "{told}");
     let exported = run(&["export", "stock", "--grpc-upstream", &upstream]);
     assert_eq!(exported.1, "app_id,catalog_item_id,options,location_id,available\na,1,,,5\n");
     // What was falsified is told, then mended.

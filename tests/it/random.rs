@@ -58,7 +58,7 @@ async fn run(backend: Backend) {
                 // One in ten is under a key that was used before, with other content or the same.
                 let key = if random.u8(..10) == 0 { random.u64(..=fresh_key) } else { fresh_key + 1 };
                 fresh_key = fresh_key.max(key);
-                (site, step(&mut random, key, models[site].sequence()))
+                (site, step(&mut random, key, &models[site]))
             })
             .collect();
         let repeated: Vec<(usize, Step)> = burst.iter().filter(|_| random.u8(..20) == 0).cloned().collect();
@@ -101,7 +101,7 @@ enum Step {
     Judge(Policies),
 }
 
-fn step(random: &mut fastrand::Rng, key: u64, sequence: i64) -> Step {
+fn step(random: &mut fastrand::Rng, key: u64, model: &Model) -> Step {
     match random.u8(..200) {
         0 => Step::Judge(Policies { suppress: random.bool(), clip: random.bool() }),
         1 => {
@@ -109,7 +109,7 @@ fn step(random: &mut fastrand::Rng, key: u64, sequence: i64) -> Step {
             let rules = Rules { status, backorder_limit: random.i64(0..8) * random.i64(0..2), skips_subscriptions };
             Step::Count(random.usize(..ITEMS / 2), rules)
         }
-        _ => Step::Ask(key, ask(random, key, sequence)),
+        _ => Step::Ask(key, ask(random, key, model)),
     }
 }
 
@@ -172,7 +172,7 @@ async fn ledger(store: &Store, site: SiteId) -> Vec<Entry> {
     }
 }
 
-fn ask(random: &mut fastrand::Rng, key: u64, sequence: i64) -> Ask {
+fn ask(random: &mut fastrand::Rng, key: u64, model: &Model) -> Ask {
     let many = [1, 1, 1, 2, 3, 8][random.usize(..6)];
     let lines: Vec<(usize, i64)> = (0..many).map(|_| (random.usize(..ITEMS), random.i64(1..=5))).collect();
     // Orders come and go: each is spoken of some thirty times, over all sites.
@@ -199,6 +199,7 @@ fn ask(random: &mut fastrand::Rng, key: u64, sequence: i64) -> Ask {
             let mut items: Vec<usize> = lines.iter().map(|(item, _)| *item).collect();
             items.sort_unstable();
             items.dedup();
+            let sequence = model.sequence();
             let target = |item| {
                 let as_of = match random.u8(..8) {
                     0 => Some(sequence + 1_000_000),
@@ -206,7 +207,9 @@ fn ask(random: &mut fastrand::Rng, key: u64, sequence: i64) -> Ask {
                     _ => None,
                 };
                 let expected = (random.u8(..4) == 0).then(|| random.i64(-2..6));
-                model::Target { item, level: random.i64(-5..30), expected, as_of }
+                // Right, unless the burst changes the level before.
+                let expected_revision = (random.u8(..4) == 0).then(|| model.revision(item));
+                model::Target { item, level: random.i64(-5..30), expected, expected_revision, as_of }
             };
             Ask::Set(items.into_iter().map(target).collect())
         }
@@ -245,11 +248,11 @@ fn command(site: SiteId, key: u64, ask: &Ask) -> Command {
             Action::Increment { lines: lines(asked) }
         }
         Ask::Set(targets) => {
-            let target = |&model::Target { item, level, expected, as_of }: &model::Target| Target {
+            let target = |&model::Target { item, level, expected, expected_revision, as_of }: &model::Target| Target {
                 reference: reference(item),
                 location: location(item),
                 available: level,
-                expected: Expected { available: expected, revision: None },
+                expected: Expected { available: expected, revision: expected_revision },
                 as_of,
             };
             Action::Set { targets: targets.iter().map(target).collect() }

@@ -33,6 +33,8 @@ pub struct Target {
     pub level: i64,
     /// What it is expected to be.
     pub expected: Option<i64>,
+    /// How many entries it is expected to have.
+    pub expected_revision: Option<i64>,
     /// When it was counted: a sequence.
     pub as_of: Option<i64>,
 }
@@ -101,6 +103,7 @@ pub struct Model {
     /// Every entry.
     pub entries: Vec<Entry>,
     levels: HashMap<usize, i64>,
+    revisions: HashMap<usize, i64>,
     orders: HashMap<usize, Vec<Call>>,
     recorded: HashMap<u64, (Ask, Told)>,
 }
@@ -131,6 +134,11 @@ impl Model {
     /// The level of an item.
     pub fn level(&self, item: usize) -> i64 {
         self.levels.get(&item).copied().unwrap_or_default()
+    }
+
+    /// How many entries an item has.
+    pub fn revision(&self, item: usize) -> i64 {
+        self.revisions.get(&item).copied().unwrap_or_default()
     }
 
     /// The site's sequence.
@@ -202,8 +210,10 @@ impl Model {
 
     fn set(&mut self, targets: &[Target]) -> Option<Told> {
         let mut changed = Vec::new();
-        for Target { item, expected, as_of, .. } in targets {
-            if expected.is_some_and(|expected| expected != self.level(*item)) {
+        for Target { item, expected, expected_revision, as_of, .. } in targets {
+            if expected.is_some_and(|expected| expected != self.level(*item))
+                || expected_revision.is_some_and(|expected| expected != self.revision(*item))
+            {
                 changed.push((*item, self.level(*item)));
             }
             if as_of.is_some_and(|sequence| sequence > self.sequence()) {
@@ -285,6 +295,7 @@ impl Model {
 
     fn add(&mut self, entry: Entry) {
         *self.levels.entry(entry.item).or_default() += entry.delta;
+        *self.revisions.entry(entry.item).or_default() += 1;
         self.entries.push(entry);
     }
 }

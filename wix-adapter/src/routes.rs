@@ -60,6 +60,7 @@ async fn plugin(State(adapter): State<Arc<Adapter>>, request: Request<Body>) -> 
         "wix",
         method = method.name(),
         request.id = tracing::field::Empty,
+        request.key = tracing::field::Empty,
         site.id = tracing::field::Empty,
         order.id = tracing::field::Empty,
     );
@@ -84,7 +85,7 @@ async fn handle(adapter: &Adapter, method: Method, body: Body) -> Result<Answer,
     note(&converted);
     let result = adapter.upstream.carry_out(&converted.call).await;
     if let Err(status) = &result {
-        tracing::info!(code = ?status.code(), message = status.message(), "not done");
+        tracing::info!(code = ?status.code(), why = status.message(), "not done");
     }
     Ok(answer::of_result(method, result))
 }
@@ -102,11 +103,12 @@ async fn collect(body: Body) -> Result<axum::body::Bytes, Answer> {
 /// Puts into the span what a person will search the log for.
 fn note(converted: &Converted) {
     let span = tracing::Span::current();
-    let (site, order) = match &converted.call {
-        Call::Decrement(call) => (&call.site_id, &call.order_id),
-        Call::Increment(call) => (&call.site_id, &call.order_id),
+    let (site, order, key) = match &converted.call {
+        Call::Decrement(call) => (&call.site_id, &call.order_id, &call.request_id),
+        Call::Increment(call) => (&call.site_id, &call.order_id, &call.request_id),
     };
-    span.record("request.id", &converted.wix_request_id).record("site.id", site).record("order.id", order);
+    span.record("request.id", &converted.wix_request_id).record("request.key", key);
+    span.record("site.id", site).record("order.id", order);
 }
 
 /// Which call a path is: its last two segments, whatever stands before them.

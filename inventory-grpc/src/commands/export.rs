@@ -39,7 +39,10 @@ pub async fn export(settings: Export) -> Result<(), Box<dyn Error>> {
     let Export { what, upstream, output, format } = settings;
     let connection = Connection::open(&upstream).await?;
     let to: Box<dyn Write> = match &output {
-        Some(path) => Box::new(File::create(path)?),
+        Some(path) => {
+            let told = |error| format!("{}: {error}", path.display());
+            Box::new(File::create(path).map_err(told)?)
+        }
         None => Box::new(std::io::stdout()),
     };
     let columns: &[&str] = match what {

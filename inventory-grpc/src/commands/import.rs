@@ -9,6 +9,7 @@ use inventory_proto::v1::stock_service_client::StockServiceClient;
 use sha2::{Digest, Sha256};
 use tonic::transport::Channel;
 use tonic_types::StatusExt;
+use uuid::Uuid;
 
 use crate::commands::rows::{BadRow, Row, read};
 use crate::commands::{Connection, progress, signed};
@@ -21,7 +22,7 @@ const BAD_ROWS_TOLD: usize = 1_000;
 
 /// Some rows are bad; nothing was imported.
 #[derive(Debug, thiserror::Error)]
-#[error("{0} bad rows: nothing was imported")]
+#[error("nothing was imported; bad rows: {0}")]
 struct BadRows(usize);
 
 /// A row that the server refused.
@@ -35,8 +36,8 @@ struct RefusedRow {
 
 /// Imports a file, or tells what it would change.
 pub async fn import(settings: Import) -> Result<(), Box<dyn Error>> {
-    let Import { upstream, file, format, dry_run } = settings;
-    let content = content(&file)?;
+    let Import { upstream, file, format, dry_run, again } = settings;
+    let content = content(&file).map_err(|error| format!("{}: {error}", file.display()))?;
     let (rows, bad) = read(Format::of(format, Some(&file)), &content);
     for BadRow { line, reason } in bad.iter().take(BAD_ROWS_TOLD) {
         eprintln!("line {line}: {reason}");
@@ -47,7 +48,10 @@ pub async fn import(settings: Import) -> Result<(), Box<dyn Error>> {
     let connection = Connection::open(&upstream).await?;
     let client = StockServiceClient::new(connection.channel.clone());
     let site = upstream.site_id;
-    let done = if dry_run { compare(client, site, &rows).await } else { set(client, site, &rows, &content).await };
+    let done = match dry_run {
+        true => compare(client, site, &rows).await,
+        false => set(client, site, &rows, &name_of(&content, again)).await,
+    };
     connection.close().await?;
     done
 }
@@ -61,16 +65,20 @@ fn content(file: &Path) -> std::io::Result<Vec<u8>> {
     std::fs::read(file)
 }
 
-/// Sets the levels, call by call. Each call's name comes from the file and its place in it, so that
-/// what was imported before is recognized, and is not done again.
+/// The import's name, which comes from what the file says: so what was imported before is recognized, and is
+/// not done again, unless it is to be.
+fn name_of(content: &[u8], again: bool) -> String {
+    let name: String = Sha256::digest(content).iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+    if again { format!("{name}-{}", Uuid::new_v4().simple()) } else { name }
+}
+
+/// Sets the levels, call by call, each named by the import and its place in it.
 async fn set(
     mut client: StockServiceClient<Channel>,
     site_id: String,
     rows: &[Row],
-    content: &[u8],
+    name: &str,
 ) -> Result<(), Box<dyn Error>> {
-    let digest = Sha256::digest(content);
-    let name: String = digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
     let bar = progress(rows.len() as u64, "importing");
     let (mut changed, mut before) = (0, 0);
     for (index, part) in rows.chunks(ROWS).enumerate() {
@@ -90,6 +98,9 @@ async fn set(
     bar.finish_and_clear();
     let as_they_were = rows.len() - changed - before;
     println!("{} rows: {changed} levels changed, {as_they_were} were so already, {before} imported before", rows.len());
+    if before > 0 {
+        println!("what was imported before is not done again; --again sets those levels once more");
+    }
     Ok(())
 }
 
@@ -124,7 +135,9 @@ async fn compare(mut client: StockServiceClient<Channel>, site_id: String, rows:
     bar.finish_and_clear();
     let same = rows.len() - new - changed;
     println!("{} rows: {new} levels would be new, {changed} would change, {same} are so already", rows.len());
-    println!("{pieces:+} pieces in all; nothing was changed");
+    println!(
+        "{pieces:+} pieces in all; nothing was changed. What this very file has set before would not be set again"
+    );
     Ok(())
 }
 

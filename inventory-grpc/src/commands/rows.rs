@@ -104,8 +104,12 @@ fn written(headers: &csv::StringRecord, record: &csv::StringRecord) -> Result<Wr
         catalog_item_id: field("catalog_item_id").to_owned(),
         options,
         location_id: Some(field("location_id").to_owned()),
-        available: field("available").parse().map_err(|error| format!("available: {error}"))?,
+        available: field("available").parse().map_err(|_| whole_number(field("available")))?,
     })
+}
+
+fn whole_number(text: &str) -> String {
+    format!("available: {text:?} is not a whole number of 64 bits")
 }
 
 fn read_ndjson(content: &[u8]) -> Vec<ReadRow> {
