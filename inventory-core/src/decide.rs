@@ -70,9 +70,6 @@ pub trait View {
     fn policies(&self) -> OrderPolicies;
 }
 
-/// The lowest level that is left of what cannot be owed.
-const FLOOR: i64 = 0;
-
 /// Decides `action`, which names `places`.
 pub fn decide(action: &Action, places: &[Place], view: &impl View) -> Decision {
     match action {

@@ -48,8 +48,7 @@ pub fn place(
     prefix: impl Fn() -> String,
 ) -> Result<(CatalogReference, Option<LocationId>), Status> {
     let reference = catalog_reference(reference, &prefix)?;
-    let location = optional_guid(location_id, || format!("{}location_id", prefix()))?;
-    Ok((reference, location.map(LocationId::from_uuid)))
+    Ok((reference, optional_location(location_id, || format!("{}location_id", prefix()))?))
 }
 
 /// A reference; `prefix` is the path of the message it stands in.
@@ -91,7 +90,7 @@ pub fn optional_order_id_of(text: &str) -> Result<Option<OrderId>, Status> {
 
 /// The location that a request may name.
 pub fn optional_location_id_of(text: &str) -> Result<Option<LocationId>, Status> {
-    Ok(optional_guid(text, || "location_id".into())?.map(LocationId::from_uuid))
+    optional_location(text, || "location_id".into())
 }
 
 /// The catalog app that a request may name.
@@ -235,6 +234,10 @@ fn guid(text: &str, path: impl Fn() -> String) -> Result<Uuid, Status> {
 
 fn optional_guid(text: &str, path: impl Fn() -> String) -> Result<Option<Uuid>, Status> {
     if text.is_empty() { Ok(None) } else { guid(text, path).map(Some) }
+}
+
+fn optional_location(text: &str, path: impl Fn() -> String) -> Result<Option<LocationId>, Status> {
+    Ok(optional_guid(text, path)?.map(LocationId::from_uuid))
 }
 
 fn reason_of(reason: i32) -> Reason {

@@ -30,7 +30,7 @@ pub fn not_found(reason: &'static str, message: impl Into<String>) -> Status {
 
 /// The ledger contradicts itself.
 pub fn damaged(message: String) -> Status {
-    tracing::error!(message, "the ledger is damaged");
+    tracing::error!(why = message, "the ledger is damaged");
     status(Code::DataLoss, "LEDGER_DAMAGED", message, Vec::new())
 }
 
@@ -67,7 +67,7 @@ pub fn of_refusal(refusal: Refusal) -> Status {
             // A summary for general tools; `InsufficientStock` has them all.
             let violations =
                 shortages.iter().take(VIOLATIONS_MAX).map(|shortage| pb::precondition_failure::Violation {
-                    r#type: "INSUFFICIENT_STOCK".to_owned(),
+                    r#type: reason.to_owned(),
                     subject: format!("{}/{}", shortage.unit.app_id, shortage.unit.item_id),
                     description: format!(
                         "asked {}, available {}, short {}",

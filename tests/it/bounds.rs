@@ -3,18 +3,11 @@
 
 use inventory_proto::v1;
 use inventory_tests::on_both;
-use inventory_tests::world::{World, reference};
-use tonic::{Code, Status};
-use tonic_types::StatusExt;
+use inventory_tests::world::{World, reference, told};
+use tonic::Code;
 use uuid::Uuid;
 
 on_both!(every_call_names_its_site, a_site_that_is_not_there_is_empty_or_not_found, the_64_bit_edge_is_never_crossed);
-
-fn told(status: &Status) -> (Code, String, String) {
-    let reason = status.get_details_error_info().map(|info| info.reason).unwrap_or_default();
-    let violation = status.get_details_bad_request().and_then(|bad| bad.field_violations.into_iter().next());
-    (status.code(), reason, violation.map(|violation| violation.field).unwrap_or_default())
-}
 
 async fn every_call_names_its_site(world: World) {
     let named = (Code::InvalidArgument, "INVALID_FIELD".to_owned(), "site_id".to_owned());

@@ -5,11 +5,10 @@ use inventory_proto::v1::availability_service_client::AvailabilityServiceClient;
 use inventory_proto::v1::stock_service_client::StockServiceClient;
 use inventory_tests::on_both;
 use inventory_tests::wix_caller::{item, order};
-use inventory_tests::world::{World, reference, start_grpc};
+use inventory_tests::world::{World, reference, start_grpc, told};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, Status};
-use tonic_types::StatusExt;
 use uuid::Uuid;
 
 on_both!(
@@ -39,12 +38,6 @@ fn backorder(limit: i64) -> v1::UpdateUnitRequest {
 async fn unit(world: &World, by: v1::GetUnitRequest) -> Result<v1::Unit, Status> {
     let request = v1::GetUnitRequest { site_id: world.site.clone(), ..by };
     Ok(world.stock().get_unit(request).await?.into_inner().unit.expect("an answer holds the unit"))
-}
-
-fn told(status: &Status) -> (Code, String, String) {
-    let reason = status.get_details_error_info().map(|info| info.reason).unwrap_or_default();
-    let violation = status.get_details_bad_request().and_then(|bad| bad.field_violations.into_iter().next());
-    (status.code(), reason, violation.map(|violation| violation.field).unwrap_or_default())
 }
 
 fn error(code: Code, reason: &str, field: &str) -> (Code, String, String) {

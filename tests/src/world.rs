@@ -14,6 +14,8 @@ use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tonic::transport::{Channel, Endpoint};
+use tonic::{Code, Status};
+use tonic_types::StatusExt;
 use uuid::Uuid;
 use wix_adapter::client::Upstream;
 use wix_adapter::keys;
@@ -167,6 +169,13 @@ impl World {
 /// A reference to an item of the tests' catalog.
 pub fn reference(id: &str) -> Option<v1::CatalogReference> {
     Some(v1::CatalogReference { app_id: CATALOG.into(), catalog_item_id: id.into(), options: None })
+}
+
+/// Code, reason and first named field of an error.
+pub fn told(status: &Status) -> (Code, String, String) {
+    let reason = status.get_details_error_info().map(|info| info.reason).unwrap_or_default();
+    let violation = status.get_details_bad_request().and_then(|bad| bad.field_violations.into_iter().next());
+    (status.code(), reason, violation.map(|violation| violation.field).unwrap_or_default())
 }
 
 /// Starts a gRPC server in this process.

@@ -58,19 +58,16 @@ fn sum<'a>(lines: &[Line], places: &'a [Place], view: &impl View) -> Vec<Asked<'
 
 pub(super) fn decrement(lines: &[Line], places: &[Place], restricted: bool, view: &impl View) -> Decision {
     let asked = sum(lines, places, view);
-    let suspected_repeat = view.order().is_some_and(|past| {
-        let part = |asked: &Asked<'_>| {
-            let Place { unit_id, location, .. } = *asked.place;
-            let part = move |Pieces { count, subscription, counted: _ }| Part {
-                unit: unit_id,
-                location,
-                subscription,
-                asked: -count,
-            };
-            asked.parts().map(part).collect::<Vec<Part>>()
-        };
-        past.has_taken(&asked.iter().flat_map(part).collect::<Vec<Part>>())
+    let parts = asked.iter().flat_map(|asked| {
+        let Place { unit_id: unit, location, .. } = *asked.place;
+        asked.parts().map(move |Pieces { count, subscription, counted: _ }| Part {
+            unit,
+            location,
+            subscription,
+            asked: -count,
+        })
     });
+    let suspected_repeat = view.order().is_some_and(|past| past.has_taken(parts));
     if suspected_repeat && view.policies().suspected_repeats == SuspectedRepeats::Suppress {
         return Decision::Suppress;
     }
@@ -93,8 +90,10 @@ pub(super) fn decrement(lines: &[Line], places: &[Place], restricted: bool, view
 /// What a level lacks for a restricted decrement.
 fn shortage(asked: &Asked<'_>, available: i64) -> Option<Shortage> {
     let wanted = asked.wanted();
+    if wanted == 0 {
+        return None;
+    }
     let short = match asked.rules.tracking {
-        _ if wanted == 0 => return None,
         // In stock is whatever is above zero.
         Tracking::Status => (available <= 0).then(|| 1_i64.saturating_sub(available)),
         Tracking::Quantity => {
@@ -119,8 +118,10 @@ pub(super) fn increment(lines: &[Line], places: &[Place], view: &impl View) -> D
             floor: None,
             marks: Marks { suspected_repeat: false, over_return },
         };
+        if !pieces.counted {
+            return returned(0, false);
+        }
         match &mut holdings {
-            _ if !pieces.counted => returned(0, false),
             None => returned(pieces.count, false),
             Some(holdings) => {
                 let held = holdings.of(asked.place.unit_id, pieces.count);

@@ -2,12 +2,15 @@
 
 use std::collections::HashMap;
 
-use super::{Decision, FLOOR, Movement, View};
+use super::{Decision, Movement, View};
 use crate::action::{Adjustment, Expected, LevelNow, Move, Repair, Target};
 use crate::ids::LevelId;
 use crate::order::Marks;
 use crate::outcome::{Changed, Refusal, Shortage};
 use crate::site::Place;
+
+/// The lowest level that is left of what cannot be owed.
+const FLOOR: i64 = 0;
 
 /// An entry that nothing special is to be said of.
 fn plain(place: usize, before: i64, delta: i64, after: i64) -> Movement {

@@ -9,7 +9,7 @@ use crate::ids::{LocationId, SiteId};
 use crate::order::{OverReturns, SuspectedRepeats};
 use crate::site::SiteSettings;
 use crate::store::batch::SiteRow;
-use crate::unit::{SettledUnit, UnitChange};
+use crate::unit::{SettledUnit, UnitChange, UnitSettings};
 
 /// What to change about a site's settings; what is `None` stays as it is.
 #[derive(Clone, Debug, Default)]
@@ -66,19 +66,19 @@ pub(crate) fn unit(
         return give_up(books, Error::VariantTooLarge { item: 0 });
     };
     let before = books.store.unit(place.unit_id)?;
-    let settings = change.of(&before.clone().unwrap_or_default());
-    let settled = SettledUnit { unit: place.unit.clone(), settings: settings.clone() };
-    if before.as_ref() == Some(&settings) {
+    let settings = change.of(before.as_ref().unwrap_or(&UnitSettings::default()));
+    let settled = SettledUnit { unit: place.unit.clone(), settings };
+    if before.as_ref() == Some(&settled.settings) {
         books.store.rollback()?;
         return Ok(Ok((settled, sequence)));
     }
-    if let Some(sku) = &settings.sku
+    if let Some(sku) = &settled.settings.sku
         && let Some(holder) = books.store.unit_of_sku(site, sku)?
         && holder.unit != place.unit
     {
         return give_up(books, Error::SkuTaken(Box::new(holder.unit)));
     }
-    books.store.write_unit(site, &place, &settings)?;
+    books.store.write_unit(site, &place, &settled.settings)?;
     commit(books, row)?;
     Ok(Ok((settled, sequence)))
 }

@@ -1,10 +1,9 @@
 //! Sites and levels as this writer's last commits left them.
 //!
 //! Every change of a level raises its site's sequence, and every change of settings, of a unit's, too, their
-//! revision.
-//! So while both are what they were seen to be, nobody has changed anything since, and a batch can be
-//! decided from memory. Whether they still are is found out when the batch is written, under the
-//! site's lock: what is known here may be old, but it is never acted on when it is.
+//! revision. So while both are what they were seen to be, nobody has changed anything since, and a batch can
+//! be decided from memory. Whether they still are is found out when the batch is written, under the site's
+//! lock: what is known here may be old, but it is never acted on when it is.
 
 use std::collections::HashMap;
 

@@ -6,7 +6,7 @@
 
 use diesel::prelude::*;
 
-use crate::catalog::{Unit, Variant};
+use crate::catalog::Unit;
 use crate::command::{Kind, Reason};
 use crate::error::{Error, StoreError};
 use crate::ids::{LevelId, LocationId, OrderId, SiteId, UnitId};
@@ -17,6 +17,7 @@ use crate::store::faults::classify;
 use crate::store::orders::{known_kind, known_reason};
 use crate::store::read::{cut, on_either};
 use crate::store::schema::{change, ledger, level, unit};
+use crate::store::units::{UnitColumns, stored_unit};
 use crate::store::{Readers, Store};
 use crate::unit::UnitName;
 
@@ -291,7 +292,7 @@ fn walk(
 
 type EntryColumns = (
     (i64, i64, Option<LocationId>, i64, i64, bool, Option<i64>, Option<i16>),
-    (String, String, String),
+    UnitColumns,
     (i16, i16, Option<OrderId>, String, String, i64, String),
 );
 
@@ -299,13 +300,13 @@ impl TryFrom<EntryColumns> for Entry {
     type Error = StoreError;
 
     fn try_from(row: EntryColumns) -> Result<Self, StoreError> {
-        let (entry, (app_id, item_id, variant), header) = row;
+        let (entry, unit, header) = row;
         let (sequence, change_sequence, location, delta, level_after, subscription, asked, marks) = entry;
         let (kind, reason, order, request_id, actor, recorded_at, note) = header;
         Ok(Self {
             sequence,
             change_sequence,
-            unit: Unit { app_id, item_id, variant: Variant::from_text(variant) },
+            unit: stored_unit(unit),
             location,
             asked: asked.unwrap_or(delta),
             delta,

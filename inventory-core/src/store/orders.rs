@@ -10,6 +10,7 @@ use crate::order::{OrderPast, Part, PastCall};
 use crate::outcome::Refusal;
 use crate::store::faults::classify;
 use crate::store::read::on_either;
+use crate::store::rows::stored_refusal;
 use crate::store::schema::{change, request};
 use crate::store::{Readers, Store};
 
@@ -78,23 +79,29 @@ pub enum CallOutcome {
     Refused(Refusal),
 }
 
+impl Call {
+    /// Where it stands among the calls of its order: one without entries came before the one that made the
+    /// entry after it.
+    fn position(&self) -> (i64, bool, i64) {
+        match self.outcome {
+            CallOutcome::Applied { first_sequence } => (first_sequence, true, self.recorded_at),
+            CallOutcome::Suppressed | CallOutcome::Refused(_) => {
+                (self.sequence.saturating_add(1), false, self.recorded_at)
+            }
+        }
+    }
+}
+
 impl Store {
     /// The first calls of an order, at most `limits::ORDER_CALLS_MAX`, in their order. Those that made no
     /// entry are known only as long as the outcomes of requests are kept.
     pub async fn order_calls(&self, id: SiteId, order: OrderId) -> Result<Vec<Call>, Error> {
         self.read(move |readers| {
-            // A call without entries came before the one that made the entry after it.
-            let mut calls: Vec<((i64, bool, i64), Call)> = Vec::new();
-            for call in entered(readers, id, order)? {
-                let CallOutcome::Applied { first_sequence } = call.outcome else { continue };
-                calls.push(((first_sequence, true, call.recorded_at), call));
-            }
-            for call in answered(readers, id, order)? {
-                calls.push(((call.sequence.saturating_add(1), false, call.recorded_at), call));
-            }
-            calls.sort_by_key(|(position, _)| *position);
+            let mut calls = entered(readers, id, order)?;
+            calls.extend(answered(readers, id, order)?);
+            calls.sort_by_key(Call::position);
             calls.truncate(usize::try_from(limits::ORDER_CALLS_MAX).unwrap_or(usize::MAX));
-            Ok(calls.into_iter().map(|(_, call)| call).collect())
+            Ok(calls)
         })
         .await
     }
@@ -150,9 +157,7 @@ fn answered(readers: &Readers, id: SiteId, order: OrderId) -> Result<Vec<Call>, 
     let call = |((kind, reason, request_id, actor), (recorded_at, sequence, refusal)): Row| {
         let outcome = match refusal {
             None => CallOutcome::Suppressed,
-            Some(text) => CallOutcome::Refused(
-                serde_json::from_str(&text).map_err(|_| StoreError::Damaged("a refusal that is not JSON"))?,
-            ),
+            Some(text) => CallOutcome::Refused(stored_refusal(&text)?),
         };
         Ok(Call {
             kind: known_kind(kind.unwrap_or_default())?,

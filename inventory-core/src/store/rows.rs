@@ -3,12 +3,13 @@
 
 use diesel::Queryable;
 
-use crate::catalog::{Unit, Variant};
 use crate::error::StoreError;
 use crate::ids::{Fingerprint, LocationId, RequestKey, SiteId};
 use crate::order::{OrderPolicies, OverReturns, SuspectedRepeats};
+use crate::outcome::Refusal;
 use crate::site::SiteSettings;
 use crate::store::batch::{RecordedRow, SiteRow};
+use crate::store::units::stored_unit;
 
 /// A row of `site`.
 #[derive(Queryable)]
@@ -64,24 +65,27 @@ pub(crate) struct StoredSpan {
 /// Gives each recorded request its entries; `spans` are in the order of site and sequence.
 pub(crate) fn join_recorded(found: Vec<StoredRequest>, spans: Vec<StoredSpan>) -> Result<Vec<RecordedRow>, StoreError> {
     let entry = |span: &StoredSpan| {
-        let variant = Variant::from_text(span.variant.clone());
-        let unit = Unit { app_id: span.app_id.clone(), item_id: span.item_id.clone(), variant };
+        let unit = stored_unit((span.app_id.clone(), span.item_id.clone(), span.variant.clone()));
         (unit, span.location, span.level_after)
     };
     let row = |request: StoredRequest| {
         let StoredRequest { site, key, fingerprint, first_sequence, last_sequence, refusal } = request;
         let start = spans.partition_point(|span| (span.site, span.sequence) < (site, first_sequence));
         let end = spans.partition_point(|span| (span.site, span.sequence) <= (site, last_sequence));
-        let refusal = refusal.as_deref().map(serde_json::from_str).transpose();
         Ok(RecordedRow {
             key,
             fingerprint,
             last_sequence,
-            refusal: refusal.map_err(|_| StoreError::Damaged("a refusal that is not JSON"))?,
+            refusal: refusal.as_deref().map(stored_refusal).transpose()?,
             entries: spans.get(start..end).unwrap_or_default().iter().map(entry).collect(),
         })
     };
     found.into_iter().map(row).collect()
+}
+
+/// A refusal, as it is recorded.
+pub(crate) fn stored_refusal(text: &str) -> Result<Refusal, StoreError> {
+    serde_json::from_str(text).map_err(|_| StoreError::Damaged("a refusal that is not JSON"))
 }
 
 macro_rules! location_in_use {

@@ -1,13 +1,13 @@
 //! The messages of `SiteService`.
 
 use inventory_core::engine::SettingsChange;
-use inventory_core::ids::{LocationId, SiteId};
+use inventory_core::ids::SiteId;
 use inventory_core::limits;
 use inventory_core::order::{OverReturns, SuspectedRepeats};
 use inventory_proto::v1;
 use tonic::Status;
 
-use super::{app_id_of, optional_guid, site_id_of};
+use super::{app_id_of, optional_location, site_id_of};
 use crate::status::invalid;
 
 /// A change of settings.
@@ -21,7 +21,7 @@ pub fn settings(request: v1::UpdateSiteRequest) -> Result<(SiteId, SettingsChang
         over_returns,
     } = request;
     let site = site_id_of(&site_id)?;
-    let default_location = optional_guid(&default_location_id, || "default_location_id".into())?;
+    let default_location = optional_location(&default_location_id, || "default_location_id".into())?;
     if option_keys.len() + reset_option_keys.len() > limits::OPTION_KEY_APPS_MAX {
         return Err(invalid("option_keys", format!("must name at most {} apps", limits::OPTION_KEY_APPS_MAX)));
     }
@@ -39,7 +39,6 @@ pub fn settings(request: v1::UpdateSiteRequest) -> Result<(SiteId, SettingsChang
     for (index, app_id) in reset_option_keys.into_iter().enumerate() {
         changes.push((app_id_of(&app_id, || format!("reset_option_keys[{index}]"))?, None));
     }
-    let default_location = default_location.map(LocationId::from_uuid);
     let suspected_repeats = suspected_repeats_of(suspected_repeats)?;
     let over_returns = over_returns_of(over_returns)?;
     Ok((site, SettingsChange { default_location, option_keys: changes, suspected_repeats, over_returns }))

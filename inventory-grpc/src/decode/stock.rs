@@ -1,13 +1,12 @@
 //! The messages of `StockService`.
 
 use inventory_core::command::{Action, Adjustment, Command, Expected, Header, Move, Reason, Target};
-use inventory_core::ids::LocationId;
 use inventory_core::limits;
 use inventory_proto::v1;
 use tonic::Status;
 
 use super::{
-    catalog_reference, command, count, not_negative, optional_guid, place, quantity_of, reason_of, request_id_of,
+    catalog_reference, command, count, not_negative, optional_location, place, quantity_of, reason_of, request_id_of,
     site_id_of, text,
 };
 use crate::status::invalid;
@@ -57,8 +56,8 @@ pub fn move_stock(request: v1::MoveStockRequest, actor: String) -> Result<Comman
         let v1::MoveStockItem { catalog_reference: reference, from_location_id, to_location_id, quantity } = item;
         let path = |field: &str| format!("items[{index}].{field}");
         let reference = catalog_reference(reference, || path(""))?;
-        let from = optional_guid(&from_location_id, || path("from_location_id"))?.map(LocationId::from_uuid);
-        let to = optional_guid(&to_location_id, || path("to_location_id"))?.map(LocationId::from_uuid);
+        let from = optional_location(&from_location_id, || path("from_location_id"))?;
+        let to = optional_location(&to_location_id, || path("to_location_id"))?;
         Ok(Move { reference, from, to, quantity: quantity_of(quantity, index)? })
     };
     let restricted = restrict_inventory_value.unwrap_or(true);

@@ -8,7 +8,7 @@ use inventory_proto::v1;
 use tonic::Status;
 
 use super::stock::each;
-use super::{catalog_reference, optional_guid, site_id_of, text};
+use super::{catalog_reference, optional_location, site_id_of, text};
 use crate::status::invalid;
 
 /// A change of a unit's settings.
@@ -68,8 +68,7 @@ pub fn named_place(
     prefix: impl Fn() -> String,
 ) -> Result<(UnitName, Option<LocationId>), Status> {
     let name = unit_name(reference, sku, &prefix)?;
-    let location = optional_guid(location_id, || format!("{}location_id", prefix()))?;
-    Ok((name, location.map(LocationId::from_uuid)))
+    Ok((name, optional_location(location_id, || format!("{}location_id", prefix()))?))
 }
 
 /// Units with their locations, as `BatchGetStock` lists them.

@@ -108,8 +108,9 @@ async fn repair(
     let Difference { available, revision, recomputed, .. } = *difference;
     // Its own options identify the unit, so they name it again; unless the site's settings changed
     // since it was made, and then the level that they name differs, and is left as it is.
-    let options = serde_json::from_str(unit.variant.as_str()).unwrap_or_default();
-    let Ok(reference) = CatalogReference::new(&unit.app_id, &unit.item_id, options) else { return Ok(false) };
+    let Ok(reference) = CatalogReference::new(&unit.app_id, &unit.item_id, unit.variant.options()) else {
+        return Ok(false);
+    };
     let (reason, note) = (Reason::Correction, String::new());
     let header =
         Header { site, request_id: Uuid::new_v4().to_string(), order: None, reason, actor: actor.to_owned(), note };
