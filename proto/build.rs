@@ -1,4 +1,4 @@
-//! Makes the Rust side of the contract without a `protoc`: protox reads the `.proto` files.
+//! Generates the Rust side of the contract. protox reads the `.proto` files, so no `protoc` is needed.
 
 use std::path::PathBuf;
 
@@ -16,6 +16,17 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let descriptors = protox::compile(FILES, ["."])?;
     let out = PathBuf::from(std::env::var("OUT_DIR")?);
     std::fs::write(out.join("inventory.bin"), descriptors.encode_to_vec())?;
-    tonic_prost_build::configure().compile_fds(descriptors)?;
+    // Two passes, because only the server's codec reports an undecodable message as the caller's mistake.
+    tonic_prost_build::configure()
+        .build_client(false)
+        .codec_path("crate::codec::ServerCodec")
+        .compile_fds(descriptors.clone())?;
+    let clients = out.join("client");
+    std::fs::create_dir_all(&clients)?;
+    tonic_prost_build::configure()
+        .build_server(false)
+        .extern_path(".inventory.v1", "crate::v1")
+        .out_dir(clients)
+        .compile_fds(descriptors)?;
     Ok(())
 }

@@ -1,16 +1,22 @@
 //! The engine: commands go in from any task, and come back decided and durable.
 //!
-//! One durable commit costs about the same for one command as for five hundred, so whatever waits
-//! is committed together: `queue` gathers, `plan` decides, `commit` makes it one transaction, and
-//! `writer` is the thread that does so for ever. Sites are divided among writers by their id, so
-//! one site's commit does not wait for another's, and one site's commands keep their order.
+//! One durable commit costs about the same for one command as for five hundred, so the engine never commits one
+//! command while more are waiting. Along a command's path: `resolve` finds the levels that its items mean, `message`
+//! carries it through `queue` to `writer`, `batch` decides it, and `commit` makes the batch one transaction on the
+//! store behind `storage`. `feed` wakes those who follow the ledger.
+//!
+//! Sites are divided among the writers by their ids: a site's commit does not wait for another writer's, and a site's
+//! commands keep their order.
 
+mod batch;
+mod cache;
 mod commit;
 mod configure;
-mod known;
-mod plan;
+pub mod feed;
+mod message;
 mod queue;
-mod settings;
+mod resolve;
+pub mod storage;
 mod writer;
 
 #[cfg(test)]
@@ -23,90 +29,91 @@ use std::time::Instant;
 use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
-pub use crate::engine::configure::SettingsChange;
+pub use crate::engine::message::ConfiguredUnits;
 
-use crate::catalog::CatalogReference;
-use crate::command::Command;
-use crate::engine::commit::{Books, Failure};
-use crate::engine::queue::{Job, Pending, Queue};
-use crate::engine::settings::SettingsCache;
+use crate::engine::feed::Feed;
+use crate::engine::message::{Change, Message, Reply, Task, Ticket, Work};
+use crate::engine::queue::Queue;
+use crate::engine::resolve::{SettingsCache, resolve};
+use crate::engine::storage::{BatchStore, OpenWriters};
 use crate::engine::writer::Writer;
-use crate::error::Error;
-use crate::ids::{RequestKey, SiteId};
-use crate::limits;
-use crate::outcome::Outcome;
-use crate::site::SiteSettings;
-use crate::store::Store;
-use crate::store::batch::BatchStore;
-use crate::unit::{SettledUnit, UnitChange};
+use crate::model::command::Command;
+use crate::model::error::{Error, Failed};
+use crate::model::ids::{RequestKey, SiteId};
+use crate::model::limits;
+use crate::model::outcome::Outcome;
+use crate::model::site::{Site, SiteChange};
+use crate::model::unit::{UnitChange, UnitSelector};
 
 /// The handle to the writers. Cheap to clone.
 #[derive(Clone)]
 pub struct Engine {
-    writers: Arc<[mpsc::Sender<Job>]>,
+    writers: Arc<[mpsc::Sender<Message>]>,
     threads: Arc<Mutex<Vec<JoinHandle<()>>>>,
-    cache: Arc<SettingsCache>,
+    settings: Arc<SettingsCache>,
+    feed: Feed,
 }
 
 impl Engine {
-    /// Starts the writers that suit the store: one for SQLite, which has one write lock, and
-    /// several for Postgres.
-    pub fn start(store: &Store) -> std::io::Result<Self> {
-        Self::with_writers(store.batch_stores())
+    /// Starts as many writers as the store can use: one for SQLite, which has one write lock, several for Postgres.
+    pub fn start(store: &impl OpenWriters) -> std::io::Result<Self> {
+        Self::with_writers(store.writers())
     }
 
     fn with_writers(stores: Vec<Box<dyn BatchStore>>) -> std::io::Result<Self> {
-        let cache = Arc::new(SettingsCache::default());
+        let (settings, feed) = (Arc::new(SettingsCache::default()), Feed::default());
         let (mut writers, mut threads) = (Vec::new(), Vec::new());
         for (index, store) in stores.into_iter().enumerate() {
             let (sender, queue) = Queue::new();
-            let writer = Writer::new(store, Arc::clone(&cache));
+            let writer = Writer::new(store, Arc::clone(&settings), feed.clone());
             let thread = std::thread::Builder::new().name(format!("writer-{index}"));
             threads.push(thread.spawn(move || writer.run(queue))?);
             writers.push(sender);
         }
-        Ok(Self { writers: writers.into(), threads: Arc::new(Mutex::new(threads)), cache })
+        Ok(Self { writers: writers.into(), threads: Arc::new(Mutex::new(threads)), settings, feed })
     }
 
-    /// Carries a command out, and returns once its outcome is durable. A caller that goes away
-    /// does not stop a command that has been decided.
+    /// Applies a command, and returns once its outcome is durable. A command that has been decided is carried through,
+    /// even if its caller goes away.
     pub async fn submit(&self, command: Command, deadline: Instant) -> Result<Outcome, Error> {
-        // Worked out here, on the caller's own thread. Where it fails, or the settings turn out to be
-        // old, the batch works it out again under the site's lock: only there is it known.
-        let settings = self.cache.of(command.site());
-        let places = SettingsCache::places(&settings, &command);
         let site = command.site();
-        let (reply, answer) = oneshot::channel();
-        let pending = Pending { command, places, settings, deadline, reply };
-        self.enqueue(site, Job::Change(Box::new(pending)))?;
-        match tokio::time::timeout_at(deadline.into(), answer).await {
-            Ok(answer) => answer.unwrap_or(Err(Error::NoAnswer)),
-            Err(_) => Err(Error::NoAnswer),
-        }
+        let settings = self.settings.of(site);
+        let resolution = resolve(&settings, &command);
+        let (reply, answer) = Reply::new();
+        let change = Box::new(Change { command, resolution, settings, reply });
+        self.enqueue(site, Work::Change(change), deadline)?;
+        answered(answer, deadline).await
     }
 
-    /// Changes a site's settings; returns the new ones and the site's sequence.
-    pub async fn configure(&self, site: SiteId, change: SettingsChange) -> Result<(SiteSettings, i64), Error> {
-        self.alone(site, move |books| configure::site(books, site, &change)).await?
+    /// Changes a site's settings; returns the site as it is then. A site that is not stored is created.
+    pub async fn configure_site(&self, site: SiteId, change: SiteChange, deadline: Instant) -> Result<Site, Error> {
+        let (reply, answer) = Reply::new();
+        self.enqueue(site, Work::Alone(Task::ConfigureSite(site, Box::new(change), reply)), deadline)?;
+        answered(answer, deadline).await
     }
 
-    /// Changes a unit's settings; returns it, and the site's sequence. A unit that is not there yet is made.
-    pub async fn settle_unit(
+    /// Changes the settings of units in one transaction: all or none. Units that are not stored are created.
+    pub async fn configure_units(
         &self,
         site: SiteId,
-        reference: CatalogReference,
-        change: UnitChange,
-    ) -> Result<(SettledUnit, i64), Error> {
-        self.alone(site, move |books| configure::unit(books, site, &reference, &change)).await?
+        changes: Vec<(UnitSelector, UnitChange)>,
+        deadline: Instant,
+    ) -> Result<ConfiguredUnits, Error> {
+        let (reply, answer) = Reply::new();
+        self.enqueue(site, Work::Alone(Task::ConfigureUnits(site, changes, reply)), deadline)?;
+        answered(answer, deadline).await
     }
 
-    /// Forgets what became of requests that were recorded before the time `before`, in microseconds since
-    /// 1970, step by step between the batches: a repeat of them is then a new request.
+    /// Deletes the outcomes of requests that were recorded before the time `before` (microseconds since 1970), step by
+    /// step between the batches. A replay of such a request is then a new request.
     pub async fn prune(&self, before: i64) -> Result<(), Error> {
         let mut after = (SiteId::from_uuid(Uuid::nil()), RequestKey::from_uuid(Uuid::nil()));
         loop {
-            // Any writer will do: a record is not a site's lock's business once its outcome is told.
-            match self.alone(after.0, move |books| Ok(books.store.prune(after, before)?)).await? {
+            let (reply, answer) = Reply::new();
+            // Any writer may prune: answered requests need no site lock.
+            let deadline = Instant::now() + limits::ANSWER_TIME_DEFAULT;
+            self.enqueue(after.0, Work::Alone(Task::Prune(after, before, reply)), deadline)?;
+            match answered(answer, deadline).await? {
                 Some(next) => after = next,
                 None => return Ok(()),
             }
@@ -114,11 +121,16 @@ impl Engine {
         }
     }
 
-    /// Refuses what comes from now on, finishes what is queued, and ends the writers.
+    /// Where the engine publishes the sequence numbers that it commits.
+    pub fn feed(&self) -> &Feed {
+        &self.feed
+    }
+
+    /// Refuses new work, finishes what is queued, and ends the writers.
     pub async fn drain(&self) {
         for writer in self.writers.iter() {
-            // A writer that is gone already has nothing left to finish.
-            let _ = writer.send(Job::Stop).await;
+            // A writer that has ended has nothing left to finish.
+            let _ = writer.send(Message { work: Work::Stop, ticket: Ticket::until(Instant::now()) }).await;
         }
         let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
         let join = tokio::task::spawn_blocking(|| {
@@ -131,31 +143,24 @@ impl Engine {
         let _ = join.await;
     }
 
-    /// Has the site's writer carry out a transaction of its own, as often as it takes.
-    async fn alone<T: Send + 'static>(
-        &self,
-        site: SiteId,
-        transaction: impl Fn(&mut Books) -> Result<T, Failure> + Send + 'static,
-    ) -> Result<T, Error> {
-        let (reply, answer) = oneshot::channel();
-        let work = move |writer: &mut Writer| {
-            // Whoever asked may have gone away.
-            let _ = reply.send(writer.attempt(|books, _| transaction(books)));
-        };
-        self.enqueue(site, Job::Alone(Box::new(work)))?;
-        answer.await.unwrap_or(Err(Error::NoAnswer))
-    }
-
-    fn enqueue(&self, site: SiteId, job: Job) -> Result<(), Error> {
+    fn enqueue(&self, site: SiteId, work: Work, deadline: Instant) -> Result<(), Failed> {
         let index = site.as_uuid().as_u128() % self.writers.len() as u128;
         // The remainder is below the number of writers, which is a usize.
         let writer = &self.writers[index as usize];
-        writer.try_send(job).map_err(|error| match error {
+        writer.try_send(Message { work, ticket: Ticket::until(deadline) }).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => {
                 metrics::counter!("inventory_commands_total", "outcome" => "overloaded").increment(1);
-                Error::Overloaded
+                Failed::Overloaded
             }
-            mpsc::error::TrySendError::Closed(_) => Error::Unavailable(None),
+            mpsc::error::TrySendError::Closed(_) => Failed::Stopping,
         })
+    }
+}
+
+/// Waits for an answer until the deadline.
+async fn answered<T>(answer: oneshot::Receiver<Result<T, Error>>, deadline: Instant) -> Result<T, Error> {
+    match tokio::time::timeout_at(deadline.into(), answer).await {
+        Ok(answer) => answer.unwrap_or(Err(Failed::NoAnswer.into())),
+        Err(_) => Err(Failed::NoAnswer.into()),
     }
 }

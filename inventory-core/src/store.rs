@@ -1,102 +1,99 @@
-//! The store: SQLite or Postgres, by the URL. The one place that knows SQL.
+//! The store: SQLite or Postgres, by the URL. The only place with SQL and diesel.
 //!
-//! Writing goes through a `BatchStore` per writer, each with a connection of its own; reading
-//! through an r2d2 pool. `migrate` makes the tables.
+//! Writers go through `engine::storage::BatchStore`, each with a connection of its own (`sqlite`, `postgres`). Readers
+//! go through a [`Snapshot`] on a connection of a pool (`read`). `tables` describes each table once; `migrate` makes
+//! them.
 
-pub(crate) mod batch;
 mod chain;
-mod entries;
-mod faults;
+mod classify;
+mod connection;
+mod describe;
 mod guid;
 mod migrate;
-mod orders;
 mod postgres;
-mod postgres_statements;
-mod read;
-mod rows;
-pub(crate) mod schema;
+pub mod read;
+mod records;
+mod shared;
 mod sqlite;
-mod sqlite_statements;
-mod stock;
-mod units;
+mod tables;
 mod url;
 
-pub use entries::{Entry, EntryFilter, EntryPage};
-pub use guid::Guid;
-pub use migrate::{MigrateError, Migrated};
-pub use orders::{Call, CallOutcome};
-pub use read::SitePage;
-pub use stock::{Stock, StockCursor, StockFilter, StockPage};
-pub use url::{BadUrl, DatabaseUrl};
+use std::sync::Arc;
 
 use diesel::connection::SimpleConnection;
 use diesel::pg::PgConnection;
 use diesel::r2d2::{ConnectionManager, CustomizeConnection, Pool, PoolError};
 use diesel::sqlite::SqliteConnection;
+use tokio::sync::Semaphore;
 
-use crate::limits;
-use crate::store::batch::BatchStore;
-use crate::store::postgres::PostgresBatch;
-use crate::store::sqlite::SqliteBatch;
+pub use self::migrate::{MigrateError, Migrated};
+pub use self::read::{EntryFilter, Page, SiteRead, Snapshot, StockCursor, StockFilter};
+pub use self::url::{BadUrl, DatabaseUrl};
 
-/// Writers on Postgres: enough that a second site's commit overlaps the first's.
+use crate::engine::storage::{BatchStore, OpenWriters};
+use crate::model::limits;
+use crate::store::postgres::PostgresStore;
+use crate::store::sqlite::SqliteStore;
+
+/// Writers on Postgres: enough that one site's commit overlaps another's.
 const POSTGRES_WRITERS: usize = 2;
-/// Connections for reading.
-const READERS: u32 = 4;
 
-/// An opened database. Cheap to clone.
+/// An open database. Cheap to clone.
 #[derive(Clone)]
 pub struct Store {
     url: DatabaseUrl,
     readers: Readers,
+    /// A permit for each reader's connection, so that waiting reads hold no thread.
+    permits: Arc<Semaphore>,
 }
 
 #[derive(Clone)]
-pub(crate) enum Readers {
+enum Readers {
     Sqlite(Pool<ConnectionManager<SqliteConnection>>),
     Postgres(Pool<ConnectionManager<PgConnection>>),
 }
 
 impl Store {
-    /// Brings the schema up to date and opens the pool. Blocks.
+    /// Brings the schema up to date and opens the pool of readers. Blocks.
     pub fn open(url: DatabaseUrl) -> Result<Self, OpenError> {
         migrate::migrate(&url)?;
         let readers = match &url {
             DatabaseUrl::Sqlite(path) => Readers::Sqlite(
                 Pool::builder()
-                    .max_size(READERS)
+                    .max_size(limits::READERS_MAX)
                     .connection_timeout(limits::READER_WAIT_MAX)
                     .connection_customizer(Box::new(ReadOnly))
                     .build(ConnectionManager::new(path.as_str()))?,
             ),
             DatabaseUrl::Postgres(url) => Readers::Postgres(
                 Pool::builder()
-                    .max_size(READERS)
+                    .max_size(limits::READERS_MAX)
                     .min_idle(Some(1))
                     .connection_timeout(limits::READER_WAIT_MAX)
                     .build(ConnectionManager::new(url.as_str()))?,
             ),
         };
-        Ok(Self { url, readers })
+        Ok(Self { url, readers, permits: Arc::new(Semaphore::new(limits::READERS_MAX as usize)) })
     }
 
     /// Brings a database's schema up to date, and nothing else. Blocks.
     pub fn migrate(url: &DatabaseUrl) -> Result<Migrated, MigrateError> {
         migrate::migrate(url)
     }
+}
 
-    /// One connection for each writer that the backend has use for; not yet connected.
-    pub(crate) fn batch_stores(&self) -> Vec<Box<dyn BatchStore>> {
+impl OpenWriters for Store {
+    fn writers(&self) -> Vec<Box<dyn BatchStore>> {
         match &self.url {
-            DatabaseUrl::Sqlite(path) => vec![Box::new(SqliteBatch::new(path))],
+            DatabaseUrl::Sqlite(path) => vec![Box::new(SqliteStore::new(path))],
             DatabaseUrl::Postgres(url) => {
-                (0..POSTGRES_WRITERS).map(|_| Box::new(PostgresBatch::new(url)) as Box<dyn BatchStore>).collect()
+                (0..POSTGRES_WRITERS).map(|_| Box::new(PostgresStore::new(url)) as Box<dyn BatchStore>).collect()
             }
         }
     }
 }
 
-/// A reader of SQLite cannot write, whatever it is asked.
+/// Makes a reader's connection to SQLite unable to write.
 #[derive(Debug)]
 struct ReadOnly;
 

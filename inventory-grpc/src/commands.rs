@@ -1,8 +1,11 @@
-//! The operator's commands. They speak gRPC as anybody could: to a running server, or to one that
-//! they start for themselves on a database.
+//! The operator's commands.
+//!
+//! They use the public contract, as any client could: against a running server, or against one that they start for
+//! themselves on a database. They have no other way to the stock.
 
 pub mod export;
 pub mod import;
+mod output;
 mod rows;
 pub mod verify;
 
@@ -12,17 +15,19 @@ use std::io::IsTerminal;
 use indicatif::{ProgressBar, ProgressStyle};
 use inventory_core::store::Store;
 use inventory_proto::ACTOR_METADATA;
+use inventory_proto::v1::ledger_service_client::LedgerServiceClient;
+use inventory_proto::v1::stock_service_client::StockServiceClient;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use tonic::Request;
 use tonic::metadata::MetadataValue;
 use tonic::transport::{Channel, Endpoint};
+use tonic::{Request, Status};
 
 use crate::config::{self, Upstream};
 use crate::server::{self, ServeError};
 
-/// What a command's changes are signed with in the ledger.
+/// The actor of a command's changes in the ledger.
 const ACTOR: &str = "inventory-grpc";
 /// Bytes of an answer: a page of 1,000 entries with the longest options.
 const ANSWER_BYTES_MAX: usize = 16 * 1024 * 1024;
@@ -30,7 +35,7 @@ const ANSWER_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// A connection to the server that a command asks.
 struct Connection {
     channel: Channel,
-    /// The command's own server, where it has one.
+    /// The server that the command started for itself.
     own: Option<(CancellationToken, JoinHandle<Result<(), ServeError>>)>,
 }
 
@@ -38,9 +43,10 @@ impl Connection {
     async fn open(upstream: &Upstream) -> Result<Self, Box<dyn Error>> {
         let Upstream { grpc_upstream, database_url, site_id: _ } = upstream;
         let Some(url) = database_url.clone() else {
-            let endpoint = Endpoint::from_shared(format!("http://{grpc_upstream}"))?;
-            let away = |_| format!("no server answers at {grpc_upstream}; start it, or name a --database-url");
-            return Ok(Self { channel: endpoint.connect().await.map_err(away)?, own: None });
+            let endpoint = Endpoint::from_shared(format!("http://{grpc_upstream}"))
+                .map_err(|_| format!("--grpc-upstream (GRPC_UPSTREAM): {grpc_upstream:?} must be HOST:PORT"))?;
+            let absent = |_| format!("no server answers at {grpc_upstream}; start it, or pass --database-url");
+            return Ok(Self { channel: endpoint.connect().await.map_err(absent)?, own: None });
         };
         let store = tokio::task::spawn_blocking(|| Store::open(url)).await??;
         let listener = TcpListener::bind("127.0.0.1:0").await?;
@@ -51,7 +57,15 @@ impl Connection {
         Ok(Self { channel: endpoint.connect().await?, own: Some((stop, served)) })
     }
 
-    /// Finishes what is under way.
+    fn stock(&self) -> StockServiceClient<Channel> {
+        StockServiceClient::new(self.channel.clone()).max_decoding_message_size(ANSWER_BYTES_MAX)
+    }
+
+    fn ledger(&self) -> LedgerServiceClient<Channel> {
+        LedgerServiceClient::new(self.channel.clone()).max_decoding_message_size(ANSWER_BYTES_MAX)
+    }
+
+    /// Waits until the command's own server has finished everything.
     async fn close(self) -> Result<(), Box<dyn Error>> {
         drop(self.channel);
         if let Some((stop, served)) = self.own {
@@ -62,20 +76,25 @@ impl Connection {
     }
 }
 
-/// A request that says who asks.
+/// A request that names the caller.
 fn signed<T>(message: T) -> Request<T> {
     let mut request = Request::new(message);
     request.metadata_mut().insert(ACTOR_METADATA, MetadataValue::from_static(ACTOR));
     request
 }
 
-/// A bar on a terminal, and nothing elsewhere.
-fn progress(length: u64, what: &str) -> ProgressBar {
+/// A server's error as a sentence for a person.
+fn sentence(status: Status) -> Box<dyn Error> {
+    status.message().into()
+}
+
+/// A progress bar on a terminal; elsewhere nothing is shown.
+fn progress(length: u64, work: &str) -> ProgressBar {
     if !std::io::stderr().is_terminal() {
         return ProgressBar::hidden();
     }
     let style = ProgressStyle::with_template("{msg} {wide_bar} {human_pos} of {human_len}, {eta} left");
-    let bar = ProgressBar::new(length).with_message(what.to_owned());
+    let bar = ProgressBar::new(length).with_message(work.to_owned());
     match style {
         Ok(style) => bar.with_style(style),
         Err(_) => bar,

@@ -1,4 +1,5 @@
-//! Settings: each a flag and an environment variable, read once.
+//! The settings of the program. Each is a flag, most are an environment variable too, and all are read once, at the
+//! start. A wrong value ends the program with a sentence that names the flag.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -14,7 +15,7 @@ pub struct Cli {
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
-    /// Where to send traces, as OTLP over gRPC, such as `http://127.0.0.1:4317`; off unless set.
+    /// Where to send traces, as OTLP over gRPC, such as `http://127.0.0.1:4317`. Off unless set.
     #[arg(long, env = "OTLP_ENDPOINT", global = true)]
     pub otlp_endpoint: Option<String>,
 }
@@ -26,23 +27,27 @@ pub enum Command {
     Serve(Serve),
     /// Bring the schema up to date, and nothing else.
     Migrate(Database),
-    /// Set levels from a file: all rows or, if any of them is bad, none.
+    /// Set levels and units' settings from a file. If any row is bad, nothing is imported.
     ///
-    /// CSV with a header of `app_id`, `catalog_item_id`, `available` and, where wanted, `options` (a JSON
-    /// object) and `location_id`; or NDJSON, one object of the same names a line, `options` an object. The
-    /// same file imported again changes nothing, even where stock was sold since, unless `--again` is said; an
-    /// import that was interrupted goes on where it was.
+    /// The file is CSV with a header, or NDJSON with one object per line; both have the same names. A row names a unit
+    /// by `app_id`, `catalog_item_id` and perhaps `options` (a JSON object), or by `sku` alone. `available` is the
+    /// level at `location_id` (empty: the default location). `sku` beside a catalog item, `name`, `tracking` (QUANTITY
+    /// or STATUS), `backorder_limit` and `counts_subscriptions` (true or false) are settings of the unit. An empty or
+    /// absent value leaves what it stands for as it is.
+    ///
+    /// The same file imported again sets no level, even if stock was sold since, unless you pass `--again`. An
+    /// interrupted import continues where it stopped. The settings are written each time.
     Import(Import),
     /// Write stock or the ledger as CSV or NDJSON. Exported stock can be imported again.
     Export(Export),
-    /// Add up the ledger of a site, and compare it with every level; exits with 1 where they differ.
+    /// Add up the ledger of a site and compare it with every level. Exits with 1 if they differ.
     Verify(Verify),
 }
 
 /// Whom the operator's commands ask: a running server, or a database that they open themselves.
 #[derive(Debug, Args)]
 pub struct Upstream {
-    /// The running server.
+    /// The running server, HOST:PORT.
     #[arg(long, env = "GRPC_UPSTREAM", default_value = "127.0.0.1:50051")]
     pub grpc_upstream: String,
     /// Open this database instead of asking a server.
@@ -56,18 +61,18 @@ pub struct Upstream {
 /// What to import.
 #[derive(Debug, Args)]
 pub struct Import {
-    /// Into which books.
+    /// Whom to ask.
     #[command(flatten)]
     pub upstream: Upstream,
     /// The file, or `-` for standard input.
     pub file: PathBuf,
-    /// The form; by the file's name unless said.
+    /// The format. Unset: by the file's name, otherwise CSV.
     #[arg(long)]
     pub format: Option<Format>,
-    /// Change nothing; tell what would change if the file were new.
+    /// Change nothing. Print what would change if the file were new.
     #[arg(long)]
     pub dry_run: bool,
-    /// Set the levels again, even if this file was imported before.
+    /// Set the levels even if this file was imported before.
     #[arg(long)]
     pub again: bool,
 }
@@ -77,13 +82,13 @@ pub struct Import {
 pub struct Export {
     /// What.
     pub what: What,
-    /// Of which books.
+    /// Whom to ask.
     #[command(flatten)]
     pub upstream: Upstream,
-    /// Where to; standard output unless said.
+    /// The file to write. Unset: standard output.
     #[arg(long)]
     pub output: Option<PathBuf>,
-    /// The form; by the file's name, or CSV.
+    /// The format. Unset: by the file's name, otherwise CSV.
     #[arg(long)]
     pub format: Option<Format>,
 }
@@ -91,10 +96,10 @@ pub struct Export {
 /// What to verify.
 #[derive(Debug, Args)]
 pub struct Verify {
-    /// Which books.
+    /// Whom to ask.
     #[command(flatten)]
     pub upstream: Upstream,
-    /// Mend what differs, by entries that everybody can see.
+    /// Set every level that differs to the sum of its entries, by entries that everybody can see.
     #[arg(long)]
     pub repair: bool,
 }
@@ -102,23 +107,23 @@ pub struct Verify {
 /// What can be exported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum What {
-    /// Every level, in the order of app id, item id, options and location.
+    /// Every level and every unit, in the order of app id, item id, options and location.
     Stock,
-    /// Every entry, in the order of sequences.
+    /// Every entry, in the order of sequence numbers.
     Ledger,
 }
 
-/// The form of a file.
+/// The format of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Format {
     /// Comma-separated values with a header.
     Csv,
-    /// One JSON object a line.
+    /// One JSON object per line.
     Ndjson,
 }
 
 impl Format {
-    /// The form that was asked for, or that of a file by its name, or CSV.
+    /// The format that was asked for, or that of the file's name, or CSV.
     pub fn of(asked: Option<Self>, file: Option<&Path>) -> Self {
         let ending = file.and_then(Path::extension).and_then(|ending| ending.to_str()).unwrap_or_default();
         let by_name = if ["ndjson", "jsonl"].contains(&ending) { Self::Ndjson } else { Self::Csv };
@@ -140,7 +145,7 @@ pub struct Serve {
     /// Where, and on which database.
     #[command(flatten)]
     pub listen: Listen,
-    /// Address and port for Prometheus metrics (GET /metrics); off unless set.
+    /// Address and port for Prometheus metrics (GET /metrics). Off unless set.
     #[arg(long, env = "ADMIN_LISTEN")]
     pub admin_listen: Option<SocketAddr>,
 }
@@ -151,19 +156,18 @@ pub struct Listen {
     /// Which database.
     #[command(flatten)]
     pub database: Database,
-    /// Address and port for gRPC; port 0 takes any free one.
+    /// Address and port for gRPC. Port 0 takes any free one.
     #[arg(long, env = "GRPC_LISTEN", default_value = "127.0.0.1:50051")]
     pub grpc_listen: SocketAddr,
-    /// Listen beyond loopback though calls carry neither TLS nor tokens: whoever reaches the port
-    /// can change stock.
+    /// Listen beyond loopback although calls carry neither TLS nor tokens: whoever reaches the port can change stock.
     #[arg(long, env = "ALLOW_PLAINTEXT")]
     pub allow_plaintext: bool,
-    /// Days for which the outcome of a request is kept: a repeat that comes later is a new request.
+    /// Days for which the outcome of a request is kept. A replay after that is a new request.
     #[arg(long, env = "REQUEST_RETENTION_DAYS", default_value_t = REQUEST_RETENTION_DAYS)]
     pub request_retention_days: u32,
 }
 
-/// Days for which the outcomes of requests are kept unless said otherwise.
+/// Days for which the outcomes of requests are kept by default.
 pub const REQUEST_RETENTION_DAYS: u32 = 30;
 
 /// How long the outcomes of requests are kept.
@@ -174,14 +178,19 @@ pub fn retention(days: u32) -> Duration {
 impl Listen {
     /// Refuses to open an unprotected port to others by accident.
     pub fn check(&self) -> Result<(), PlaintextBeyondLoopback> {
-        if self.grpc_listen.ip().is_loopback() || self.allow_plaintext { Ok(()) } else { Err(PlaintextBeyondLoopback) }
+        match self.grpc_listen.ip().is_loopback() || self.allow_plaintext {
+            true => Ok(()),
+            false => Err(PlaintextBeyondLoopback { address: self.grpc_listen }),
+        }
     }
 }
 
 /// The gRPC port would be open to others.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "--grpc-listen is not a loopback address, and calls carry neither TLS nor tokens; say --allow-plaintext if only \
-     trusted systems reach it"
+    "--grpc-listen (GRPC_LISTEN): {address} is not a loopback address, and calls carry neither TLS nor tokens; pass \
+     --allow-plaintext if only trusted systems reach it"
 )]
-pub struct PlaintextBeyondLoopback;
+pub struct PlaintextBeyondLoopback {
+    address: SocketAddr,
+}

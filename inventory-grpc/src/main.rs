@@ -1,6 +1,7 @@
-//! The program `inventory-grpc`.
-
-mod program;
+//! The program `inventory-grpc`: the server and the operator's commands, chosen by the first argument.
+//!
+//! It ends with exit code 0, or with 1 and one sentence on standard error. It decides nothing itself: `server` and
+//! `commands` do the work.
 
 use std::error::Error;
 use std::process::ExitCode;
@@ -10,14 +11,13 @@ use inventory_core::store::{DatabaseUrl, Store};
 use inventory_grpc::config::{self, Cli, Command, Serve};
 use inventory_grpc::{commands, server};
 
-/// Requests are many small allocations on one thread and their release on another, for which this
-/// allocator is made.
+/// One thread allocates the many small parts of a request and another frees them; this allocator is made for that.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let Cli { command, otlp_endpoint } = Cli::parse();
-    program::run("inventory-grpc", otlp_endpoint, async {
+    inventory_program::run("inventory-grpc", otlp_endpoint, async {
         match command {
             Command::Serve(settings) => serve(settings).await,
             Command::Migrate(database) => migrate(&database.database_url),
@@ -29,11 +29,11 @@ fn main() -> ExitCode {
 }
 
 async fn serve(settings: Serve) -> Result<(), Box<dyn Error>> {
-    program::serve_metrics(settings.admin_listen)?;
+    inventory_program::serve_metrics(settings.admin_listen)?;
     let retention = config::retention(settings.listen.request_retention_days);
     let (store, listener) = inventory_grpc::open(settings.listen).await?;
     println!("grpc listening on {}", listener.local_addr()?);
-    Ok(server::serve(listener, store, retention, program::stop_on_signal()?.cancelled_owned()).await?)
+    Ok(server::serve(listener, store, retention, inventory_program::stop_on_signal()?.cancelled_owned()).await?)
 }
 
 fn migrate(url: &DatabaseUrl) -> Result<(), Box<dyn Error>> {

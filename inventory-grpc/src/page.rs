@@ -1,43 +1,162 @@
-//! Page tokens: opaque to callers, and good only for the query that they came from.
+//! Pages: their size, and the tokens that lead from one to the next.
+//!
+//! A token is opaque to callers and good only for the query that it came from: it carries the query and the place where
+//! the next page starts. It is not signed; a forged one can only ask for another page of the caller's own query.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use inventory_core::limits;
+use inventory_core::model::catalog::{Unit, Variant};
+use inventory_core::model::ids::{LocationId, SiteId, parse_guid};
+use inventory_core::model::limits;
+use inventory_core::store::StockCursor;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use tonic::Status;
 
-use crate::status::invalid;
+use crate::decode::{Checked, Fields};
+use crate::violation::At;
 
-/// The number of rows that a page is to have.
-pub fn size(page_size: i32) -> Result<i64, Status> {
-    match i64::from(page_size) {
-        0 => Ok(limits::PAGE_ROWS_DEFAULT),
-        rows @ 1..=limits::PAGE_ROWS_MAX => Ok(rows),
-        _ => Err(invalid("page_size", format!("must be 0 to {}", limits::PAGE_ROWS_MAX))),
+/// The page that a request asks for.
+#[derive(Debug)]
+pub(crate) struct Page<C> {
+    /// The most rows that it may have.
+    pub(crate) rows: i64,
+    /// Where it starts; `None` is the first page.
+    pub(crate) after: Option<C>,
+    query: String,
+}
+
+impl<C: Cursor> Page<C> {
+    /// Reads `page_size` and `page_token`. `query` is the text of the site and all filters.
+    pub(crate) fn decode(fields: &mut Fields, query: Checked<String>, size: i32, token: &str) -> Checked<Self> {
+        let rows = match i64::from(size) {
+            0 => Ok(limits::PAGE_ROWS_DEFAULT),
+            rows @ 1..=limits::PAGE_ROWS_MAX => Ok(rows),
+            _ => fields.bad(At::REQUEST, "page_size", format_args!("must be 0 to {}", limits::PAGE_ROWS_MAX)),
+        };
+        let query = query?;
+        let after = cursor(fields, &query, token);
+        Ok(Self { rows: rows?, after: after?, query })
+    }
+
+    /// The token of the page that starts at `next`; empty if there is none.
+    pub(crate) fn next_token(&self, next: Option<C>) -> String {
+        // Strings and numbers always serialize.
+        let token = |next: C| serde_json::to_vec(&(&self.query, next.into_wire())).unwrap_or_default();
+        next.map(token).map(|token| URL_SAFE_NO_PAD.encode(token)).unwrap_or_default()
     }
 }
 
-/// The token of the page after `cursor` of `query`.
-pub fn token(query: &str, cursor: &impl Serialize) -> String {
-    // Strings and numbers always serialize.
-    URL_SAFE_NO_PAD.encode(serde_json::to_vec(&(query, cursor)).unwrap_or_default())
-}
-
-/// Where the page after `token` begins; `None` for the first page.
-pub fn cursor<C: DeserializeOwned>(query: &str, token: &str) -> Result<Option<C>, Status> {
+fn cursor<C: Cursor>(fields: &mut Fields, query: &str, token: &str) -> Checked<Option<C>> {
     if token.is_empty() {
         return Ok(None);
     }
     let bytes = URL_SAFE_NO_PAD.decode(token).ok();
-    match bytes.and_then(|bytes| serde_json::from_slice::<(String, C)>(&bytes).ok()) {
-        Some((of, cursor)) if of == query => Ok(Some(cursor)),
-        Some(_) => Err(invalid("page_token", "belongs to another query")),
-        None => Err(not_ours()),
+    match bytes.and_then(|bytes| serde_json::from_slice::<(String, C::Wire)>(&bytes).ok()) {
+        Some((of, _)) if of != query => fields.bad(At::REQUEST, "page_token", "belongs to another query"),
+        Some((_, wire)) => match C::from_wire(wire) {
+            Some(cursor) => Ok(Some(cursor)),
+            None => fields.bad(At::REQUEST, "page_token", FOREIGN),
+        },
+        None => fields.bad(At::REQUEST, "page_token", FOREIGN),
     }
 }
 
-/// The token is none that this service has given.
-pub fn not_ours() -> Status {
-    invalid("page_token", "is not a page token of this service")
+/// What is said of a token that this service did not make.
+const FOREIGN: &str = "is not a page token of this service";
+
+/// Where a page starts, in a form that a token can carry.
+pub(crate) trait Cursor: Sized {
+    /// Strings and numbers.
+    type Wire: Serialize + DeserializeOwned;
+
+    /// The form in the token.
+    fn into_wire(self) -> Self::Wire;
+
+    /// Reads the form in the token. `None` if this service cannot have made it.
+    fn from_wire(wire: Self::Wire) -> Option<Self>;
+}
+
+/// A sequence number.
+impl Cursor for i64 {
+    type Wire = Self;
+
+    fn into_wire(self) -> Self {
+        self
+    }
+
+    fn from_wire(wire: Self) -> Option<Self> {
+        Some(wire)
+    }
+}
+
+impl Cursor for SiteId {
+    type Wire = String;
+
+    fn into_wire(self) -> String {
+        self.to_string()
+    }
+
+    fn from_wire(wire: String) -> Option<Self> {
+        parse_guid(&wire).map(Self::from_uuid)
+    }
+}
+
+/// App id, item id and variant.
+impl Cursor for Unit {
+    type Wire = (String, String, String);
+
+    fn into_wire(self) -> Self::Wire {
+        let Self { app_id, item_id, variant } = self;
+        (app_id, item_id, variant.as_str().to_owned())
+    }
+
+    fn from_wire((app_id, item_id, variant): Self::Wire) -> Option<Self> {
+        // No stored text holds a NUL (a variant escapes it), and Postgres takes none.
+        let stored = [&app_id, &item_id, &variant].iter().all(|text| !text.contains('\0'));
+        stored.then(|| Self { app_id, item_id, variant: Variant::from_text(variant) })
+    }
+}
+
+/// App id, item id, variant and location; the location is empty for the default one.
+impl Cursor for StockCursor {
+    type Wire = (String, String, String, String);
+
+    fn into_wire(self) -> Self::Wire {
+        let Self { unit, location } = self;
+        let (app_id, item_id, variant) = unit.into_wire();
+        (app_id, item_id, variant, location.map(|id| id.to_string()).unwrap_or_default())
+    }
+
+    fn from_wire((app_id, item_id, variant, location): Self::Wire) -> Option<Self> {
+        let location = match location.as_str() {
+            "" => None,
+            text => Some(LocationId::from_uuid(parse_guid(text)?)),
+        };
+        Some(Self { unit: Unit::from_wire((app_id, item_id, variant))?, location })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn decode<C: Cursor>(query: &str, size: i32, token: &str) -> Result<Page<C>, String> {
+        let mut fields = Fields::default();
+        let page = Page::decode(&mut fields, Ok(query.to_owned()), size, token);
+        fields.finish(page).map_err(|status| status.message().to_owned())
+    }
+
+    #[test]
+    fn a_token_leads_to_its_next_page_and_to_no_other_query() {
+        let unit = Unit { app_id: "app".into(), item_id: "item".into(), variant: Variant::default() };
+        let next = StockCursor { unit, location: None };
+        let token = decode::<StockCursor>("stock", 0, "").expect("the first page").next_token(Some(next.clone()));
+        let page = decode::<StockCursor>("stock", 7, &token).expect("ours");
+        assert_eq!((page.rows, page.after.as_ref()), (7, Some(&next)));
+        assert_eq!(page.next_token(None), "");
+        let other = decode::<StockCursor>("other", 7, &token).expect_err("another query");
+        assert_eq!(other, "page_token: belongs to another query");
+        let foreign = decode::<StockCursor>("stock", 1_001, "AAAA").expect_err("neither is good");
+        assert_eq!(foreign, "page_size: must be 0 to 1000; bad fields: 2");
+    }
 }

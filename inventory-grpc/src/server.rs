@@ -1,4 +1,8 @@
-//! The server: every service on one listener, health and reflection included.
+//! The server: every service on one listener, with health and reflection.
+//!
+//! It answers until it is told to stop. Then it takes no new call, ends the streams that watch a ledger, finishes the
+//! other calls, and commits what is queued. Beside the services three tasks run: one prunes the outcomes of old
+//! requests, one keeps the health in step with the store, and one looks for the commits of other servers.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -10,6 +14,7 @@ use inventory_proto::v1::ledger_service_server::LedgerServiceServer;
 use inventory_proto::v1::site_service_server::SiteServiceServer;
 use inventory_proto::v1::stock_service_server::StockServiceServer;
 use tokio::net::TcpListener;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
@@ -18,19 +23,19 @@ use tonic_health::server::HealthReporter;
 
 use crate::services::availability::Availability;
 use crate::services::ledger::Ledger;
-use crate::services::site::Site;
+use crate::services::site::Sites;
 use crate::services::stock::Stock;
+use crate::services::watch::{Commits, look_for_commits};
 
 /// How often the store is asked whether it answers.
 const HEALTH_EVERY: Duration = Duration::from_secs(2);
-/// A connection on which nothing is heard for this long is asked for a sign of life.
+/// A connection that is silent for this long is asked for a sign of life.
 const KEEPALIVE_EVERY: Duration = Duration::from_secs(30);
-
-/// How often old records of requests are looked for.
+/// How often outcomes of old requests are looked for.
 const PRUNE_EVERY: Duration = Duration::from_secs(3_600);
 
-/// Bytes of an availability request: what 3 MiB of JSON options, the most that the Wix adapter takes in
-/// a token, can become as a protobuf Struct.
+/// Bytes of an availability request: what 3 MiB of JSON options, the most that the Wix adapter takes in a token, can
+/// become as a protobuf Struct.
 const MESSAGE_BYTES_MAX: usize = 24 * 1024 * 1024;
 
 /// Why a server ended before it was told to.
@@ -47,8 +52,8 @@ pub enum ServeError {
     Thread(#[from] std::io::Error),
 }
 
-/// Serves until `stop` completes, and keeps the outcomes of requests for `retention`; then takes no new call, finishes those that are under way,
-/// commits what is queued, and returns.
+/// Serves on `listener` until `stop` completes, and returns after everything is finished. Outcomes of requests are kept
+/// for `retention`.
 pub async fn serve(
     listener: TcpListener,
     store: Store,
@@ -56,9 +61,13 @@ pub async fn serve(
     stop: impl Future<Output = ()>,
 ) -> Result<(), ServeError> {
     let engine = Engine::start(&store)?;
-    let prune = tokio::spawn(prune(engine.clone(), retention));
+    let commits = Commits::new(engine.feed().clone());
     let (health, health_service) = tonic_health::server::health_reporter();
-    let watch = tokio::spawn(watch_health(health, store.clone()));
+    // Dropping the set ends its tasks.
+    let mut tasks = JoinSet::new();
+    tasks.spawn(prune(engine.clone(), retention));
+    tasks.spawn(report_health(health, store.clone()));
+    tasks.spawn(look_for_commits(store.clone(), commits.clone()));
     let reflection = || {
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(DESCRIPTORS)
@@ -74,7 +83,7 @@ pub async fn serve(
             stopping.cancel();
         }
     };
-    let ledger = Ledger { store: store.clone(), engine: engine.clone(), stopping };
+    let ledger = Ledger { store: store.clone(), engine: engine.clone(), commits, stopping };
     let served = Server::builder()
         .http2_keepalive_interval(Some(KEEPALIVE_EVERY))
         .add_service(health_service)
@@ -83,16 +92,15 @@ pub async fn serve(
         .add_service(availability)
         .add_service(StockServiceServer::new(Stock { engine: engine.clone(), store: store.clone() }))
         .add_service(LedgerServiceServer::new(ledger))
-        .add_service(SiteServiceServer::new(Site { engine: engine.clone(), store }))
+        .add_service(SiteServiceServer::new(Sites { engine: engine.clone(), store }))
         .serve_with_incoming_shutdown(TcpIncoming::from(listener).with_nodelay(Some(true)), stop)
         .await;
-    watch.abort();
-    prune.abort();
+    drop(tasks);
     engine.drain().await;
     Ok(served?)
 }
 
-/// Forgets the outcomes of requests after their time of retention.
+/// Forgets the outcomes of requests that are older than `retention`. Never ends.
 async fn prune(engine: Engine, retention: Duration) {
     let mut every = tokio::time::interval(PRUNE_EVERY);
     loop {
@@ -100,13 +108,14 @@ async fn prune(engine: Engine, retention: Duration) {
         let before = SystemTime::now().checked_sub(retention).and_then(|time| time.duration_since(UNIX_EPOCH).ok());
         let Some(before) = before.and_then(|since| i64::try_from(since.as_micros()).ok()) else { continue };
         if let Err(error) = engine.prune(before).await {
-            tracing::warn!(error = &error as &dyn std::error::Error, "records of requests were not pruned");
+            let error: &dyn std::error::Error = &error;
+            tracing::warn!(error, "outcomes of old requests were not pruned; trying again in an hour");
         }
     }
 }
 
-/// Keeps the overall health (the empty service name) in step with the store.
-async fn watch_health(health: HealthReporter, store: Store) {
+/// Keeps the health of the whole server (the empty service name) in step with the store. Never ends.
+async fn report_health(health: HealthReporter, store: Store) {
     let mut every = tokio::time::interval(HEALTH_EVERY);
     loop {
         every.tick().await;

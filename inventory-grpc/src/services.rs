@@ -1,66 +1,55 @@
-//! The services of `inventory.v1`: decode, ask the core, encode.
+//! The services of `inventory.v1`. A method decodes its request, asks the core once, and encodes the answer.
+//!
+//! A write goes to the engine and is answered after it is durable. A read is one `Store::read`, so all of its answer
+//! comes from one snapshot. No method decides anything about stock.
 
-pub mod availability;
-pub mod ledger;
-pub mod site;
-pub mod stock;
+pub(crate) mod availability;
+pub(crate) mod ledger;
+pub(crate) mod site;
+pub(crate) mod stock;
 mod stream;
 mod verify;
-mod watch;
+pub(crate) mod watch;
 
-use std::time::{Duration, Instant};
-
-use inventory_core::command::Command;
 use inventory_core::engine::Engine;
-use inventory_core::ids::SiteId;
-use inventory_core::outcome::{Outcome, Verdict};
-use inventory_core::store::Store;
+use inventory_core::model::command::Command;
+use inventory_core::model::outcome::{Outcome, Verdict};
 use inventory_proto::v1;
 use tonic::Status;
 use tonic::metadata::MetadataMap;
 
-use crate::{decode, encode, status};
+use crate::decode::{Caller, caller};
+use crate::encode;
+use crate::status::{Paths, of_error, of_refusal};
 
-/// How long a read waits for books that have the entry it names, and how often it looks.
-const REACH_TIME_MAX: Duration = Duration::from_secs(2);
-const REACH_EVERY: Duration = Duration::from_millis(20);
-
-/// Waits until the books have an entry: those of a replica may lag behind what a caller has seen.
-async fn reached(store: &Store, site: SiteId, sequence: i64) -> Result<(), Status> {
-    decode::not_negative(sequence, "at_least_sequence")?;
-    if sequence == 0 {
-        return Ok(());
-    }
-    let until = Instant::now() + REACH_TIME_MAX;
-    loop {
-        let now = store.sequence(site).await.map_err(status::of_error)?;
-        if now >= sequence {
-            return Ok(());
-        }
-        if Instant::now() >= until {
-            return Err(status::not_reached(now, sequence));
-        }
-        tokio::time::sleep(REACH_EVERY).await;
-    }
-}
-
-/// An applied outcome: sequence, levels, and whether it is a repeat.
+/// The answer to an applied command.
 struct Applied {
+    /// The site's sequence number after it.
     sequence: i64,
+    /// The levels that got an entry.
     levels: Vec<v1::Level>,
-    repeated: bool,
+    /// Whether it is a replay.
+    replayed: bool,
 }
 
-/// Has a command carried out, and turns a refusal into its status: a caller who forgets to look
-/// at an answer must not take a refusal for success.
-async fn carry_out(engine: &Engine, command: Command, metadata: &MetadataMap) -> Result<Applied, Status> {
-    let outcome = engine.submit(command, decode::deadline(metadata)).await.map_err(status::of_error)?;
-    let Outcome { site: _, sequence, repeated, verdict, noticed: _ } = outcome;
+/// Decodes a write, submits it, and returns what was applied. A refusal becomes a status, so a caller that forgets to
+/// look cannot take it for success.
+async fn write<M>(
+    engine: &Engine,
+    metadata: &MetadataMap,
+    message: M,
+    decode: fn(M, String) -> Result<Command, Status>,
+) -> Result<Applied, Status> {
+    let Caller { actor, deadline, detail_bytes } = caller(metadata)?;
+    let command = decode(message, actor)?;
+    let outcome = engine.submit(command, deadline).await.map_err(|error| of_error(error, Paths::ITEMS))?;
+    // The engine has logged and counted the findings.
+    let Outcome { site: _, default_location, sequence, replayed, verdict, findings: _ } = outcome;
     match verdict {
         Verdict::Applied(levels) => {
-            let levels = levels.into_iter().map(encode::level).collect();
-            Ok(Applied { sequence, levels, repeated })
+            let levels = levels.into_iter().map(|level| encode::level(level, default_location)).collect();
+            Ok(Applied { sequence, levels, replayed })
         }
-        Verdict::Refused(refusal) => Err(status::of_refusal(refusal)),
+        Verdict::Refused(refusal) => Err(of_refusal(refusal, default_location, detail_bytes)),
     }
 }

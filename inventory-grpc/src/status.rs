@@ -1,161 +1,241 @@
-//! The one place where outcomes and errors of the core become gRPC codes. Every status carries a
-//! `google.rpc.ErrorInfo` whose reason is stable; the adapter reads it, and so may any client.
+//! The one place where errors of the core become gRPC statuses.
+//!
+//! Every status carries a `google.rpc.ErrorInfo` with a stable reason, which the adapter and any client may read. Bad
+//! fields are named by their paths in a `google.rpc.BadRequest`. Refusals, which are outcomes and no errors, are in
+//! `status/refusal.rs`. A status never shows the cause of a failure: the cause goes to the log, here, once.
 
-use inventory_core::error::Error;
-use inventory_core::outcome::Refusal;
-use inventory_proto::{ERROR_DOMAIN, v1};
+mod refusal;
+
+use std::error::Error as StdError;
+
+use inventory_core::model::error::{Error, Failed, Invalid};
+use inventory_proto::ERROR_DOMAIN;
 use prost::Message;
 use prost_types::Any;
 use tonic::{Code, Status};
 use tonic_types::pb;
 
-use crate::encode;
+pub(crate) use self::refusal::{of_refusal, refusal_reason};
+use crate::violation::{At, Violation};
 
-/// The reason of every request that breaks a bound.
+/// The reason of a request that breaks a bound.
 const INVALID_FIELD: &str = "INVALID_FIELD";
-/// The reason where a unit is asked for that is not there.
-pub const UNIT_NOT_FOUND: &str = "UNIT_NOT_FOUND";
-/// Violations that a `PreconditionFailure` lists: details travel in one header, whose size is bounded.
-const VIOLATIONS_MAX: usize = 3;
+/// The reason of a request for a unit that does not exist.
+pub(crate) const UNIT_NOT_FOUND: &str = "UNIT_NOT_FOUND";
 
-/// A field of a request is out of bounds.
-pub fn invalid(field: impl Into<String>, description: impl Into<String>) -> Status {
-    at_field(Code::InvalidArgument, INVALID_FIELD, field, description)
+/// Where a request has the fields that an error can be about.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Paths {
+    /// The list whose elements name units; `None` if the request itself names one.
+    list: Option<&'static str>,
+    /// The field that names a sequence number.
+    sequence: &'static str,
 }
 
-/// There is nothing by that name.
-pub fn not_found(reason: &'static str, message: impl Into<String>) -> Status {
+impl Paths {
+    /// The request names one unit.
+    pub(crate) const REQUEST: Self = Self { list: None, sequence: "at_sequence" };
+    /// The elements of `items` name units.
+    pub(crate) const ITEMS: Self = Self { list: Some("items"), sequence: "at_sequence" };
+    /// The elements of `requests` name units.
+    pub(crate) const REQUESTS: Self = Self { list: Some("requests"), sequence: "at_sequence" };
+    /// The request watches the ledger after a sequence number.
+    pub(crate) const WATCH: Self = Self { list: None, sequence: "after_sequence" };
+
+    /// The message that names the unit with this index.
+    fn unit(self, index: usize) -> At {
+        self.list.map_or(At::REQUEST, |list| At::element(list, index))
+    }
+}
+
+/// INVALID_ARGUMENT for `count` bad fields, of which `listed` are the first.
+pub(crate) fn bad_fields(listed: Vec<Violation>, count: usize) -> Status {
+    let mut message = match listed.first() {
+        Some(Violation { field, description }) => format!("{field}: {description}"),
+        None => "the request is not valid".to_owned(),
+    };
+    if count > 1 {
+        message.push_str(&format!("; bad fields: {count}"));
+    }
+    status(Code::InvalidArgument, INVALID_FIELD, message, vec![bad_request(listed)])
+}
+
+/// NOT_FOUND.
+pub(crate) fn not_found(reason: &'static str, message: impl Into<String>) -> Status {
     status(Code::NotFound, reason, message.into(), Vec::new())
 }
 
-/// The ledger contradicts itself.
-pub fn damaged(message: String) -> Status {
+/// NOT_FOUND: nothing was ever written for the site.
+pub(crate) fn site_not_found() -> Status {
+    not_found("SITE_NOT_FOUND", "nothing was ever written for this site")
+}
+
+/// DATA_LOSS: the ledger contradicts itself.
+pub(crate) fn damaged(message: String) -> Status {
     tracing::error!(why = message, "the ledger is damaged");
     status(Code::DataLoss, "LEDGER_DAMAGED", message, Vec::new())
 }
 
-/// The books are not as far as the caller has seen them.
-pub fn not_reached(now: i64, sequence: i64) -> Status {
-    let message = format!("the site is at sequence {now}, and {sequence} was asked for");
-    status(Code::Unavailable, "SEQUENCE_NOT_REACHED", message, Vec::new())
+/// UNAVAILABLE: the server stops, and with it a call that would never end by itself.
+pub(crate) fn stopping() -> Status {
+    of_failed(Failed::Stopping)
 }
 
-/// The server stops, and with it what would go on for ever.
-pub fn stopping() -> Status {
-    status(Code::Unavailable, "STOPPING", "the server is stopping; ask again, or another server".to_owned(), Vec::new())
-}
-
-/// The stable reason that tells a refusal from others.
-pub fn refusal_reason(refusal: &Refusal) -> &'static str {
-    match refusal {
-        Refusal::Short(_) => "INSUFFICIENT_STOCK",
-        Refusal::OutOfRange { .. } => "LEVEL_OUT_OF_RANGE",
-        Refusal::Changed(_) => "STOCK_CHANGED",
-        Refusal::NotYet { .. } | Refusal::SameLevelTwice { .. } => INVALID_FIELD,
-    }
-}
-
-/// A refusal: nothing was carried out.
-pub fn of_refusal(refusal: Refusal) -> Status {
-    let reason = refusal_reason(&refusal);
-    match refusal {
-        Refusal::Short(shortages) => {
-            let message = match shortages.len() {
-                1 => "1 level is short".to_owned(),
-                count => format!("{count} levels are short"),
-            };
-            // A summary for general tools; `InsufficientStock` has them all.
-            let violations =
-                shortages.iter().take(VIOLATIONS_MAX).map(|shortage| pb::precondition_failure::Violation {
-                    r#type: reason.to_owned(),
-                    subject: format!("{}/{}", shortage.unit.app_id, shortage.unit.item_id),
-                    description: format!(
-                        "asked {}, available {}, short {}",
-                        shortage.asked, shortage.available, shortage.short
-                    ),
-                });
-            let failure = pb::PreconditionFailure { violations: violations.collect() };
-            let short = v1::InsufficientStock { shortages: shortages.into_iter().map(encode::shortage).collect() };
-            let details =
-                vec![any("google.rpc.PreconditionFailure", &failure), any("inventory.v1.InsufficientStock", &short)];
-            status(Code::FailedPrecondition, reason, message, details)
-        }
-        Refusal::OutOfRange { item } => {
-            at_field(Code::OutOfRange, reason, format!("items[{item}]"), "the level would leave the 64-bit range")
-        }
-        Refusal::Changed(changed) => {
-            let message = match changed.len() {
-                1 => "1 level is not what was expected".to_owned(),
-                count => format!("{count} levels are not what was expected"),
-            };
-            let levels = v1::StockChanged { levels: changed.into_iter().map(encode::changed).collect() };
-            status(Code::Aborted, reason, message, vec![any("inventory.v1.StockChanged", &levels)])
-        }
-        Refusal::NotYet { item } => {
-            invalid(format!("items[{item}].as_of_sequence"), "is after the last entry of the site")
-        }
-        Refusal::SameLevelTwice { first, item } => {
-            invalid(format!("items[{item}]"), format!("means the same level as items[{first}]"))
-        }
-    }
-}
-
-/// An error where items stand in the field `items`.
-pub fn of_error(error: Error) -> Status {
-    of_error_at(error, |item| format!("items[{item}]."))
-}
-
-/// An error where the request itself names one unit.
-pub fn of_error_of_one(error: Error) -> Status {
-    of_error_at(error, |_| String::new())
-}
-
-/// An error; `path_of` is the path of the message in which an item's unit is named.
-fn of_error_at(error: Error, path_of: impl Fn(usize) -> String) -> Status {
-    let told = error.to_string();
-    match &error {
-        Error::Unknown(_) | Error::Internal(_) => {
-            tracing::error!(error = &error as &dyn std::error::Error, "a request has no outcome to tell");
-        }
-        Error::Unavailable(_) | Error::Overloaded | Error::Expired | Error::NoAnswer => {
-            tracing::warn!(error = &error as &dyn std::error::Error, "a request was not answered");
-        }
-        Error::KeyReused
-        | Error::VariantTooLarge { .. }
-        | Error::SkuTaken(_)
-        | Error::UnknownSku { .. }
-        | Error::LocationInUse => {}
-    }
+/// The status of an error.
+pub(crate) fn of_error(error: Error, paths: Paths) -> Status {
     match error {
-        Error::Overloaded => status(Code::ResourceExhausted, "OVERLOADED", told, Vec::new()),
-        Error::Expired | Error::NoAnswer => status(Code::DeadlineExceeded, "DEADLINE", told, Vec::new()),
-        Error::KeyReused => status(Code::AlreadyExists, "REQUEST_ID_REUSED", told, Vec::new()),
-        Error::VariantTooLarge { item } => invalid(format!("{}catalog_reference.options", path_of(item)), told),
-        Error::SkuTaken(_) => at_field(Code::AlreadyExists, "SKU_TAKEN", "sku", told),
-        Error::UnknownSku { item } => at_field(Code::NotFound, UNIT_NOT_FOUND, format!("{}sku", path_of(item)), told),
-        Error::LocationInUse => status(Code::FailedPrecondition, "LOCATION_IN_USE", told, Vec::new()),
-        Error::Unavailable(_) => status(Code::Unavailable, "STORE_UNAVAILABLE", told, Vec::new()),
-        Error::Unknown(_) => status(Code::Unavailable, "OUTCOME_UNKNOWN", told, Vec::new()),
-        Error::Internal(_) => status(Code::Internal, "INTERNAL", told, Vec::new()),
+        Error::Invalid(invalid) => of_invalid(invalid, paths),
+        Error::Failed(failed) => of_failed(failed),
     }
 }
 
-/// A status that names a field of the request.
-fn at_field(code: Code, reason: &'static str, field: impl Into<String>, description: impl Into<String>) -> Status {
-    let (field, description) = (field.into(), description.into());
-    let message = format!("{field}: {description}");
-    let violation = pb::bad_request::FieldViolation { field, description, ..Default::default() };
-    let detail = any("google.rpc.BadRequest", &pb::BadRequest { field_violations: vec![violation] });
-    status(code, reason, message, vec![detail])
+fn of_invalid(invalid: Invalid, paths: Paths) -> Status {
+    let message = invalid.to_string();
+    match invalid {
+        Invalid::KeyReused => status(Code::AlreadyExists, "REQUEST_ID_REUSED", message, Vec::new()),
+        Invalid::VariantTooLarge { item } => {
+            let field = paths.unit(item).path("catalog_reference.options");
+            at_field(Code::InvalidArgument, INVALID_FIELD, field, message)
+        }
+        Invalid::SkuTaken { item, unit: _ } => {
+            at_field(Code::AlreadyExists, "SKU_TAKEN", paths.unit(item).path("new_sku"), message)
+        }
+        Invalid::UnknownSku { item } => at_field(Code::NotFound, UNIT_NOT_FOUND, paths.unit(item).path("sku"), message),
+        Invalid::LocationInUse => status(Code::FailedPrecondition, "LOCATION_IN_USE", message, Vec::new()),
+        Invalid::AfterLastEntry { sequence: _ } => {
+            at_field(Code::InvalidArgument, INVALID_FIELD, paths.sequence.to_owned(), message)
+        }
+    }
 }
 
-fn status(code: Code, reason: &'static str, message: String, mut details: Vec<Any>) -> Status {
+/// The status of a failure. Logs it with its causes, unless it is a normal part of the service's work.
+pub(crate) fn of_failed(failed: Failed) -> Status {
+    let (code, reason) = match &failed {
+        Failed::Overloaded => (Code::ResourceExhausted, "OVERLOADED"),
+        Failed::TooManyWatchers => (Code::ResourceExhausted, "TOO_MANY_WATCHERS"),
+        Failed::Expired | Failed::NoAnswer => (Code::DeadlineExceeded, "DEADLINE"),
+        Failed::Stopping => (Code::Unavailable, "STOPPING"),
+        Failed::StoreUnavailable(_) => (Code::Unavailable, "STORE_UNAVAILABLE"),
+        Failed::SequenceNotReached { .. } => (Code::Unavailable, "SEQUENCE_NOT_REACHED"),
+        Failed::OutcomeUnknown(_) => (Code::Unavailable, "OUTCOME_UNKNOWN"),
+        Failed::Internal(_) => (Code::Internal, "INTERNAL"),
+    };
+    let error: &dyn StdError = &failed;
+    match &failed {
+        Failed::OutcomeUnknown(_) | Failed::Internal(_) => {
+            tracing::error!(error, reason, "a call has no known outcome");
+        }
+        Failed::Overloaded
+        | Failed::TooManyWatchers
+        | Failed::Expired
+        | Failed::NoAnswer
+        | Failed::StoreUnavailable(_) => tracing::warn!(error, reason, "a call was not served"),
+        Failed::Stopping | Failed::SequenceNotReached { .. } => {}
+    }
+    status(code, reason, failed.to_string(), Vec::new())
+}
+
+/// A status about one field of the request.
+fn at_field(code: Code, reason: &'static str, field: String, description: String) -> Status {
+    let message = format!("{field}: {description}");
+    status(code, reason, message, vec![bad_request(vec![Violation { field, description }])])
+}
+
+fn bad_request(violations: Vec<Violation>) -> Any {
+    let violation =
+        |Violation { field, description }| pb::bad_request::FieldViolation { field, description, ..Default::default() };
+    any("google.rpc.BadRequest", &pb::BadRequest { field_violations: violations.into_iter().map(violation).collect() })
+}
+
+fn status(code: Code, reason: &'static str, message: String, details: Vec<Any>) -> Status {
+    let rich = rich_status(code, reason, message, details);
+    Status::with_details(code, rich.message.clone(), rich.encode_to_vec().into())
+}
+
+/// The status that travels as the details of an error.
+fn rich_status(code: Code, reason: &'static str, message: String, mut details: Vec<Any>) -> pb::Status {
     let info = pb::ErrorInfo { reason: reason.to_owned(), domain: ERROR_DOMAIN.to_owned(), ..Default::default() };
     details.insert(0, any("google.rpc.ErrorInfo", &info));
-    let rich = pb::Status { code: code as i32, message: message.clone(), details };
-    Status::with_details(code, message, rich.encode_to_vec().into())
+    pb::Status { code: code as i32, message, details }
 }
 
 fn any(name: &str, message: &impl Message) -> Any {
     Any { type_url: format!("type.googleapis.com/{name}"), value: message.encode_to_vec() }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use inventory_core::model::catalog::{Unit, Variant};
+    use inventory_core::model::error::StoreError;
+    use tonic_types::StatusExt;
+
+    use super::*;
+
+    fn summary(status: &Status) -> (Code, String, String) {
+        let reason = status.get_details_error_info().map(|info| info.reason).unwrap_or_default();
+        let violation = status.get_details_bad_request().and_then(|bad| bad.field_violations.into_iter().next());
+        (status.code(), reason, violation.map(|violation| violation.field).unwrap_or_default())
+    }
+
+    #[test]
+    fn an_invalid_request_gets_the_path_of_its_field() {
+        let unit = Unit { app_id: "app".into(), item_id: "A".into(), variant: Variant::default() };
+        let taken = |item| Invalid::SkuTaken { item, unit: Box::new(unit.clone()) };
+        let rows = [
+            (Invalid::KeyReused, Paths::ITEMS, Code::AlreadyExists, "REQUEST_ID_REUSED", ""),
+            (taken(0), Paths::REQUEST, Code::AlreadyExists, "SKU_TAKEN", "new_sku"),
+            (taken(2), Paths::REQUESTS, Code::AlreadyExists, "SKU_TAKEN", "requests[2].new_sku"),
+            (Invalid::UnknownSku { item: 0 }, Paths::REQUEST, Code::NotFound, "UNIT_NOT_FOUND", "sku"),
+            (Invalid::UnknownSku { item: 1 }, Paths::ITEMS, Code::NotFound, "UNIT_NOT_FOUND", "items[1].sku"),
+            (
+                Invalid::VariantTooLarge { item: 1 },
+                Paths::ITEMS,
+                Code::InvalidArgument,
+                "INVALID_FIELD",
+                "items[1].catalog_reference.options",
+            ),
+            (Invalid::LocationInUse, Paths::REQUEST, Code::FailedPrecondition, "LOCATION_IN_USE", ""),
+            (
+                Invalid::AfterLastEntry { sequence: 3 },
+                Paths::REQUEST,
+                Code::InvalidArgument,
+                "INVALID_FIELD",
+                "at_sequence",
+            ),
+            (
+                Invalid::AfterLastEntry { sequence: 3 },
+                Paths::WATCH,
+                Code::InvalidArgument,
+                "INVALID_FIELD",
+                "after_sequence",
+            ),
+        ];
+        for (invalid, paths, code, reason, field) in rows {
+            let status = of_error(invalid.clone().into(), paths);
+            assert_eq!(summary(&status), (code, reason.to_owned(), field.to_owned()), "{invalid:?}");
+        }
+    }
+
+    #[test]
+    fn a_failure_has_a_code_and_a_reason_and_hides_its_cause() {
+        let store = || Arc::new(StoreError::Gone("password=secret".into()));
+        let rows = [
+            (Failed::Overloaded, Code::ResourceExhausted, "OVERLOADED"),
+            (Failed::TooManyWatchers, Code::ResourceExhausted, "TOO_MANY_WATCHERS"),
+            (Failed::Expired, Code::DeadlineExceeded, "DEADLINE"),
+            (Failed::NoAnswer, Code::DeadlineExceeded, "DEADLINE"),
+            (Failed::Stopping, Code::Unavailable, "STOPPING"),
+            (Failed::StoreUnavailable(store()), Code::Unavailable, "STORE_UNAVAILABLE"),
+            (Failed::SequenceNotReached { sequence: 1, asked: 2 }, Code::Unavailable, "SEQUENCE_NOT_REACHED"),
+            (Failed::OutcomeUnknown(store()), Code::Unavailable, "OUTCOME_UNKNOWN"),
+            (Failed::Internal(store()), Code::Internal, "INTERNAL"),
+        ];
+        for (failed, code, reason) in rows {
+            let status = of_error(failed.into(), Paths::ITEMS);
+            assert_eq!(summary(&status), (code, reason.to_owned(), String::new()));
+            assert!(!status.message().contains("secret"), "{reason}");
+        }
+    }
 }

@@ -1,13 +1,17 @@
-//! The contract `inventory.v1`: messages, client, server, and the descriptors for reflection.
-//! The comments in `proto/inventory/v1/*.proto` are its specification.
+#![doc = include_str!("../README.md")]
 
+pub mod codec;
 pub mod json;
+mod unit;
 
-/// Package `inventory.v1`.
+pub use crate::unit::UnitRef;
+
+/// Package `inventory.v1`: messages, clients and servers.
 pub mod v1 {
     // Generated: its style is not ours.
     #![allow(missing_docs, unreachable_pub, clippy::all)]
     tonic::include_proto!("inventory.v1");
+    include!(concat!(env!("OUT_DIR"), "/client/inventory.v1.rs"));
 }
 
 /// The `FileDescriptorSet` of the contract, encoded, for reflection.
@@ -16,5 +20,12 @@ pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/invento
 /// The `domain` of every `google.rpc.ErrorInfo`.
 pub const ERROR_DOMAIN: &str = "inventory.v1";
 
-/// Metadata of a call that says who asks; it is entered in the ledger.
+/// Metadata of a call that names the caller. The server writes it to the ledger as the actor.
 pub const ACTOR_METADATA: &str = "inventory-actor";
+
+/// Metadata of a call: how many bytes of error details the caller can read. Without it the server sends at most
+/// [`DETAIL_BYTES_DEFAULT`], which fits the metadata limit of any client.
+pub const MAX_DETAIL_BYTES_METADATA: &str = "inventory-max-detail-bytes";
+
+/// Bytes of error details that any client can read.
+pub const DETAIL_BYTES_DEFAULT: usize = 4 * 1024;

@@ -5,10 +5,12 @@
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
-use inventory_core::catalog::CatalogReference;
-use inventory_core::command::{Action, Command, Expected, Header, Line, Quantity, Reason, Target};
 use inventory_core::engine::Engine;
-use inventory_core::ids::{OrderId, SiteId};
+use inventory_core::model::action::{Action, Expected, Line, Quantity, Target};
+use inventory_core::model::catalog::CatalogReference;
+use inventory_core::model::command::{Command, Header, Reason};
+use inventory_core::model::ids::{OrderId, SiteId};
+use inventory_core::model::unit::UnitSelector;
 use inventory_core::store::Store;
 use inventory_tests::bench::fixtures::Workload;
 use inventory_tests::bench::limits::raw_commits;
@@ -60,7 +62,7 @@ fn run(backend: Backend, workload: Workload, callers: usize, count: usize) -> f6
         for first in (0..inventory_tests::bench::fixtures::ITEMS).step_by(1_000) {
             let targets = (first..first + 1_000)
                 .map(|item| Target {
-                    reference: reference(item),
+                    unit: unit(item),
                     location: None,
                     available: 1_000_000_000,
                     expected: Expected::default(),
@@ -77,7 +79,7 @@ fn run(backend: Backend, workload: Workload, callers: usize, count: usize) -> f6
                 let mut random = fastrand::Rng::with_seed(caller as u64);
                 for _ in 0..count / callers {
                     let line = |item| Line {
-                        reference: reference(item),
+                        unit: unit(item),
                         location: None,
                         quantity: Quantity::new(1).expect("in bounds"),
                         subscription: false,
@@ -97,8 +99,9 @@ fn run(backend: Backend, workload: Workload, callers: usize, count: usize) -> f6
     })
 }
 
-fn reference(item: usize) -> CatalogReference {
-    CatalogReference::new("bench", &format!("item-{item}"), serde_json::Map::new()).expect("in bounds")
+fn unit(item: usize) -> UnitSelector {
+    let reference = CatalogReference::new("bench", &format!("item-{item}"), serde_json::Map::new());
+    UnitSelector::Reference(reference.expect("in bounds"))
 }
 
 fn header(site: SiteId, order: Option<OrderId>) -> Header {

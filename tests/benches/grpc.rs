@@ -77,7 +77,7 @@ async fn decrement(channel: Channel) {
     let reference = v1::CatalogReference { app_id: CATALOG.into(), catalog_item_id: item_id(0), options: None };
     let request = v1::DecrementAvailabilityRequest {
         site_id: SITE.into(),
-        items: vec![v1::Item { catalog_reference: Some(reference), quantity: 1, ..Default::default() }],
+        items: vec![v1::Item { unit: Some(reference.into()), quantity: 1, ..Default::default() }],
         order_id: Uuid::new_v4().to_string(),
         request_id: Uuid::new_v4().to_string(),
         ..Default::default()

@@ -20,7 +20,7 @@ fn main() {
     heading("latency");
     let all = requests(Workload::Hot, 1, scaled(50_000));
     let mut idle =
-        Table::new(&["idle: one order at a time", "p50 ms", "p99 ms", "p50 ÷ commit", "p99 ÷ commit", "commit p50 ms"]);
+        Table::new(&["idle: an order at a time", "p50 ms", "p99 ms", "p50 ÷ commit", "p99 ÷ commit", "commit p50 ms"]);
     let mut open = Table::new(&["open loop, HOT", "offered /s", "of the maximum", "answered /s", "p50 ms", "p99 ms"]);
     for (shape, backend) in SHAPES {
         let (mut p50, mut p99, mut commit) = (Vec::new(), Vec::new(), Vec::new());

@@ -38,7 +38,7 @@ async fn a_level_is_explained_now_and_in_the_past(world: World) {
     let mut back = order(&world.site, json!([item("A", 4)]));
     back["request"]["orderId"] = first["request"]["orderId"].clone();
     assert_eq!(world.wix.call("increment", back).await.status, 200);
-    let of = |id: &str| v1::ExplainLevelRequest { catalog_reference: reference(id), ..Default::default() };
+    let of = |id: &str| v1::ExplainLevelRequest { unit: reference(id), ..Default::default() };
     let now = explain(&world, of("A")).await;
     assert_eq!((now.available, now.sequence, now.available_before, now.explained_entries), (7, 6, 0, 4));
     let sums: Vec<_> = now.sums.iter().map(|sum| (sum.kind(), sum.entries, sum.delta)).collect();
@@ -113,28 +113,28 @@ async fn a_falsified_level_is_found_and_repaired_where_all_can_see(world: World)
 async fn stock_is_listed_by_what_is_asked(world: World) {
     let shop = Uuid::new_v4().to_string();
     let at = |id: &str, location_id: &str, available| v1::SetStockItem {
-        catalog_reference: reference(id),
+        unit: reference(id),
         location_id: location_id.into(),
         available,
         ..Default::default()
     };
     let mut items = vec![at("A", "", 5), at("A", &shop, -1), at("B", "", 2), at("C", &shop, 9)];
     let other = v1::CatalogReference { app_id: "other".into(), catalog_item_id: "A".into(), options: None };
-    items.push(v1::SetStockItem { catalog_reference: Some(other), available: 1, ..Default::default() });
+    items.push(v1::SetStockItem { unit: Some(other.into()), available: 1, ..Default::default() });
     let set = v1::SetStockRequest { site_id: world.site.clone(), items, ..Default::default() };
     world.stock().set_stock(set).await.expect("it is set");
     world.set(&[("B", 3)]).await;
     let base = || v1::ListStockRequest { site_id: world.site.clone(), page_size: 1, ..Default::default() };
     let rows: [(&str, v1::ListStockRequest, &[i64]); 9] = [
         ("all", base(), &[5, -1, 3, 9, 1]),
-        ("a unit", v1::ListStockRequest { catalog_reference: reference("A"), ..base() }, &[5, -1]),
+        ("a unit", v1::ListStockRequest { unit: reference("A"), ..base() }, &[5, -1]),
         ("an app", v1::ListStockRequest { app_id: "other".into(), ..base() }, &[1]),
         ("another app", v1::ListStockRequest { app_id: CATALOG.into(), ..base() }, &[5, -1, 3, 9]),
         ("a location", v1::ListStockRequest { location_id: shop.clone(), ..base() }, &[-1, 9]),
         ("below", v1::ListStockRequest { below: Some(3), ..base() }, &[-1, 1]),
         ("negative", v1::ListStockRequest { below: Some(0), ..base() }, &[-1]),
         ("changed", v1::ListStockRequest { changed_after_sequence: 5, ..base() }, &[3]),
-        ("both", v1::ListStockRequest { catalog_reference: reference("A"), below: Some(0), ..base() }, &[-1]),
+        ("both", v1::ListStockRequest { unit: reference("A"), below: Some(0), ..base() }, &[-1]),
     ];
     for (what, request, expected) in rows {
         let (mut told, mut page_token) = (Vec::new(), String::new());
@@ -155,8 +155,7 @@ async fn a_read_waits_for_the_entry_it_names(world: World) {
     world.set(&[("A", 5)]).await;
     let read = |at_least_sequence| {
         let site_id = world.site.clone();
-        let request =
-            v1::GetStockRequest { site_id, catalog_reference: reference("A"), at_least_sequence, ..Default::default() };
+        let request = v1::GetStockRequest { site_id, unit: reference("A"), at_least_sequence, ..Default::default() };
         let mut client = world.stock();
         async move { client.get_stock(request).await }
     };
@@ -172,7 +171,7 @@ async fn old_outcomes_are_forgotten_and_the_ledger_is_kept(world: World) {
     world.set(&[("A", 5_000)]).await;
     let take = |number: i32| v1::DecrementAvailabilityRequest {
         site_id: world.site.clone(),
-        items: vec![v1::Item { catalog_reference: reference("A"), quantity: 1, ..Default::default() }],
+        items: vec![v1::Item { unit: reference("A"), quantity: 1, ..Default::default() }],
         order_id: Uuid::new_v4().to_string(),
         request_id: number.to_string(),
         ..Default::default()

@@ -24,7 +24,8 @@ async fn every_call_names_its_site(world: World) {
         availability: decrement_availability DecrementAvailabilityRequest,
             increment_availability IncrementAvailabilityRequest;
         stock: set_stock SetStockRequest, adjust_stock AdjustStockRequest, move_stock MoveStockRequest,
-            update_unit UpdateUnitRequest, get_unit GetUnitRequest, get_stock GetStockRequest,
+            update_unit UpdateUnitRequest, batch_update_units BatchUpdateUnitsRequest,
+            list_units ListUnitsRequest, get_unit GetUnitRequest, get_stock GetStockRequest,
             batch_get_stock BatchGetStockRequest, list_stock ListStockRequest;
         ledger: list_entries ListEntriesRequest, get_order GetOrderRequest, explain_level ExplainLevelRequest,
             watch_entries WatchEntriesRequest, verify_site VerifySiteRequest;
@@ -36,8 +37,7 @@ async fn every_call_names_its_site(world: World) {
 
 async fn a_site_that_is_not_there_is_empty_or_not_found(world: World) {
     let site_id = || Uuid::new_v4().to_string();
-    let reference = || reference("A");
-    let get = v1::GetStockRequest { site_id: site_id(), catalog_reference: reference(), ..Default::default() };
+    let get = v1::GetStockRequest { site_id: site_id(), unit: reference("A"), ..Default::default() };
     let stock = world.stock().get_stock(get).await.expect("empty").into_inner().stock.expect("held");
     assert_eq!((stock.available, stock.revision, stock.tracking()), (0, 0, v1::Tracking::Quantity));
     let list = v1::ListStockRequest { site_id: site_id(), ..Default::default() };
@@ -45,11 +45,11 @@ async fn a_site_that_is_not_there_is_empty_or_not_found(world: World) {
     let list = v1::ListEntriesRequest { site_id: site_id(), ..Default::default() };
     let entries = world.ledger().list_entries(list).await.expect("empty").into_inner();
     assert_eq!(entries, v1::ListEntriesResponse::default());
-    let explain = v1::ExplainLevelRequest { site_id: site_id(), catalog_reference: reference(), ..Default::default() };
+    let explain = v1::ExplainLevelRequest { site_id: site_id(), unit: reference("A"), ..Default::default() };
     let explained = world.ledger().explain_level(explain).await.expect("empty").into_inner();
     assert_eq!(explained, v1::ExplainLevelResponse::default());
 
-    let unit = v1::GetUnitRequest { site_id: site_id(), catalog_reference: reference(), ..Default::default() };
+    let unit = v1::GetUnitRequest { site_id: site_id(), unit: reference("A") };
     let order = v1::GetOrderRequest { site_id: site_id(), order_id: site_id(), ..Default::default() };
     let verify = v1::VerifySiteRequest { site_id: site_id(), ..Default::default() };
     let verified = world.ledger().verify_site(verify).await.expect("a stream").into_inner().message().await;
@@ -68,7 +68,7 @@ async fn a_site_that_is_not_there_is_empty_or_not_found(world: World) {
 
 async fn the_64_bit_edge_is_never_crossed(world: World) {
     let site_id = || world.site.clone();
-    let named = |id: &str, delta| v1::AdjustStockItem { catalog_reference: reference(id), delta, ..Default::default() };
+    let named = |id: &str, delta| v1::AdjustStockItem { unit: reference(id), delta, ..Default::default() };
     let adjust = |items: Vec<v1::AdjustStockItem>| v1::AdjustStockRequest {
         site_id: site_id(),
         items,
@@ -86,31 +86,23 @@ async fn the_64_bit_edge_is_never_crossed(world: World) {
         assert_eq!(told(&refused), over(item));
     }
     let relocate = v1::MoveStockItem {
-        catalog_reference: reference("bottom"),
+        unit: reference("bottom"),
         to_location_id: Uuid::new_v4().to_string(),
         quantity: 1,
         ..Default::default()
     };
-    let request = v1::MoveStockRequest {
-        site_id: site_id(),
-        items: vec![relocate],
-        restrict_inventory_value: Some(false),
-        ..Default::default()
-    };
+    let request =
+        v1::MoveStockRequest { site_id: site_id(), items: vec![relocate], allow_negative: true, ..Default::default() };
     assert_eq!(told(&world.stock().move_stock(request).await.expect_err("over the edge")), over(0));
     // A count of as much as there can be, when some were sold since: there would be less than none of the rest.
-    let counted = v1::SetStockItem {
-        catalog_reference: reference("bottom"),
-        available: i64::MAX,
-        as_of_sequence: 2,
-        ..Default::default()
-    };
+    let counted =
+        v1::SetStockItem { unit: reference("bottom"), available: i64::MAX, as_of_sequence: 2, ..Default::default() };
     let request = v1::SetStockRequest { site_id: site_id(), items: vec![counted], ..Default::default() };
     assert_eq!(told(&world.stock().set_stock(request).await.expect_err("over the edge")), over(0));
     // A backorder limit as far as it goes does not lead over it either.
     let limit = v1::UpdateUnitRequest {
         site_id: site_id(),
-        catalog_reference: reference("bottom"),
+        unit: reference("bottom"),
         backorder_limit: Some(1_000_000_000_000),
         ..Default::default()
     };
@@ -118,7 +110,7 @@ async fn the_64_bit_edge_is_never_crossed(world: World) {
     let take = v1::DecrementAvailabilityRequest {
         site_id: site_id(),
         order_id: Uuid::new_v4().to_string(),
-        items: vec![v1::Item { catalog_reference: reference("bottom"), quantity: 1, ..Default::default() }],
+        items: vec![v1::Item { unit: reference("bottom"), quantity: 1, ..Default::default() }],
         ..Default::default()
     };
     assert_eq!(

@@ -24,6 +24,9 @@ fn write(folder: &Path, name: &str, content: &str) -> String {
     path.display().to_string()
 }
 
+const HEADER: &str = "app_id,catalog_item_id,options,location_id,available,\
+                      sku,name,tracking,backorder_limit,counts_subscriptions";
+
 fn stock() -> String {
     let mut csv = "app_id,catalog_item_id,options,location_id,available\n".to_owned();
     for item in 0..2_500 {
@@ -73,6 +76,56 @@ fn stock_goes_out_as_it_came_in() {
     }
 }
 
+/// Units with settings, levels and both; rows that name a unit by its SKU alone.
+#[test]
+fn units_go_out_with_their_settings_as_they_came_in() {
+    for backend in [Backend::Sqlite, Backend::Postgres] {
+        let database = Database::fresh(backend);
+        let folder = tempfile::tempdir().expect("a folder");
+        let own = ["--database-url", &database.text];
+        let import = |file: &str, more: &[&str]| run(&[&["import", file][..], &own, more].concat());
+        let settings = format!(
+            "{HEADER}\n\
+             app,class,\"{{\"\"date\"\":\"\"mon\"\"}}\",,12,CLASS-MON,\"Class, Monday\",QUANTITY,3,false\n\
+             app,download,,,1,DL,,STATUS,,\n\
+             app,mug,,,5,,,,,\n\
+             app,mug,,{SHOP},7,,,,,\n\
+             app,planned,,,,PLAN,Not yet stocked,,,\n"
+        );
+        let file = write(folder.path(), "units.csv", &settings);
+        let first = import(&file, &[]);
+        assert_eq!((first.0, first.1.contains("4 levels changed")), (0, true), "{first:?}");
+        let by_sku = write(folder.path(), "by-sku.csv", &format!("sku,available,location_id\nPLAN,9,{SHOP}\nDL,0,\n"));
+        let second = import(&by_sku, &[]);
+        assert_eq!((second.0, second.1.contains("2 levels changed")), (0, true), "{second:?}");
+        let unknown = write(folder.path(), "unknown.csv", "sku,available\nPLAN,9\nNOBODY,1\n");
+        let (code, _, errors) = import(&unknown, &[]);
+        assert_eq!((code, errors.contains("line 3")), (1, true), "{errors}");
+
+        for (name, format) in [("out.csv", "csv"), ("out.ndjson", "ndjson")] {
+            let out = folder.path().join(name).display().to_string();
+            let exported = run(&[&["export", "stock", "--output", &out, "--format", format][..], &own].concat());
+            assert_eq!(exported.0, 0, "{exported:?}");
+            let other = Database::fresh(backend);
+            let copied = run(&["import", &out, "--database-url", &other.text]);
+            assert_eq!(copied.0, 0, "{copied:?}");
+            let back = run(&["export", "stock", "--database-url", &other.text, "--format", format]);
+            let written = std::fs::read_to_string(&out).expect("it was written");
+            if format == "csv" {
+                let class = "app,class,\"{\"\"date\"\":\"\"mon\"\"}\",,12,CLASS-MON,\"Class, Monday\",QUANTITY,3,false";
+                assert!(written.contains(class), "{written}");
+                assert!(written.contains(&format!("app,planned,,{SHOP},9,PLAN,Not yet stocked,QUANTITY,0,true")));
+            }
+            // A level of 0 makes no entry in the empty site, so its row comes back without one. It is 0 all the same.
+            let without_zero = |text: &str| match format {
+                "csv" => text.replace("app,download,,,0,", "app,download,,,,"),
+                _ => text.replace("\"available\":0,", "").replace("\"location_id\":\"\",", ""),
+            };
+            assert_eq!(without_zero(&back.1), without_zero(&written));
+        }
+    }
+}
+
 #[test]
 fn a_bad_row_is_told_and_nothing_is_imported() {
     let database = Database::fresh(Backend::Sqlite);
@@ -86,9 +139,14 @@ fn a_bad_row_is_told_and_nothing_is_imported() {
     let (code, _, told) = run(&["import", "/nowhere/at/all.csv", "--database-url", &database.text]);
     assert_eq!((code, told.contains("/nowhere/at/all.csv: No such file")), (1, true), "{told}");
     // Two rows that only the server knows to be the same level.
-    let same = "{\"app_id\":\"13d21c63-b5ec-5912-8397-c3a5ddb27a97\",\"catalog_item_id\":\"x\",\"options\":{\"a\":1},\"available\":1}\n\
-                {\"app_id\":\"13d21c63-b5ec-5912-8397-c3a5ddb27a97\",\"catalog_item_id\":\"x\",\"options\":{\"a\":2},\"available\":2}\n";
-    let file = write(folder.path(), "same.ndjson", same);
+    let bookings = "13d21c63-b5ec-5912-8397-c3a5ddb27a97";
+    let row = |option: i64| {
+        let row = serde_json::json!({
+            "app_id": bookings, "catalog_item_id": "x", "options": {"a": option}, "available": option,
+        });
+        format!("{row}\n")
+    };
+    let file = write(folder.path(), "same.ndjson", &format!("{}{}", row(1), row(2)));
     let (code, _, told) = run(&["import", &file, "--database-url", &database.text]);
     assert_eq!((code, told.contains("line 2: items[1]")), (1, true), "{told}");
 }
@@ -105,7 +163,7 @@ fn a_running_server_is_asked_where_no_database_is_named() {
     let (code, _, told) = run(&["export", "stock", "--grpc-upstream", "127.0.0.1:1"]);
     assert_eq!((code, told.contains("no server answers at 127.0.0.1:1")), (1, true), "{told}");
     let exported = run(&["export", "stock", "--grpc-upstream", &upstream]);
-    assert_eq!(exported.1, "app_id,catalog_item_id,options,location_id,available\na,1,,,5\n");
+    assert_eq!(exported.1, format!("{HEADER}\na,1,,,5,,,QUANTITY,0,true\n"));
     // What was falsified is told, then mended.
     assert_eq!(books::execute(&database.url, "UPDATE level SET available = 8"), Ok(1));
     let (code, told, _) = run(&["verify", "--grpc-upstream", &upstream]);

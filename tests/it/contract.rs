@@ -25,7 +25,7 @@ on_both!(
 fn good(world: &World) -> v1::DecrementAvailabilityRequest {
     v1::DecrementAvailabilityRequest {
         site_id: world.site.clone(),
-        items: vec![v1::Item { catalog_reference: reference("A"), quantity: 1, ..Default::default() }],
+        items: vec![v1::Item { unit: reference("A"), quantity: 1, ..Default::default() }],
         order_id: Uuid::new_v4().to_string(),
         request_id: Uuid::new_v4().to_string(),
         ..Default::default()
@@ -41,28 +41,31 @@ async fn bad_fields_are_named_by_their_path(world: World) {
         ("items", |request| request.items.clear()),
         ("items", |request| request.items = vec![request.items[0].clone(); 301]),
         ("items[1].quantity", |request| {
-            request.items.push(v1::Item { catalog_reference: reference("B"), ..Default::default() });
+            request.items.push(v1::Item { unit: reference("B"), ..Default::default() });
         }),
         ("items[0].quantity", |request| request.items[0].quantity = 100_001),
         ("items[0].quantity", |request| request.items[0].quantity = i64::MIN),
         ("items[0].location_id", |request| request.items[0].location_id = "shelf".into()),
-        ("items[0].catalog_reference", |request| request.items[0].catalog_reference = None),
+        ("items[0].catalog_reference", |request| request.items[0].unit = None),
         ("items[0].catalog_reference.app_id", |request| {
-            request.items[0].catalog_reference = Some(v1::CatalogReference::default())
+            request.items[0].unit = Some(v1::CatalogReference::default().into())
         }),
-        ("items[0].catalog_reference.catalog_item_id", |request| request.items[0].catalog_reference = reference("")),
+        ("items[0].catalog_reference.catalog_item_id", |request| request.items[0].unit = reference("")),
         ("items[0].catalog_reference.catalog_item_id", |request| {
-            request.items[0].catalog_reference = reference(&"ü".repeat(37));
+            request.items[0].unit = reference(&"ü".repeat(37));
         }),
         ("items[0].catalog_reference.options", |request| {
             let infinite = prost_types::Value { kind: Some(prost_types::value::Kind::NumberValue(f64::INFINITY)) };
             let fields = [("x".to_owned(), infinite)].into();
-            request.items[0].catalog_reference.as_mut().expect("set").options = Some(prost_types::Struct { fields });
+            let options = Some(prost_types::Struct { fields });
+            let named = v1::CatalogReference { options, ..reference("A").expect("named") };
+            request.items[0].unit = Some(named.into());
         }),
         ("request_id", |request| request.request_id = "x".repeat(129)),
         ("request_id", |request| request.request_id = "a\0b".into()),
         ("items[0].catalog_reference.app_id", |request| {
-            request.items[0].catalog_reference.as_mut().expect("set").app_id = "a\0b".into();
+            let named = v1::CatalogReference { app_id: "a\0b".into(), ..reference("A").expect("named") };
+            request.items[0].unit = Some(named.into());
         }),
     ];
     for (field, change) in rows {
@@ -101,7 +104,7 @@ async fn bad_fields_are_named_by_their_path(world: World) {
 async fn stock_is_read_as_it_was_set(world: World) {
     world.set(&[("A", 5), ("B", -3)]).await;
     world.set(&[("A", 7)]).await;
-    let item = |id: &str| v1::BatchGetStockItem { catalog_reference: reference(id), ..Default::default() };
+    let item = |id: &str| v1::BatchGetStockItem { unit: reference(id), ..Default::default() };
     let request = v1::BatchGetStockRequest {
         site_id: world.site.clone(),
         items: vec![item("B"), item("never"), item("A")],
@@ -118,13 +121,8 @@ async fn stock_is_listed_by_pages(world: World) {
     let mut items = Vec::new();
     for id in ["b", "a", "c"] {
         for location_id in &places {
-            let catalog_reference = reference(id);
-            items.push(v1::SetStockItem {
-                catalog_reference,
-                location_id: location_id.clone(),
-                available: 1,
-                ..Default::default()
-            });
+            let unit = reference(id);
+            items.push(v1::SetStockItem { unit, location_id: location_id.clone(), available: 1, ..Default::default() });
         }
     }
     let request =
@@ -193,11 +191,11 @@ async fn entries_are_filtered_and_paged(world: World) {
     let rows = [
         ("all", base(), vec![1, 2, 3, 4, 5]),
         ("of an order", v1::ListEntriesRequest { order_id: order_id.clone(), ..base() }, vec![3, 4]),
-        ("of a unit", v1::ListEntriesRequest { catalog_reference: reference("A"), ..base() }, vec![1, 3, 5]),
-        ("of both", v1::ListEntriesRequest { order_id, catalog_reference: reference("B"), ..base() }, vec![4]),
+        ("of a unit", v1::ListEntriesRequest { unit: reference("A"), ..base() }, vec![1, 3, 5]),
+        ("of both", v1::ListEntriesRequest { order_id, unit: reference("B"), ..base() }, vec![4]),
         ("after", v1::ListEntriesRequest { after_sequence: 3, ..base() }, vec![4, 5]),
         ("up to", v1::ListEntriesRequest { after_sequence: 1, up_to_sequence: 3, ..base() }, vec![2, 3]),
-        ("of nothing", v1::ListEntriesRequest { catalog_reference: reference("C"), ..base() }, vec![]),
+        ("of nothing", v1::ListEntriesRequest { unit: reference("C"), ..base() }, vec![]),
     ];
     for (what, request, expected) in rows {
         let mut told = Vec::new();
@@ -241,7 +239,7 @@ async fn an_order_is_told_with_its_net(world: World) {
 async fn a_set_is_all_or_nothing(world: World) {
     world.set(&[("A", 5)]).await;
     let item = |id: &str, available| v1::SetStockItem {
-        catalog_reference: reference(id),
+        unit: reference(id),
         location_id: String::new(),
         available,
         ..Default::default()

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use inventory_core::model::limits;
 use inventory_proto::v1;
 use inventory_proto::v1::ledger_service_client::LedgerServiceClient;
 use inventory_proto::v1::stock_service_client::StockServiceClient;
@@ -22,7 +23,7 @@ on_both!(a_watch_begins_anywhere_and_goes_on_live, two_servers_are_followed_as_o
 const PATIENCE: Duration = Duration::from_secs(30);
 
 fn adjust(site: &str, ids: &[&str]) -> v1::AdjustStockRequest {
-    let item = |id: &&str| v1::AdjustStockItem { catalog_reference: reference(id), delta: 1, ..Default::default() };
+    let item = |id: &&str| v1::AdjustStockItem { unit: reference(id), delta: 1, ..Default::default() };
     let (items, request_id) = (ids.iter().map(item).collect(), Uuid::new_v4().to_string());
     v1::AdjustStockRequest { site_id: site.to_owned(), items, request_id, ..Default::default() }
 }
@@ -61,6 +62,62 @@ async fn listed(channel: &Channel, site: &str) -> Vec<v1::Entry> {
 
 fn channel(address: std::net::SocketAddr) -> Channel {
     Endpoint::from_shared(format!("http://{address}")).expect("a URL").connect_lazy()
+}
+
+/// How many watchers an idle server must carry, what they may cost in all, and what may stay of that afterwards.
+const WATCHERS: usize = 1_000;
+const COST_MEGABYTES_MAX: f64 = 60.0;
+const LEFT_MEGABYTES_MAX: f64 = 15.0;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn idle_watchers_are_cheap() {
+    for backend in [Backend::Sqlite, Backend::Postgres] {
+        let database = Database::fresh(backend);
+        let server = grpc_server(&database.text);
+        let site = Uuid::new_v4().to_string();
+        let channels: Vec<Channel> = (0..10).map(|_| channel(server.addresses[0])).collect();
+        for channel in &channels {
+            StockServiceClient::new(channel.clone()).adjust_stock(adjust(&site, &["A"])).await.expect("it is done");
+        }
+        // As many at once as there are readers' connections, so that all threads for reading exist.
+        let warm =
+            (0..4 * limits::READERS_MAX as usize).map(|index| watch(&channels[index % channels.len()], &site, 0));
+        for mut stream in join_all(warm).await {
+            stream.message().await.expect("a message");
+        }
+        let before = (server.resident_megabytes(), server.threads());
+        let mut streams = Vec::new();
+        for index in 0..WATCHERS {
+            // Half of them watch sites of their own.
+            let own = Uuid::new_v4().to_string();
+            let (site, after) = if index % 2 == 0 { (&site, channels.len() as i64) } else { (&own, 0) };
+            let mut stream = watch(&channels[index % channels.len()], site, after).await;
+            let first = stream.message().await.expect("a message").expect("one");
+            assert_eq!((first.entries.len(), first.sequence), (0, after));
+            streams.push(stream);
+        }
+        let cost = server.resident_megabytes() - before.0;
+        println!("{backend:?}: {cost:.1} MB for {WATCHERS} watchers");
+        assert!(cost < COST_MEGABYTES_MAX, "{backend:?}: {WATCHERS} watchers cost {cost:.1} MB");
+        assert!(server.threads() <= before.1, "{backend:?}: {} threads, {} before", server.threads(), before.1);
+        // They are awake when something happens.
+        StockServiceClient::new(channels[0].clone()).adjust_stock(adjust(&site, &["A"])).await.expect("it is done");
+        for stream in streams.iter_mut().step_by(2) {
+            let mut told = Vec::new();
+            read_to(stream, channels.len() as i64 + 1, &mut told).await;
+            assert_eq!(told.len(), 1);
+        }
+        drop((streams, channels));
+        // The allocator gives memory back when it is used, so a few more calls are made.
+        let mut client = StockServiceClient::new(channel(server.addresses[0]));
+        let returned = tokio::time::timeout(PATIENCE, async {
+            while server.resident_megabytes() - before.0 > LEFT_MEGABYTES_MAX {
+                client.adjust_stock(adjust(&site, &["A"])).await.expect("it is done");
+            }
+        });
+        let left = || server.resident_megabytes() - before.0;
+        returned.await.unwrap_or_else(|_| panic!("{backend:?}: {:.1} MB did not come back", left()));
+    }
 }
 
 async fn a_watch_begins_anywhere_and_goes_on_live(world: World) {

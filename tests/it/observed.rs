@@ -81,7 +81,7 @@ async fn metrics_count_what_was_decided() {
     let metrics = WixCaller::new(free).send(Method::GET, "/metrics", Vec::new()).await.expect("it answers").text;
     for line in [
         r#"inventory_commands_total{outcome="applied"} 1"#,
-        r#"inventory_commands_total{outcome="repeated"} 1"#,
+        r#"inventory_commands_total{outcome="replayed"} 1"#,
         r#"inventory_commands_total{outcome="refused"} 1"#,
         // Of an order that was never seen something came back.
         r#"inventory_order_marks_total{mark="over_return",policy="report"} 1"#,

@@ -32,8 +32,7 @@ fn guid() -> String {
 }
 
 fn items(items: &[(&str, i64)]) -> Vec<v1::Item> {
-    let item =
-        |&(id, quantity): &(&str, i64)| v1::Item { catalog_reference: reference(id), quantity, ..Default::default() };
+    let item = |&(id, quantity): &(&str, i64)| v1::Item { unit: reference(id), quantity, ..Default::default() };
     items.iter().map(item).collect()
 }
 

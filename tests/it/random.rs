@@ -1,21 +1,21 @@
-//! Random commands against the model: the engine and the store must agree with it, answer by
-//! answer. A million of them, fewer under CI; `RANDOM_COMMANDS` sets how many, `RANDOM_SEED` repeats
-//! a run.
+//! Random commands against the model: engine and store must agree with it, answer by answer and entry by entry. A
+//! million commands, fewer in CI; `RANDOM_COMMANDS` sets the number, `RANDOM_SEED` repeats a run.
 
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, join_all};
-use inventory_core::catalog::CatalogReference;
-use inventory_core::command::{Action, Adjustment, Command, Expected, Header, Line, Move, Quantity, Reason, Target};
-use inventory_core::engine::{Engine, SettingsChange};
-use inventory_core::error::Error;
-use inventory_core::ids::{LocationId, OrderId, SiteId};
-use inventory_core::order::{OverReturns, SuspectedRepeats};
-use inventory_core::outcome::{Outcome, Refusal, Verdict};
+use inventory_core::engine::Engine;
+use inventory_core::model::action::{Action, Adjustment, Expected, Line, Move, Quantity, Target};
+use inventory_core::model::catalog::CatalogReference;
+use inventory_core::model::command::{Command, Header, Reason};
+use inventory_core::model::error::{Error, Invalid};
+use inventory_core::model::ids::{LocationId, OrderId, SiteId};
+use inventory_core::model::outcome::{Outcome, Refusal, Verdict};
+use inventory_core::model::site::{OverReturnPolicy, SiteChange, SuspectedRepeatPolicy};
+use inventory_core::model::unit::{Sku, Tracking, UnitChange, UnitSelector};
 use inventory_core::store::{EntryFilter, Store};
-use inventory_core::unit::{Tracking, UnitChange, UnitName};
-use inventory_tests::model::{self, Ask, Entry, ITEMS, Model, Policies, Rules, Told};
+use inventory_tests::model::{self, Ask, Entry, ITEMS, Model, Policies, Rules, Told, UNITS};
 use inventory_tests::wix_caller::CATALOG;
 use inventory_tests::world::{Backend, Database};
 use uuid::Uuid;
@@ -49,6 +49,10 @@ async fn run(backend: Backend) {
     let mut random = fastrand::Rng::with_seed(seed);
     let sites: Vec<SiteId> = (0..SITES).map(|_| SiteId::from_uuid(Uuid::from_u128(random.u128(..)))).collect();
     let mut models: Vec<Model> = (0..SITES).map(|_| Model::default()).collect();
+    for site in &sites {
+        let named = (0..UNITS).map(|unit| (by_reference(unit), with_sku(Some(unit)))).collect();
+        engine.configure_units(*site, named, soon()).await.expect("free SKUs");
+    }
     let mut fresh_key = 0;
     let mut done = 0;
     while done < commands {
@@ -64,101 +68,135 @@ async fn run(backend: Backend) {
         let repeated: Vec<(usize, Step)> = burst.iter().filter(|_| random.u8(..20) == 0).cloned().collect();
         let burst: Vec<_> = burst.into_iter().chain(repeated).collect();
         // Polled in their order, so each site's queue has the order in which the model is asked.
-        let answers = join_all(burst.iter().map(|(site, step)| carry_out(&engine, sites[*site], step))).await;
+        let answers = join_all(burst.iter().map(|(site, step)| submit(&engine, sites[*site], step))).await;
         for ((site, step), answer) in burst.iter().zip(answers) {
             assert_eq!(answer, expected(&mut models[*site], step), "seed {seed}: {step:?}");
         }
         done += burst.len() as u64;
     }
     for (site, model) in sites.iter().zip(&models) {
-        let items = (0..ITEMS).map(|item| (UnitName::Reference(reference(item)), location(item))).collect();
-        let stock = store.stock(*site, items).await.expect("stock can be read");
-        let levels: Vec<i64> = stock.iter().map(|stock| stock.available).collect();
+        let items: Vec<_> = (0..ITEMS).map(|item| (by_reference(item), location(item))).collect();
+        let read = store.read(*site, 0, move |snapshot| snapshot.stock(&items)).await.expect("stock can be read");
+        let levels: Vec<i64> = read.value.iter().map(|stock| stock.available).collect();
         assert_eq!(levels, (0..ITEMS).map(|item| model.level(item)).collect::<Vec<_>>(), "seed {seed}");
         assert!(ledger(&store, *site).await == model.entries, "seed {seed}: the ledgers differ");
     }
     let entries = || models.iter().flat_map(|model| &model.entries);
     let tally = [
-        ("suspected repeats", entries().filter(|entry| entry.repeat).count()),
+        ("suspected duplicates", entries().filter(|entry| entry.repeat).count()),
         ("over-returns", entries().filter(|entry| entry.over_return && entry.delta == entry.asked).count()),
         ("clipped", entries().filter(|entry| entry.over_return && entry.delta < entry.asked).count()),
         ("not counted", entries().filter(|entry| !entry.over_return && entry.delta != entry.asked).count()),
     ];
     println!("{} entries; {tally:?}", entries().count());
     let enough = commands < 10_000 || tally.iter().all(|(_, count)| *count > 0);
-    assert!(enough, "none of something: {tally:?}");
+    assert!(enough, "something did not happen: {tally:?}");
     engine.drain().await;
 }
 
-/// One thing that is done to a site.
+/// One call to a site.
 #[derive(Clone, Debug)]
 enum Step {
-    /// A command, under a key.
-    Ask(u64, Ask),
-    /// How a unit is counted from now on.
-    Count(usize, Rules),
-    /// What is done about orders from now on.
-    Judge(Policies),
+    /// A command under a key; with the flag, its items are SKUs and not units.
+    Ask(u64, bool, Ask),
+    /// The rules of a unit.
+    Rules(usize, Rules),
+    /// The policies about orders.
+    Policies(Policies),
+    /// Two SKUs change hands, in one transaction.
+    Swap(usize, usize),
 }
 
 fn step(random: &mut fastrand::Rng, key: u64, model: &Model) -> Step {
     match random.u8(..200) {
-        0 => Step::Judge(Policies { suppress: random.bool(), clip: random.bool() }),
+        0 => Step::Policies(Policies { suppress: random.bool(), clip: random.bool() }),
         1 => {
             let (status, skips_subscriptions) = (random.u8(..4) == 0, random.u8(..4) == 0);
             let rules = Rules { status, backorder_limit: random.i64(0..8) * random.i64(0..2), skips_subscriptions };
-            Step::Count(random.usize(..ITEMS / 2), rules)
+            Step::Rules(random.usize(..UNITS), rules)
         }
-        _ => Step::Ask(key, ask(random, key, model)),
+        2 => Step::Swap(random.usize(..UNITS), random.usize(..UNITS)),
+        _ => Step::Ask(key, random.u8(..3) == 0, ask(random, key, model)),
     }
 }
 
 fn expected(model: &mut Model, step: &Step) -> Told {
     match step {
-        Step::Ask(key, ask) => return model.ask(*key, ask),
-        Step::Count(unit, rules) => model.rules[*unit] = *rules,
-        Step::Judge(policies) => model.policies = *policies,
+        Step::Ask(key, by_sku, ask) => return model.ask(*key, *by_sku, ask),
+        Step::Rules(unit, rules) => model.rules[*unit] = *rules,
+        Step::Policies(policies) => model.policies = *policies,
+        Step::Swap(one, other) => model.skus.swap(*one, *other),
     }
-    Told::Settled
+    Told::Configured
 }
 
-fn carry_out<'a>(engine: &'a Engine, site: SiteId, step: &Step) -> BoxFuture<'a, Told> {
+fn submit<'a>(engine: &'a Engine, site: SiteId, step: &Step) -> BoxFuture<'a, Told> {
     match step {
-        Step::Ask(key, ask) => {
-            engine.submit(command(site, *key, ask), Instant::now() + Duration::from_secs(60)).map(told).boxed()
-        }
-        Step::Count(unit, Rules { status, backorder_limit, skips_subscriptions }) => {
+        Step::Ask(key, by_sku, ask) => engine.submit(command(site, *key, *by_sku, ask), soon()).map(told).boxed(),
+        Step::Rules(unit, Rules { status, backorder_limit, skips_subscriptions }) => {
             let change = UnitChange {
                 tracking: Some(if *status { Tracking::Status } else { Tracking::Quantity }),
                 backorder_limit: Some(*backorder_limit),
                 counts_subscriptions: Some(!skips_subscriptions),
                 ..UnitChange::default()
             };
-            engine.settle_unit(site, reference(*unit), change).map(|done| settled(done.map(drop))).boxed()
+            let changes = vec![(by_reference(*unit), change)];
+            engine.configure_units(site, changes, soon()).map(|done| configured(done.map(drop))).boxed()
         }
-        Step::Judge(Policies { suppress, clip }) => {
-            let change = SettingsChange {
-                suspected_repeats: Some(if *suppress { SuspectedRepeats::Suppress } else { SuspectedRepeats::Report }),
-                over_returns: Some(if *clip { OverReturns::Clip } else { OverReturns::Report }),
-                ..SettingsChange::default()
+        Step::Policies(Policies { suppress, clip }) => {
+            let suspected_repeats =
+                if *suppress { SuspectedRepeatPolicy::Suppress } else { SuspectedRepeatPolicy::Report };
+            let change = SiteChange {
+                suspected_repeats: Some(suspected_repeats),
+                over_returns: Some(if *clip { OverReturnPolicy::Clip } else { OverReturnPolicy::Report }),
+                ..SiteChange::default()
             };
-            engine.configure(site, change).map(|done| settled(done.map(drop))).boxed()
+            engine.configure_site(site, change, soon()).map(|done| configured(done.map(drop))).boxed()
+        }
+        Step::Swap(one, other) => {
+            let changes = match one == other {
+                true => vec![(by_sku(*one), UnitChange::default())],
+                false => swap(*one, *other),
+            };
+            engine.configure_units(site, changes, soon()).map(|done| configured(done.map(drop))).boxed()
         }
     }
 }
 
-fn settled(done: Result<(), Error>) -> Told {
+fn configured(done: Result<(), Error>) -> Told {
     done.expect("settings can be written");
-    Told::Settled
+    Told::Configured
 }
 
-/// A site's whole ledger, as the model tells it.
+fn soon() -> Instant {
+    Instant::now() + Duration::from_secs(60)
+}
+
+fn sku(index: usize) -> Sku {
+    Sku::new(&format!("sku-{index}")).expect("in bounds")
+}
+
+fn with_sku(index: Option<usize>) -> UnitChange {
+    UnitChange { sku: Some(index.map(sku)), ..UnitChange::default() }
+}
+
+/// Exchanges two SKUs by way of a third, since no two units may have the same.
+fn swap(one: usize, other: usize) -> Vec<(UnitSelector, UnitChange)> {
+    vec![
+        (by_sku(one), with_sku(Some(UNITS))),
+        (by_sku(other), with_sku(Some(one))),
+        (by_sku(UNITS), with_sku(Some(other))),
+    ]
+}
+
+/// A site's whole ledger, in the model's terms.
 async fn ledger(store: &Store, site: SiteId) -> Vec<Entry> {
     let mut ledger = Vec::new();
     loop {
         let filter = EntryFilter { after_sequence: ledger.len() as i64, ..EntryFilter::default() };
-        let page = store.list_entries(site, filter, 1_000).await.expect("a page");
-        ledger.extend(page.entries.into_iter().map(|entry| Entry {
+        let page =
+            store.read(site, 0, move |snapshot| snapshot.list_entries(&filter, 1_000)).await.expect("a page").value;
+        ledger.extend(page.rows.into_iter().map(|entry| Entry {
             item: item(&entry.unit.item_id, entry.location),
             asked: entry.asked,
             delta: entry.delta,
@@ -166,7 +204,7 @@ async fn ledger(store: &Store, site: SiteId) -> Vec<Entry> {
             repeat: entry.marks.suspected_repeat,
             over_return: entry.marks.over_return,
         }));
-        if page.looked_to.is_none() {
+        if page.next.is_none() {
             return ledger;
         }
     }
@@ -175,7 +213,7 @@ async fn ledger(store: &Store, site: SiteId) -> Vec<Entry> {
 fn ask(random: &mut fastrand::Rng, key: u64, model: &Model) -> Ask {
     let many = [1, 1, 1, 2, 3, 8][random.usize(..6)];
     let lines: Vec<(usize, i64)> = (0..many).map(|_| (random.usize(..ITEMS), random.i64(1..=5))).collect();
-    // Orders come and go: each is spoken of some thirty times, over all sites.
+    // Each order is named about thirty times, over all sites.
     let order = (key / 30) as usize + random.usize(..3);
     let mut sold = |lines: &[(usize, i64)]| -> Vec<model::Line> {
         lines.iter().map(|(item, pieces)| (*item, *pieces, random.u8(..5) == 0)).collect()
@@ -191,7 +229,7 @@ fn ask(random: &mut fastrand::Rng, key: u64, model: &Model) -> Ask {
         9 => Ask::Increment(again, order),
         10 => Ask::Adjust(lines.into_iter().map(|(item, pieces)| (item, 2 * pieces - 7)).collect()),
         11 => {
-            let other = |item| (item + ITEMS / 2) % ITEMS;
+            let other = |item| (item + UNITS) % ITEMS;
             let moves = lines.into_iter().map(|(item, pieces)| (item, other(item), pieces));
             Ask::Move(moves.collect(), random.u8(..4) != 0)
         }
@@ -217,18 +255,27 @@ fn ask(random: &mut fastrand::Rng, key: u64, model: &Model) -> Ask {
 }
 
 fn reference(item: usize) -> CatalogReference {
-    let unit = item % (ITEMS / 2);
+    let unit = item % UNITS;
     CatalogReference::new(CATALOG, &format!("item-{unit}"), serde_json::Map::new()).expect("in bounds")
 }
 
-fn location(item: usize) -> Option<LocationId> {
-    (item >= ITEMS / 2).then(|| LocationId::from_uuid(Uuid::from_u128(7)))
+fn by_reference(item: usize) -> UnitSelector {
+    UnitSelector::Reference(reference(item))
 }
 
-fn command(site: SiteId, key: u64, ask: &Ask) -> Command {
+fn by_sku(index: usize) -> UnitSelector {
+    UnitSelector::Sku(sku(index))
+}
+
+fn location(item: usize) -> Option<LocationId> {
+    (item >= UNITS).then(|| LocationId::from_uuid(Uuid::from_u128(7)))
+}
+
+fn command(site: SiteId, key: u64, is_by_sku: bool, ask: &Ask) -> Command {
+    let unit = |item: usize| if is_by_sku { by_sku(item % UNITS) } else { by_reference(item) };
     let lines = |lines: &[model::Line]| -> Vec<Line> {
         let line = |&(item, quantity, subscription): &model::Line| Line {
-            reference: reference(item),
+            unit: unit(item),
             location: location(item),
             quantity: Quantity::new(quantity).expect("in bounds"),
             subscription,
@@ -249,7 +296,7 @@ fn command(site: SiteId, key: u64, ask: &Ask) -> Command {
         }
         Ask::Set(targets) => {
             let target = |&model::Target { item, level, expected, expected_revision, as_of }: &model::Target| Target {
-                reference: reference(item),
+                unit: unit(item),
                 location: location(item),
                 available: level,
                 expected: Expected { available: expected, revision: expected_revision },
@@ -258,16 +305,13 @@ fn command(site: SiteId, key: u64, ask: &Ask) -> Command {
             Action::Set { targets: targets.iter().map(target).collect() }
         }
         Ask::Adjust(deltas) => {
-            let adjustment = |&(item, delta): &(usize, i64)| Adjustment {
-                reference: reference(item),
-                location: location(item),
-                delta,
-            };
+            let adjustment =
+                |&(item, delta): &(usize, i64)| Adjustment { unit: unit(item), location: location(item), delta };
             Action::Adjust { adjustments: deltas.iter().map(adjustment).collect() }
         }
         Ask::Move(moves, restricted) => {
             let item = |&(from, to, pieces): &(usize, usize, i64)| Move {
-                reference: reference(from),
+                unit: unit(from),
                 from: location(from),
                 to: location(to),
                 quantity: Quantity::new(pieces).expect("in bounds"),
@@ -290,13 +334,13 @@ fn told(answer: Result<Outcome, Error>) -> Told {
             changed.iter().map(|level| (item(&level.unit.item_id, level.location), level.available)).collect(),
         ),
         Ok(Outcome { verdict: Verdict::Refused(Refusal::NotYet { .. }), .. }) => Told::NotYet,
-        Err(Error::KeyReused) => Told::KeyReused,
+        Err(Error::Invalid(Invalid::KeyReused)) => Told::KeyReused,
         other => panic!("{other:?}"),
     }
 }
 
-/// The item that a level stands for.
+/// The item that a level is in the model.
 fn item(id: &str, location: Option<LocationId>) -> usize {
     let unit: usize = id.strip_prefix("item-").and_then(|unit| unit.parse().ok()).expect("our own ids");
-    unit + if location.is_some() { ITEMS / 2 } else { 0 }
+    unit + if location.is_some() { UNITS } else { 0 }
 }

@@ -203,7 +203,7 @@ async fn nothing_leaves_the_64_bit_range(world: World) {
     let request = v1::SetStockRequest {
         site_id: world.site.clone(),
         items: vec![v1::SetStockItem {
-            catalog_reference: reference("A"),
+            unit: reference("A"),
             location_id: String::new(),
             available: -2,
             ..Default::default()
@@ -254,7 +254,7 @@ fn lines_of(index: usize, lines: &[(&str, i64)]) -> Vec<(String, i64)> {
 
 fn items(lines: &[(String, i64)]) -> Vec<v1::Item> {
     let item = |(id, quantity): &(String, i64)| v1::Item {
-        catalog_reference: reference(id),
+        unit: reference(id),
         location_id: String::new(),
         quantity: *quantity,
         subscription_item: false,

@@ -2,7 +2,7 @@
 
 use inventory_proto::v1;
 use inventory_tests::on_both;
-use inventory_tests::wix_caller::{CATALOG, WixCaller, item, order};
+use inventory_tests::wix_caller::{CATALOG, WixCaller, item, item_with, order};
 use inventory_tests::world::{World, start_adapter, start_grpc};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
@@ -65,7 +65,7 @@ async fn a_location_with_stock_cannot_become_the_default(world: World) {
 }
 
 async fn option_keys_decide(world: World) {
-    let with = |options: Value| json!([{"catalogReference": {"catalogItemId": "A", "appId": CATALOG, "options": options}, "quantity": 1}]);
+    let with = |options: Value| json!([item_with("A", options)]);
     let give = |options: Value| {
         let data = order(&world.site, with(options));
         let wix = world.wix.clone();
@@ -95,7 +95,7 @@ async fn option_keys_decide(world: World) {
 
 async fn a_repeat_is_known_even_where_its_items_mean_nothing_today(world: World) {
     let long = json!({"Size": "M", "message": "x".repeat(2_100)});
-    let items = json!([{"catalogReference": {"catalogItemId": "A", "appId": CATALOG, "options": long}, "quantity": 1}]);
+    let items = json!([item_with("A", json!(long))]);
     let data = order(&world.site, items);
     let keys = vec![v1::OptionKeys { app_id: CATALOG.into(), keys: vec!["Size".into()] }];
     update(&world, v1::UpdateSiteRequest { option_keys: keys, ..Default::default() }).await.expect("set");

@@ -29,18 +29,14 @@ fn reason_of(status: &Status) -> String {
 }
 
 fn adjust(world: &World, items: &[(&str, i64)]) -> v1::AdjustStockRequest {
-    let item = |&(id, delta): &(&str, i64)| v1::AdjustStockItem {
-        catalog_reference: reference(id),
-        delta,
-        ..Default::default()
-    };
+    let item = |&(id, delta): &(&str, i64)| v1::AdjustStockItem { unit: reference(id), delta, ..Default::default() };
     let items = items.iter().map(item).collect();
     v1::AdjustStockRequest { site_id: world.site.clone(), items, request_id: guid(), ..Default::default() }
 }
 
 fn relocate(world: &World, items: &[(&str, &str, &str, i64)]) -> v1::MoveStockRequest {
     let item = |&(id, from, to, quantity): &(&str, &str, &str, i64)| v1::MoveStockItem {
-        catalog_reference: reference(id),
+        unit: reference(id),
         from_location_id: from.into(),
         to_location_id: to.into(),
         quantity,
@@ -52,7 +48,7 @@ fn relocate(world: &World, items: &[(&str, &str, &str, i64)]) -> v1::MoveStockRe
 async fn level_at(world: &World, id: &str, location: &str) -> (i64, i64) {
     let request = v1::GetStockRequest {
         site_id: world.site.clone(),
-        catalog_reference: reference(id),
+        unit: reference(id),
         location_id: location.into(),
         ..Default::default()
     };
@@ -129,7 +125,7 @@ async fn a_move_takes_no_more_than_there_is(world: World) {
     let told: Vec<_> = short.iter().map(|s| (s.asked, s.available, s.short, s.location_id.as_str())).collect();
     assert_eq!(told, [(6, 5, 1, ""), (2, 0, 2, shop.as_str())]);
     assert_eq!((world.level("A").await, world.level("B").await), (5, 1));
-    let forced = v1::MoveStockRequest { restrict_inventory_value: Some(false), ..relocate(&world, &moves) };
+    let forced = v1::MoveStockRequest { allow_negative: true, ..relocate(&world, &moves) };
     world.stock().move_stock(forced).await.expect("as told");
     assert_eq!((world.level("A").await, level_at(&world, "C", &shop).await.0), (-1, -2));
 }
@@ -137,7 +133,7 @@ async fn a_move_takes_no_more_than_there_is(world: World) {
 async fn a_stale_set_is_refused_with_what_there_is(world: World) {
     world.set(&[("A", 5), ("B", 7)]).await;
     let item = |id: &str, available, expected_available, expected_revision| v1::SetStockItem {
-        catalog_reference: reference(id),
+        unit: reference(id),
         available,
         expected_available,
         expected_revision,
@@ -170,7 +166,7 @@ async fn a_count_keeps_what_was_sold_since(world: World) {
     let counted_at = world.stock().adjust_stock(adjust(&world, &[("A", 2)])).await.expect("done").into_inner().sequence;
     world.stock().adjust_stock(adjust(&world, &[("A", -5), ("B", -3)])).await.expect("it is done");
     let item = |id: &str, available, as_of_sequence| v1::SetStockItem {
-        catalog_reference: reference(id),
+        unit: reference(id),
         available,
         as_of_sequence,
         ..Default::default()
@@ -241,7 +237,7 @@ async fn the_history_of_a_unit_is_paged_both_ways(world: World) {
         let first = expected.len() as i64 + 1;
         expected.extend(items.iter().zip(first..).map(|((id, at_shop), sequence)| (sequence, *id, *at_shop)));
         let item = |&(id, at_shop): &(&str, bool)| v1::AdjustStockItem {
-            catalog_reference: reference(id),
+            unit: reference(id),
             location_id: if at_shop { shop.clone() } else { String::new() },
             delta: 1,
         };
@@ -270,7 +266,7 @@ async fn the_history_of_a_unit_is_paged_both_ways(world: World) {
             }
             let request = v1::ListEntriesRequest {
                 site_id: world.site.clone(),
-                catalog_reference: reference("A"),
+                unit: reference("A"),
                 location_id: location_id.into(),
                 after_sequence: after,
                 up_to_sequence: up_to,

@@ -5,7 +5,7 @@ use inventory_proto::v1::availability_service_client::AvailabilityServiceClient;
 use inventory_proto::v1::stock_service_client::StockServiceClient;
 use inventory_tests::on_both;
 use inventory_tests::wix_caller::{item, order};
-use inventory_tests::world::{World, reference, start_grpc, told};
+use inventory_tests::world::{World, reference, sku, start_grpc, told};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, Status};
@@ -23,12 +23,12 @@ on_both!(
 );
 
 async fn settle(world: &World, id: &str, change: v1::UpdateUnitRequest) -> Result<v1::Unit, Status> {
-    let request = v1::UpdateUnitRequest { site_id: world.site.clone(), catalog_reference: reference(id), ..change };
+    let request = v1::UpdateUnitRequest { site_id: world.site.clone(), unit: reference(id), ..change };
     Ok(world.stock().update_unit(request).await?.into_inner().unit.expect("an answer holds the unit"))
 }
 
-fn sku(sku: &str) -> v1::UpdateUnitRequest {
-    v1::UpdateUnitRequest { sku: Some(sku.into()), ..Default::default() }
+fn with_sku(sku: &str) -> v1::UpdateUnitRequest {
+    v1::UpdateUnitRequest { new_sku: Some(sku.into()), ..Default::default() }
 }
 
 fn backorder(limit: i64) -> v1::UpdateUnitRequest {
@@ -45,10 +45,10 @@ fn error(code: Code, reason: &str, field: &str) -> (Code, String, String) {
 }
 
 async fn a_unit_is_settled_field_by_field(world: World) {
-    let by = |id: &str| v1::GetUnitRequest { catalog_reference: reference(id), ..Default::default() };
+    let by = |id: &str| v1::GetUnitRequest { unit: reference(id), ..Default::default() };
     let unknown = unit(&world, by("A")).await.expect_err("nothing was written");
     assert_eq!(told(&unknown), error(Code::NotFound, "UNIT_NOT_FOUND", ""));
-    let made = settle(&world, "A", sku("SHIRT-M")).await.expect("made");
+    let made = settle(&world, "A", with_sku("SHIRT-M")).await.expect("made");
     let usual = v1::Unit {
         catalog_reference: reference("A"),
         sku: "SHIRT-M".into(),
@@ -76,9 +76,9 @@ async fn a_unit_is_settled_field_by_field(world: World) {
     assert_eq!(settled, expected, "what was not named stays");
     assert_eq!(settle(&world, "A", v1::UpdateUnitRequest::default()).await.expect("nothing"), expected);
     assert_eq!(unit(&world, by("A")).await.expect("known"), expected);
-    let by_sku = v1::GetUnitRequest { sku: "SHIRT-M".into(), ..Default::default() };
+    let by_sku = v1::GetUnitRequest { unit: sku("SHIRT-M"), ..Default::default() };
     assert_eq!(unit(&world, by_sku).await.expect("known"), expected);
-    assert_eq!(settle(&world, "A", sku("")).await.expect("taken away").sku, "");
+    assert_eq!(settle(&world, "A", with_sku("")).await.expect("taken away").sku, "");
     // None of this is stock.
     assert_eq!(world.entries().await, []);
     world.set(&[("B", 3)]).await;
@@ -88,14 +88,14 @@ async fn a_unit_is_settled_field_by_field(world: World) {
 async fn stock_is_read_by_sku(world: World) {
     let shop = Uuid::new_v4().to_string();
     world.set(&[("A", 5), ("B", 7)]).await;
-    let at_shop = v1::AdjustStockItem { catalog_reference: reference("A"), location_id: shop.clone(), delta: 2 };
+    let at_shop = v1::AdjustStockItem { unit: reference("A"), location_id: shop.clone(), delta: 2 };
     let request = v1::AdjustStockRequest { site_id: world.site.clone(), items: vec![at_shop], ..Default::default() };
     world.stock().adjust_stock(request).await.expect("adjusted");
-    let name = v1::UpdateUnitRequest { name: Some("Shirt".into()), ..sku("S-1") };
+    let name = v1::UpdateUnitRequest { name: Some("Shirt".into()), ..with_sku("S-1") };
     settle(&world, "A", name).await.expect("settled");
-    let get = |sku: &str, location_id: &str| v1::GetStockRequest {
+    let get = |name: &str, location_id: &str| v1::GetStockRequest {
         site_id: world.site.clone(),
-        sku: sku.into(),
+        unit: sku(name),
         location_id: location_id.into(),
         ..Default::default()
     };
@@ -104,14 +104,14 @@ async fn stock_is_read_by_sku(world: World) {
     assert_eq!(read.catalog_reference, reference("A"));
     let unknown = world.stock().get_stock(get("S-2", "")).await.expect_err("no unit");
     assert_eq!(told(&unknown), error(Code::NotFound, "UNIT_NOT_FOUND", "sku"));
-    let both = v1::GetStockRequest { catalog_reference: reference("A"), ..get("S-1", "") };
-    let both = world.stock().get_stock(both).await.expect_err("two names");
-    assert_eq!(told(&both), error(Code::InvalidArgument, "INVALID_FIELD", "sku"));
-    let none = world.stock().get_stock(get("", "")).await.expect_err("no name");
+    let empty = world.stock().get_stock(get("", "")).await.expect_err("an empty SKU");
+    assert_eq!(told(&empty), error(Code::InvalidArgument, "INVALID_FIELD", "sku"));
+    let none = v1::GetStockRequest { unit: None, ..get("S-1", "") };
+    let none = world.stock().get_stock(none).await.expect_err("no name");
     assert_eq!(told(&none), error(Code::InvalidArgument, "INVALID_FIELD", "catalog_reference"));
 
-    let named = |sku: &str| v1::BatchGetStockItem { sku: sku.into(), ..Default::default() };
-    let referred = v1::BatchGetStockItem { catalog_reference: reference("B"), ..Default::default() };
+    let named = |name: &str| v1::BatchGetStockItem { unit: sku(name), ..Default::default() };
+    let referred = v1::BatchGetStockItem { unit: reference("B"), ..Default::default() };
     let batch = |items| v1::BatchGetStockRequest { site_id: world.site.clone(), items, ..Default::default() };
     let several = world.stock().batch_get_stock(batch(vec![referred.clone(), named("S-1")])).await.expect("known");
     let levels: Vec<i64> = several.into_inner().stock.iter().map(|stock| stock.available).collect();
@@ -119,13 +119,13 @@ async fn stock_is_read_by_sku(world: World) {
     let unknown = world.stock().batch_get_stock(batch(vec![referred, named("S-2")])).await.expect_err("no unit");
     assert_eq!(told(&unknown), error(Code::NotFound, "UNIT_NOT_FOUND", "items[1].sku"));
 
-    let list = v1::ListStockRequest { site_id: world.site.clone(), sku: "S-1".into(), ..Default::default() };
+    let list = v1::ListStockRequest { site_id: world.site.clone(), unit: sku("S-1"), ..Default::default() };
     let found = world.stock().list_stock(list.clone()).await.expect("listed").into_inner().stock;
     let levels: Vec<(&str, i64)> = found.iter().map(|stock| (stock.location_id.as_str(), stock.available)).collect();
     assert_eq!(levels, [("", 5), (shop.as_str(), 2)], "at all of its locations");
-    let explain = |sku: &str| v1::ExplainLevelRequest {
+    let explain = |name: &str| v1::ExplainLevelRequest {
         site_id: world.site.clone(),
-        sku: sku.into(),
+        unit: sku(name),
         location_id: shop.clone(),
         ..Default::default()
     };
@@ -133,33 +133,30 @@ async fn stock_is_read_by_sku(world: World) {
     assert_eq!((explained.available, explained.entries.len()), (2, 1));
     let unknown = world.ledger().explain_level(explain("S-2")).await.expect_err("no unit");
     assert_eq!(told(&unknown), error(Code::NotFound, "UNIT_NOT_FOUND", "sku"));
-    let entries = v1::ListEntriesRequest { site_id: world.site.clone(), sku: "S-1".into(), ..Default::default() };
+    let entries = v1::ListEntriesRequest { site_id: world.site.clone(), unit: sku("S-1"), ..Default::default() };
     let entries = world.ledger().list_entries(entries).await.expect("listed").into_inner().entries;
     assert_eq!(entries.iter().map(|entry| entry.sequence).collect::<Vec<_>>(), [1, 3]);
-    let both = v1::ListStockRequest { catalog_reference: reference("A"), ..list.clone() };
-    let both = world.stock().list_stock(both).await.expect_err("two names");
-    assert_eq!(told(&both), error(Code::InvalidArgument, "INVALID_FIELD", "sku"));
     let page = v1::ListStockRequest { page_size: 1, ..list };
     let first = world.stock().list_stock(page.clone()).await.expect("listed").into_inner();
-    let other = v1::ListStockRequest { sku: "S-2".into(), page_token: first.next_page_token, ..page };
+    let other = v1::ListStockRequest { unit: sku("S-2"), page_token: first.next_page_token, ..page };
     let refused = world.stock().list_stock(other).await.expect_err("a token of another query");
     assert_eq!(told(&refused), error(Code::InvalidArgument, "INVALID_FIELD", "page_token"));
 }
 
 async fn a_sku_belongs_to_one_unit_of_a_site(world: World) {
-    settle(&world, "A", sku("S-1")).await.expect("free");
-    settle(&world, "A", sku("S-1")).await.expect("its own");
-    let change = v1::UpdateUnitRequest { name: Some("Other".into()), ..sku("S-1") };
+    settle(&world, "A", with_sku("S-1")).await.expect("free");
+    settle(&world, "A", with_sku("S-1")).await.expect("its own");
+    let change = v1::UpdateUnitRequest { name: Some("Other".into()), ..with_sku("S-1") };
     let clash = settle(&world, "B", change).await.expect_err("taken");
-    assert_eq!(told(&clash), error(Code::AlreadyExists, "SKU_TAKEN", "sku"));
+    assert_eq!(told(&clash), error(Code::AlreadyExists, "SKU_TAKEN", "new_sku"));
     assert!(clash.message().contains("/A"), "{}", clash.message());
-    let by = v1::GetUnitRequest { catalog_reference: reference("B"), ..Default::default() };
+    let by = v1::GetUnitRequest { unit: reference("B"), ..Default::default() };
     assert_eq!(unit(&world, by).await.expect_err("nothing of it was written").code(), Code::NotFound);
-    settle(&world, "B", sku("s-1")).await.expect("compared exactly");
-    settle(&world, "A", sku("S-2")).await.expect("changed");
-    settle(&world, "B", sku("S-1")).await.expect("free again");
+    settle(&world, "B", with_sku("s-1")).await.expect("compared exactly");
+    settle(&world, "A", with_sku("S-2")).await.expect("changed");
+    settle(&world, "B", with_sku("S-1")).await.expect("free again");
     let elsewhere =
-        v1::UpdateUnitRequest { site_id: Uuid::new_v4().to_string(), catalog_reference: reference("A"), ..sku("S-1") };
+        v1::UpdateUnitRequest { site_id: Uuid::new_v4().to_string(), unit: reference("A"), ..with_sku("S-1") };
     world.stock().update_unit(elsewhere).await.expect("another site");
 }
 
@@ -194,7 +191,7 @@ async fn a_status_is_not_counted(world: World) {
     world.set(&[("A", 1)]).await;
     assert_eq!(take(900).await.status, 200);
     assert_eq!(world.wix.call("increment", order(&world.site, json!([item("A", 5)]))).await.status, 200);
-    let adjust = v1::AdjustStockItem { catalog_reference: reference("A"), delta: -7, ..Default::default() };
+    let adjust = v1::AdjustStockItem { unit: reference("A"), delta: -7, ..Default::default() };
     let request = v1::AdjustStockRequest { site_id: world.site.clone(), items: vec![adjust], ..Default::default() };
     world.stock().adjust_stock(request).await.expect("entered");
     let entries = world.entries().await;
@@ -236,18 +233,14 @@ async fn another_server_goes_by_new_settings_at_once(world: World) {
     let take = || v1::DecrementAvailabilityRequest {
         site_id: world.site.clone(),
         order_id: Uuid::new_v4().to_string(),
-        items: vec![v1::Item { catalog_reference: reference("A"), quantity: 1, ..Default::default() }],
+        items: vec![v1::Item { unit: reference("A"), quantity: 1, ..Default::default() }],
         ..Default::default()
     };
     world.set(&[("A", 1)]).await;
     world.availability().decrement_availability(take()).await.expect("the last piece");
     // This server now remembers level and rules; the other one changes them.
     for limit in 1..=20 {
-        let request = v1::UpdateUnitRequest {
-            site_id: world.site.clone(),
-            catalog_reference: reference("A"),
-            ..backorder(limit)
-        };
+        let request = v1::UpdateUnitRequest { site_id: world.site.clone(), unit: reference("A"), ..backorder(limit) };
         desk.update_unit(request).await.expect("settled");
         world.availability().decrement_availability(take()).await.expect("as far as the new limit");
         let refused = shop.decrement_availability(take()).await.expect_err("no further");
@@ -261,19 +254,19 @@ async fn bad_settings_are_named_by_their_field(world: World) {
     let rows: [(v1::UpdateUnitRequest, &str); 7] = [
         (backorder(-1), "backorder_limit"),
         (backorder(1_000_000_000_001), "backorder_limit"),
-        (sku(&"ä".repeat(101)), "sku"),
-        (sku("a\0b"), "sku"),
+        (with_sku(&"ä".repeat(101)), "new_sku"),
+        (with_sku("a\0b"), "new_sku"),
         (v1::UpdateUnitRequest { name: Some("x".repeat(201)), ..Default::default() }, "name"),
         (v1::UpdateUnitRequest { tracking: 99, ..Default::default() }, "tracking"),
         (v1::UpdateUnitRequest { site_id: "x".into(), ..Default::default() }, "site_id"),
     ];
     for (request, field) in rows {
         let site_id = if request.site_id.is_empty() { world.site.clone() } else { request.site_id.clone() };
-        let request = v1::UpdateUnitRequest { site_id, catalog_reference: reference("A"), ..request };
+        let request = v1::UpdateUnitRequest { site_id, unit: reference("A"), ..request };
         let refused = world.stock().update_unit(request).await.expect_err(field);
         assert_eq!(told(&refused), error(Code::InvalidArgument, "INVALID_FIELD", field));
     }
-    let nameless = v1::UpdateUnitRequest { site_id: world.site.clone(), ..sku("S-1") };
+    let nameless = v1::UpdateUnitRequest { site_id: world.site.clone(), ..with_sku("S-1") };
     let refused = world.stock().update_unit(nameless).await.expect_err("no reference");
     assert_eq!(told(&refused), error(Code::InvalidArgument, "INVALID_FIELD", "catalog_reference"));
     let request = v1::GetSiteRequest { site_id: world.site.clone() };

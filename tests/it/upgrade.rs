@@ -42,7 +42,8 @@ fn books_of_the_first_schema_get_their_chains() {
                 "INSERT INTO change VALUES ({site}, {sequence}, {sequence}, 2, 0, NULL, '{sequence}', '', 0)"
             ));
             run(&format!(
-                "INSERT INTO ledger VALUES ({site}, {sequence}, {sequence}, {unit}, {location}, 1, {before}, {before} + 1, NULL, false)"
+                "INSERT INTO ledger VALUES ({site}, {sequence}, {sequence}, {unit}, {location}, 1, {before}, \
+                 {before} + 1, NULL, false)"
             ));
             let key = match backend {
                 Backend::Sqlite => format!("x'{sequence:032}'"),

@@ -2,12 +2,44 @@
 
 use axum::http::Method;
 use inventory_tests::on_both;
-use inventory_tests::wix_caller::{CATALOG, WixCaller, item, order};
+use inventory_tests::wix_caller::{WixCaller, item, item_with, order};
 use inventory_tests::world::World;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-on_both!(paths_and_methods, encoding_habits, bounds_are_named_as_wix_spells_them, three_hundred_items_and_one_more);
+on_both!(
+    paths_and_methods,
+    encoding_habits,
+    bounds_are_named_as_wix_spells_them,
+    three_hundred_items_and_one_more,
+    the_ledger_shows_wix_s_own_request_id,
+);
+
+/// The idempotency key of a Wix call can be read, so that a person finds a call in the ledger by the id that Wix's
+/// support names. Where that id is missing or too long, the key is a hash.
+async fn the_ledger_shows_wix_s_own_request_id(world: World) {
+    let give = |request_id: Value| {
+        let mut data = order(&world.site, json!([item("A", 1)]));
+        data["metadata"]["requestId"] = request_id;
+        data
+    };
+    let long = "x".repeat(200);
+    for request_id in [json!("1658407.wix|a"), json!(long), Value::Null] {
+        let data = give(request_id);
+        // The same token twice is a replay in each case.
+        let token = world.wix.token(data);
+        for _ in 0..2 {
+            assert_eq!(world.wix.post("/v1/increment", token.clone()).await.status, 200);
+        }
+    }
+    assert_eq!(world.wix.call("decrement", give(json!("1658407.wix|a"))).await.status, 200);
+    let keys: Vec<String> = world.entries().await.into_iter().map(|entry| entry.request_id).collect();
+    assert_eq!(keys.len(), 4, "{keys:?}");
+    assert_eq!(keys[0], "wix:increment:1658407.wix|a");
+    assert!(keys[1].starts_with("wix-hash:increment:") && keys[1].len() <= 128, "{}", keys[1]);
+    assert!(keys[2].starts_with("wix-token:") && keys[2].len() <= 128, "{}", keys[2]);
+    assert_eq!(keys[3], "wix:decrement:1658407.wix|a");
+}
 
 async fn paths_and_methods(world: World) {
     world.set(&[("A", 100)]).await;
@@ -124,7 +156,7 @@ async fn encoding_habits(world: World) {
     assert_eq!(world.wix.call("decrement", data).await.status, 428);
 
     // Keys of options stay as they are: `id` is not `_id`.
-    let variant = |options: Value| json!([{"catalogReference": {"catalogItemId": "v", "appId": CATALOG, "options": options}, "quantity": 1}]);
+    let variant = |options: Value| json!([item_with("v", options)]);
     let give = world.wix.call("increment", order(&world.site, variant(json!({"id": "x", "Size": "M"})))).await;
     assert_eq!(give.status, 200);
     let renamed = world.wix.call("decrement", order(&world.site, variant(json!({"_id": "x", "Size": "M"})))).await;

@@ -13,7 +13,8 @@ use inventory_core::store::DatabaseUrl;
 const PROOFS: [(&str, &str); 8] = [
     (
         "a level is not the sum of its entries, or its revision not their number",
-        "SELECT count(*) AS wrong FROM level l LEFT JOIN (SELECT unit_id, location_id, sum(delta) AS total, count(*) AS many \
+        "SELECT count(*) AS wrong FROM level l LEFT JOIN (SELECT unit_id, location_id, sum(delta) AS total, count(*) \
+         AS many \
          FROM ledger GROUP BY unit_id, location_id) e ON e.unit_id = l.unit_id AND \
          coalesce(CAST(e.location_id AS text), '') = coalesce(CAST(l.location_id AS text), '') \
          WHERE l.available <> coalesce(e.total, 0) OR l.revision <> coalesce(e.many, 0)",
@@ -22,27 +23,32 @@ const PROOFS: [(&str, &str); 8] = [
         "an entry belongs to no level",
         "SELECT count(*) AS wrong FROM (SELECT DISTINCT unit_id, location_id FROM ledger) e LEFT JOIN level l \
          ON e.unit_id = l.unit_id AND \
-         coalesce(CAST(e.location_id AS text), '') = coalesce(CAST(l.location_id AS text), '') WHERE l.level_id IS NULL",
+         coalesce(CAST(e.location_id AS text), '') = coalesce(CAST(l.location_id AS text), '') WHERE l.level_id IS \
+         NULL",
     ),
     (
         "the sequences of a site are not 1..n",
         "SELECT count(*) AS wrong FROM site s LEFT JOIN (SELECT site_id, count(*) AS many, min(sequence) AS first, \
-         max(sequence) AS last FROM ledger GROUP BY site_id) e ON e.site_id = s.site_id WHERE s.sequence <> coalesce(e.many, 0) \
+         max(sequence) AS last FROM ledger GROUP BY site_id) e ON e.site_id = s.site_id WHERE s.sequence <> \
+         coalesce(e.many, 0) \
          OR s.sequence <> coalesce(e.last, 0) OR coalesce(e.first, 1) <> 1",
     ),
     (
         "an entry does not begin where the one before it ended",
         "SELECT count(*) AS wrong FROM (SELECT level_before, lag(level_after, 1, CAST(0 AS bigint)) OVER \
-         (PARTITION BY unit_id, location_id ORDER BY sequence) AS expected FROM ledger) AS chain WHERE level_before <> expected",
+         (PARTITION BY unit_id, location_id ORDER BY sequence) AS expected FROM ledger) AS chain WHERE level_before \
+         <> expected",
     ),
     (
         "an entry does not name the one before it",
         "SELECT count(*) AS wrong FROM (SELECT previous_sequence, lag(sequence, 1, CAST(0 AS bigint)) OVER \
-         (PARTITION BY unit_id, location_id ORDER BY sequence) AS expected FROM ledger) AS chain WHERE previous_sequence <> expected",
+         (PARTITION BY unit_id, location_id ORDER BY sequence) AS expected FROM ledger) AS chain WHERE \
+         previous_sequence <> expected",
     ),
     (
         "a level does not name its last entry, or lacks a waypoint",
-        "SELECT count(*) AS wrong FROM level l LEFT JOIN (SELECT unit_id, location_id, max(sequence) AS last FROM ledger \
+        "SELECT count(*) AS wrong FROM level l LEFT JOIN (SELECT unit_id, location_id, max(sequence) AS last FROM \
+         ledger \
          GROUP BY unit_id, location_id) e ON e.unit_id = l.unit_id AND \
          coalesce(CAST(e.location_id AS text), '') = coalesce(CAST(l.location_id AS text), '') \
          LEFT JOIN (SELECT level_id, count(*) AS many FROM waypoint GROUP BY level_id) w ON w.level_id = l.level_id \
@@ -51,12 +57,15 @@ const PROOFS: [(&str, &str); 8] = [
     (
         "an entry stands outside its change",
         "SELECT count(*) AS wrong FROM ledger e LEFT JOIN change c ON c.site_id = e.site_id \
-         AND c.first_sequence = e.change_sequence WHERE c.site_id IS NULL OR e.sequence NOT BETWEEN c.first_sequence AND c.last_sequence",
+         AND c.first_sequence = e.change_sequence WHERE c.site_id IS NULL OR e.sequence NOT BETWEEN c.first_sequence \
+         AND c.last_sequence",
     ),
     (
         "a change is not exactly one recorded request",
-        "SELECT abs((SELECT count(*) FROM change) - (SELECT count(*) FROM request WHERE last_sequence >= first_sequence)) + \
-         (SELECT count(*) FROM change c LEFT JOIN request r ON CAST(r.site_id AS text) = CAST(c.site_id AS text) AND r.first_sequence = c.first_sequence \
+        "SELECT abs((SELECT count(*) FROM change) - (SELECT count(*) FROM request WHERE last_sequence >= \
+         first_sequence)) + \
+         (SELECT count(*) FROM change c LEFT JOIN request r ON CAST(r.site_id AS text) = CAST(c.site_id AS text) AND \
+         r.first_sequence = c.first_sequence \
          AND r.last_sequence = c.last_sequence AND r.refusal IS NULL WHERE r.site_id IS NULL) AS wrong",
     ),
 ];

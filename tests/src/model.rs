@@ -1,23 +1,25 @@
-//! Stock in a map: the truth that random runs are compared with. It knows the rules of the
-//! design's table and nothing of batches, transactions or SQL.
+//! Stock in a map: the model that random runs are compared with. It knows the rules, and nothing of batches,
+//! transactions or SQL.
 
 use std::collections::HashMap;
 
-/// Levels of a site: half of them are units at the default location, the others the same units elsewhere.
+/// Levels of a site. The first half are units at the default location, the second half the same units elsewhere.
 pub const ITEMS: usize = 20;
+/// Units of a site, and as many SKUs.
+pub const UNITS: usize = ITEMS / 2;
 
-/// What may be asked of the model. Items are numbers, quantities small.
+/// A request. Items are numbers, quantities small.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Ask {
-    /// Take for an order: as it is placed, or by an edit; `restricted` or not.
+    /// Take for an order. The last flag: as it is placed, or by an edit.
     Decrement(Vec<Line>, bool, usize, bool),
     /// Give back for an order.
     Increment(Vec<Line>, usize),
     /// Set levels, each item at most once.
     Set(Vec<Target>),
-    /// Change levels by so much.
+    /// Change levels by deltas.
     Adjust(Vec<(usize, i64)>),
-    /// Move so many from the first item to the second; `restricted` or not.
+    /// Move pieces from the first item to the second; `restricted` or not.
     Move(Vec<(usize, usize, i64)>, bool),
 }
 
@@ -27,99 +29,117 @@ pub type Line = (usize, i64, bool);
 /// A level to be set.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Target {
-    /// Which.
+    /// Which item.
     pub item: usize,
-    /// To what.
+    /// The new level.
     pub level: i64,
-    /// What it is expected to be.
+    /// The expected level.
     pub expected: Option<i64>,
-    /// How many entries it is expected to have.
+    /// The expected number of entries.
     pub expected_revision: Option<i64>,
-    /// When it was counted: a sequence.
+    /// The sequence number at which it was counted.
     pub as_of: Option<i64>,
 }
 
-/// What must come of it.
+/// The outcome of a request.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Told {
-    /// Carried out: the site's sequence after.
+    /// Applied: the site's sequence number after it.
     Applied(i64),
-    /// Refused: every short item and by how much it is short, in order of first mention.
+    /// Refused: every short item and by how much, in order of first mention.
     Short(Vec<(usize, i64)>),
-    /// Refused: every item that is not what was expected, and what it is.
+    /// Refused: every item that differs from what was expected, and its level.
     Changed(Vec<(usize, i64)>),
-    /// Refused: a count is of a time that has not come.
+    /// Refused: an item was counted at a sequence number that is not reached.
     NotYet,
-    /// The key was used for something else.
+    /// The key belongs to other content.
     KeyReused,
-    /// Settings are as they were asked to be.
-    Settled,
+    /// Settings are changed.
+    Configured,
 }
 
-/// How a unit is counted.
+/// The rules of a unit.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Rules {
-    /// Only whether there are any.
+    /// Tracked by status.
     pub status: bool,
-    /// How far below zero a restricted decrement may go.
+    /// The backorder limit.
     pub backorder_limit: i64,
-    /// Whether subscriptions are taken from stock.
+    /// Whether subscriptions are not counted.
     pub skips_subscriptions: bool,
 }
 
-/// What is done about orders that look wrong.
+/// The policies about orders.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Policies {
-    /// Suspected repeats are not carried out.
+    /// Suspected duplicates are suppressed.
     pub suppress: bool,
-    /// Only what an order holds is given back.
+    /// Over-returns are clipped.
     pub clip: bool,
 }
 
-/// A line of the model's ledger.
+/// An entry of the model's ledger.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Entry {
-    /// Of what.
+    /// The item.
     pub item: usize,
-    /// What was asked for.
+    /// The change that was asked for.
     pub asked: i64,
-    /// What was done.
+    /// The change.
     pub delta: i64,
     /// Whether it was sold as a subscription.
     pub subscription: bool,
-    /// Whether it looks like a repeat.
+    /// Whether it is a suspected duplicate.
     pub repeat: bool,
-    /// Whether it gives back too much.
+    /// Whether it is an over-return.
     pub over_return: bool,
 }
 
-/// The books of one site.
-#[derive(Default)]
+/// The stock of one site.
 pub struct Model {
-    /// How each unit is counted.
-    pub rules: [Rules; ITEMS / 2],
-    /// What is done about orders.
+    /// The rules of each unit.
+    pub rules: [Rules; UNITS],
+    /// The policies about orders.
     pub policies: Policies,
+    /// The unit that has each SKU.
+    pub skus: [usize; UNITS],
     /// Every entry.
     pub entries: Vec<Entry>,
     levels: HashMap<usize, i64>,
     revisions: HashMap<usize, i64>,
     orders: HashMap<usize, Vec<Call>>,
-    recorded: HashMap<u64, (Ask, Told)>,
+    recorded: HashMap<u64, (bool, Ask, Told)>,
 }
 
-/// What a call of an order did: its entries, none where it was refused or suppressed.
+impl Default for Model {
+    fn default() -> Self {
+        Self {
+            rules: Default::default(),
+            policies: Policies::default(),
+            skus: std::array::from_fn(|sku| sku),
+            entries: Vec::new(),
+            levels: HashMap::new(),
+            revisions: HashMap::new(),
+            orders: HashMap::new(),
+            recorded: HashMap::new(),
+        }
+    }
+}
+
+/// The entries of a call of an order; none if it was refused or suppressed.
 struct Call {
     placed: bool,
     entries: Vec<Entry>,
 }
 
 impl Model {
-    /// Asks under a key.
-    pub fn ask(&mut self, key: u64, ask: &Ask) -> Told {
-        if let Some((earlier, told)) = self.recorded.get(&key) {
-            return if earlier == ask { told.clone() } else { Told::KeyReused };
+    /// Asks under a key. With `by_sku`, the items of the request are SKUs at the two locations, and not units.
+    pub fn ask(&mut self, key: u64, by_sku: bool, request: &Ask) -> Told {
+        if let Some((earlier_by_sku, earlier, told)) = self.recorded.get(&key) {
+            let is_replay = *earlier_by_sku == by_sku && earlier == request;
+            return if is_replay { told.clone() } else { Told::KeyReused };
         }
+        let ask = &if by_sku { self.resolve(request.clone()) } else { request.clone() };
         let before = self.entries.len();
         let refusal = self.first(ask);
         if let Ask::Decrement(_, _, order, _) | Ask::Increment(_, order) = ask {
@@ -127,8 +147,23 @@ impl Model {
             self.orders.entry(*order).or_default().push(Call { placed, entries: self.entries[before..].to_vec() });
         }
         let told = refusal.unwrap_or(Told::Applied(self.entries.len() as i64));
-        self.recorded.insert(key, (ask.clone(), told.clone()));
+        self.recorded.insert(key, (by_sku, request.clone(), told.clone()));
         told
+    }
+
+    /// The request with units in place of SKUs.
+    fn resolve(&self, mut request: Ask) -> Ask {
+        let unit = |item: &mut usize| *item = self.skus[*item % UNITS] + *item / UNITS * UNITS;
+        match &mut request {
+            Ask::Decrement(lines, ..) | Ask::Increment(lines, _) => lines.iter_mut().for_each(|(item, ..)| unit(item)),
+            Ask::Set(targets) => targets.iter_mut().for_each(|target| unit(&mut target.item)),
+            Ask::Adjust(deltas) => deltas.iter_mut().for_each(|(item, _)| unit(item)),
+            Ask::Move(moves, _) => moves.iter_mut().for_each(|(from, to, _)| {
+                unit(from);
+                unit(to);
+            }),
+        }
+        request
     }
 
     /// The level of an item.
@@ -141,7 +176,7 @@ impl Model {
         self.revisions.get(&item).copied().unwrap_or_default()
     }
 
-    /// The site's sequence.
+    /// The site's sequence number.
     pub fn sequence(&self) -> i64 {
         self.entries.len() as i64
     }
@@ -168,7 +203,7 @@ impl Model {
         }
         let mut short: Vec<(usize, i64)> = Vec::new();
         for (item, ..) in sums.iter().filter(|_| restricted) {
-            let rules = self.rules[item % (ITEMS / 2)];
+            let rules = self.rules[item % UNITS];
             let of_it = sums.iter().filter(|(other, ..)| other == item);
             let asked: i64 = of_it.filter(|line| !(line.2 && rules.skips_subscriptions)).map(|line| line.1).sum();
             let level = self.level(*item);
@@ -190,9 +225,9 @@ impl Model {
     fn increment(&mut self, lines: &[Line], order: usize) {
         let calls = self.orders.get(&order).map(Vec::as_slice).unwrap_or_default();
         let seen = !calls.is_empty();
-        let mut held = [0; ITEMS / 2];
+        let mut held = [0; UNITS];
         for entry in calls.iter().flat_map(|call| &call.entries) {
-            held[entry.item % (ITEMS / 2)] -= entry.delta;
+            held[entry.item % UNITS] -= entry.delta;
         }
         for (item, pieces, subscription) in sum(lines) {
             let plain = Entry { item, asked: pieces, delta: pieces, subscription, repeat: false, over_return: false };
@@ -200,7 +235,7 @@ impl Model {
                 self.add(Entry { delta: 0, ..plain });
                 continue;
             }
-            let held = &mut held[item % (ITEMS / 2)];
+            let held = &mut held[item % UNITS];
             let over_return = *held < pieces;
             let delta = if over_return && seen && self.policies.clip { (*held).max(0) } else { pieces };
             *held -= delta;
@@ -269,17 +304,17 @@ impl Model {
     }
 
     fn counts(&self, item: usize, subscription: bool) -> bool {
-        let rules = self.rules[item % (ITEMS / 2)];
+        let rules = self.rules[item % UNITS];
         !(rules.status || subscription && rules.skips_subscriptions)
     }
 
-    /// Whether the last placing of the same by the order still stands untouched.
+    /// Whether the order placed the same before, and nothing of it came back since.
     fn took(&self, order: usize, wanted: &[(usize, bool, i64)]) -> bool {
         let calls = self.orders.get(&order).map(Vec::as_slice).unwrap_or_default();
         let same = |call: &Call| {
             call.placed && sorted(call.entries.iter().map(|e| (e.item, e.subscription, e.asked))) == wanted
         };
-        let unit = |item: usize| item % (ITEMS / 2);
+        let unit = |item: usize| item % UNITS;
         let returns =
             |entry: &Entry| entry.asked > 0 && wanted.iter().any(|(item, ..)| unit(*item) == unit(entry.item));
         let last = calls.iter().rposition(same);
@@ -300,7 +335,7 @@ impl Model {
     }
 }
 
-/// What lines ask of each item, first sold once and then as a subscription, in order of first mention.
+/// The sums of lines per item: first sold once, then as a subscription, in order of first mention.
 fn sum(lines: &[Line]) -> Vec<Line> {
     let mut items: Vec<usize> = Vec::new();
     lines.iter().for_each(|(item, ..)| {

@@ -86,6 +86,12 @@ impl Running {
         line.trim().trim_end_matches(" kB").parse::<f64>().unwrap_or(f64::NAN) * 1_024.0 / 1e6
     }
 
+    /// Its threads.
+    pub fn threads(&self) -> usize {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.child.id()));
+        tasks.map_or(0, |tasks| tasks.count())
+    }
+
     /// Ends it as the kernel would: no clean-up, no last words.
     pub fn kill(&mut self) {
         self.child.kill().expect("it can be killed");

@@ -106,13 +106,21 @@ pub fn claims(data: Value) -> Value {
 
 /// An item of the tests' catalog.
 pub fn item(id: &str, quantity: i64) -> Value {
-    json!({"catalogReference": {"catalogItemId": id, "appId": CATALOG}, "quantity": quantity, "subscriptionItem": false})
+    let reference = json!({"catalogItemId": id, "appId": CATALOG});
+    json!({"catalogReference": reference, "quantity": quantity, "subscriptionItem": false})
+}
+
+/// One piece of an item of the tests' catalog, with options.
+pub fn item_with(id: &str, options: Value) -> Value {
+    json!({"catalogReference": {"catalogItemId": id, "appId": CATALOG, "options": options}, "quantity": 1})
 }
 
 /// The data of a decrement or increment with a request id and an order of its own.
 pub fn order(site: &str, items: Value) -> Value {
     json!({
-        "request": {"items": items, "restrictInventoryValue": true, "orderId": Uuid::new_v4(), "reason": "ORDER_PLACED"},
+        "request": {
+            "items": items, "restrictInventoryValue": true, "orderId": Uuid::new_v4(), "reason": "ORDER_PLACED",
+        },
         "metadata": {
             "requestId": Uuid::new_v4(), "instanceId": site, "currency": "USD", "languages": ["en-US"],
             "identity": {"identityType": "MEMBER", "memberId": Uuid::new_v4()}, "appExtensionType": "ECOM_INVENTORY",

@@ -5,11 +5,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use inventory_core::store::{DatabaseUrl, Store};
-use inventory_proto::v1;
 use inventory_proto::v1::availability_service_client::AvailabilityServiceClient;
 use inventory_proto::v1::ledger_service_client::LedgerServiceClient;
 use inventory_proto::v1::site_service_client::SiteServiceClient;
 use inventory_proto::v1::stock_service_client::StockServiceClient;
+use inventory_proto::{UnitRef, v1};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -110,6 +110,16 @@ impl World {
         Self { http, grpc, wix: WixCaller::new(http), site, channel, _stop: stop.drop_guard(), database }
     }
 
+    /// The gRPC server, to be connected to in another way than the clients below.
+    pub fn endpoint(&self) -> Endpoint {
+        Endpoint::from_shared(format!("http://{}", self.grpc)).expect("a URL")
+    }
+
+    /// The connection of the clients below.
+    pub fn channel(&self) -> Channel {
+        self.channel.clone()
+    }
+
     /// A client.
     pub fn availability(&self) -> AvailabilityServiceClient<Channel> {
         AvailabilityServiceClient::new(self.channel.clone())
@@ -133,7 +143,7 @@ impl World {
     /// Sets the levels of items of the tests' catalog at the default location.
     pub async fn set(&self, levels: &[(&str, i64)]) {
         let item = |&(id, available): &(&str, i64)| v1::SetStockItem {
-            catalog_reference: reference(id),
+            unit: reference(id),
             location_id: String::new(),
             available,
             ..Default::default()
@@ -151,7 +161,7 @@ impl World {
     pub async fn level(&self, id: &str) -> i64 {
         let request = v1::GetStockRequest {
             site_id: self.site.clone(),
-            catalog_reference: reference(id),
+            unit: reference(id),
             location_id: String::new(),
             ..Default::default()
         };
@@ -166,9 +176,15 @@ impl World {
     }
 }
 
-/// A reference to an item of the tests' catalog.
-pub fn reference(id: &str) -> Option<v1::CatalogReference> {
-    Some(v1::CatalogReference { app_id: CATALOG.into(), catalog_item_id: id.into(), options: None })
+/// An item of the tests' catalog, as a request names it or an answer does.
+pub fn reference<U: From<v1::CatalogReference>>(id: &str) -> Option<U> {
+    let reference = v1::CatalogReference { app_id: CATALOG.into(), catalog_item_id: id.into(), options: None };
+    Some(reference.into())
+}
+
+/// A unit as a request names it by its SKU.
+pub fn sku<U: From<UnitRef>>(sku: &str) -> Option<U> {
+    Some(UnitRef::Sku(sku.into()).into())
 }
 
 /// Code, reason and first named field of an error.

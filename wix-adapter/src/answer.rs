@@ -1,85 +1,87 @@
-//! The one place that names HTTP statuses: what each outcome is to Wix.
+//! The one place that chooses the HTTP status of a call: it maps gRPC codes and the adapter's own refusals to answers.
 //!
-//! A 428 stops a purchase, so it is only said when the server itself has said that nothing was
-//! taken. Whatever may have been done, or can be tried again, is a 503.
+//! A 428 stops a purchase, so it is given only if it is known that nothing was taken: our server itself said so, or the
+//! call was never sent to it. Whatever may have been applied, or may succeed later, is a 503.
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use inventory_proto::{ERROR_DOMAIN, json, v1};
-use prost::Message;
+use inventory_proto::codec::UNDECODABLE;
 use serde_json::{Value, json};
 use tonic::{Code, Status};
-use tonic_types::StatusExt;
 
 use crate::convert::{BadField, Method};
+use crate::refusal::Details;
 
-/// What Wix is told.
+/// An answer to Wix.
 #[derive(Debug)]
 pub enum Answer {
-    /// Done: 200 `{}` (documented).
+    /// Applied: 200 `{}` (documented).
     Done,
-    /// Not possible, and nothing was changed: 428 with the method's code (documented).
+    /// Refused, and nothing was changed: 428 with the method's code (documented) and `data`.
     NotPossible(Method, Value),
     /// The token was refused: 401, without a detail that an attacker could use.
     Unauthorized,
-    /// The body is larger than this server takes: 413.
+    /// The body is too large: 413.
     TooLarge,
     /// The body did not arrive in time: 408.
     TooSlow,
-    /// No such path: 404.
+    /// The path is none of the plugin's: 404.
     NoSuchPath,
-    /// Not a POST: 405.
+    /// The method is not POST: 405.
     WrongMethod,
-    /// Not now: 503. It is not known whether it was done, or it was not.
+    /// Not now: 503 with `Retry-After`. Whether the change was applied may be unknown.
     Unavailable,
-    /// Our bug: 500.
+    /// A bug or a wrong configuration of ours: 500.
     Bug,
 }
 
-/// The answer to what came back from the server.
+/// The answer to the result of a call to the server.
 pub fn of_result(method: Method, result: Result<(), Status>) -> Answer {
     let Err(status) = result else { return Answer::Done };
-    // Only the service itself knows that nothing was taken, and it always says who it is.
-    let ours = status.get_details_error_info().filter(|info| info.domain == ERROR_DOMAIN);
-    match (status.code(), ours) {
-        (Code::InvalidArgument | Code::OutOfRange | Code::FailedPrecondition | Code::AlreadyExists, Some(info)) => {
-            Answer::NotPossible(method, data_of(&status, &info.reason))
+    let details = Details::of(&status);
+    match (status.code(), details) {
+        // A message of ours that the server cannot decode is our bug; Wix's request may be good.
+        (Code::InvalidArgument, Some(details)) if details.reason() == UNDECODABLE => Answer::Bug,
+        (Code::InvalidArgument | Code::OutOfRange | Code::FailedPrecondition | Code::AlreadyExists, Some(details)) => {
+            Answer::NotPossible(method, details.data())
+        }
+        // Not from our server, so it is not known that nothing was taken, and a retry would end the same way.
+        (Code::InvalidArgument | Code::OutOfRange | Code::FailedPrecondition | Code::AlreadyExists, None) => {
+            Answer::Bug
         }
         (Code::Internal, Some(_)) => Answer::Bug,
+        // The transport reports a broken stream as INTERNAL.
+        (Code::Internal, None) => Answer::Unavailable,
         (
             Code::Unavailable
             | Code::DeadlineExceeded
             | Code::ResourceExhausted
             | Code::Aborted
             | Code::Cancelled
-            | Code::Unknown
-            | Code::Internal,
-            _,
+            | Code::Unknown,
+            Some(_) | None,
         ) => Answer::Unavailable,
+        // Wix names no SKU and no token reaches the server, so these codes mean that we did something wrong.
         (
             Code::Ok
-            | Code::InvalidArgument
-            | Code::OutOfRange
-            | Code::FailedPrecondition
-            | Code::AlreadyExists
             | Code::NotFound
             | Code::PermissionDenied
             | Code::Unauthenticated
             | Code::Unimplemented
             | Code::DataLoss,
-            _,
+            Some(_) | None,
         ) => Answer::Bug,
     }
 }
 
-/// The answer to content that cannot be a request.
+/// The answer to signed data that has a bad field.
 pub fn of_bad_field(method: Method, bad: &BadField) -> Answer {
     let BadField { field, description } = bad;
     Answer::NotPossible(method, json!({"reason": "INVALID_FIELD", "field": field, "description": description}))
 }
 
 impl Answer {
-    /// A word for metrics.
+    /// The value of the label `answer` in metrics.
     pub const fn label(&self) -> &'static str {
         match self {
             Self::Done => "done",
@@ -127,53 +129,53 @@ impl IntoResponse for Answer {
     }
 }
 
-/// `data` of a refusal. Wix defines no shape for it; ours names the reason, and the short levels
-/// or the field.
-fn data_of(status: &Status, reason: &str) -> Value {
-    let mut data = json!({"reason": reason});
-    if let Some(short) = insufficient_stock(status) {
-        data["shortages"] = short.shortages.into_iter().map(shortage).collect();
-    }
-    if let Some(violation) = status.get_details_bad_request().and_then(|bad| bad.field_violations.into_iter().next()) {
-        data["field"] = Value::String(camel_case(&violation.field));
-        data["description"] = Value::String(violation.description);
-    }
-    data
-}
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
 
-fn insufficient_stock(status: &Status) -> Option<v1::InsufficientStock> {
-    let rich = tonic_types::Status::decode(status.details()).ok()?;
-    let detail = rich.details.into_iter().find(|any| any.type_url.ends_with("/inventory.v1.InsufficientStock"))?;
-    v1::InsufficientStock::decode(detail.value.as_slice()).ok()
-}
+    use inventory_proto::ERROR_DOMAIN;
+    use tonic_types::{ErrorDetails, StatusExt};
 
-fn shortage(shortage: v1::Shortage) -> Value {
-    let v1::Shortage { catalog_reference, location_id, asked, available, short } = shortage;
-    let v1::CatalogReference { app_id, catalog_item_id, options } = catalog_reference.unwrap_or_default();
-    let mut reference = json!({"appId": app_id, "catalogItemId": catalog_item_id});
-    if let Some(options) = options.and_then(|options| json::to_json(options).ok()) {
-        reference["options"] = Value::Object(options);
-    }
-    let mut told = json!({"catalogReference": reference, "asked": asked, "available": available, "short": short});
-    if !location_id.is_empty() {
-        told["locationId"] = Value::String(location_id);
-    }
-    told
-}
+    use super::*;
 
-/// A field's path as Wix spells it.
-fn camel_case(path: &str) -> String {
-    let mut camel = String::with_capacity(path.len());
-    let mut upper = false;
-    for c in path.chars() {
-        match c {
-            '_' => upper = true,
-            c if upper => {
-                camel.push(c.to_ascii_uppercase());
-                upper = false;
+    /// The HTTP status for a gRPC code, with a reason of our server or without details.
+    fn http(code: Code, reason: Option<&str>) -> u16 {
+        let status = match reason {
+            None => Status::new(code, "message"),
+            Some(reason) => {
+                let details = ErrorDetails::with_error_info(reason, ERROR_DOMAIN, HashMap::new());
+                Status::with_error_details(code, "message", details)
             }
-            c => camel.push(c),
-        }
+        };
+        of_result(Method::Decrement, Err(status)).into_response().status().as_u16()
     }
-    camel
+
+    #[test]
+    fn every_code_has_an_answer() {
+        // Code, a reason of our server, the answer to it, the answer to the code without details.
+        let rows = [
+            (Code::Ok, "X", 500, 500),
+            (Code::Cancelled, "X", 503, 503),
+            (Code::Unknown, "X", 503, 503),
+            (Code::InvalidArgument, "INVALID_FIELD", 428, 500),
+            (Code::InvalidArgument, UNDECODABLE, 500, 500),
+            (Code::DeadlineExceeded, "DEADLINE", 503, 503),
+            (Code::NotFound, "UNIT_NOT_FOUND", 500, 500),
+            (Code::AlreadyExists, "REQUEST_ID_REUSED", 428, 500),
+            (Code::PermissionDenied, "X", 500, 500),
+            (Code::ResourceExhausted, "OVERLOADED", 503, 503),
+            (Code::FailedPrecondition, "INSUFFICIENT_STOCK", 428, 500),
+            (Code::Aborted, "STOCK_CHANGED", 503, 503),
+            (Code::OutOfRange, "LEVEL_OUT_OF_RANGE", 428, 500),
+            (Code::Unimplemented, "X", 500, 500),
+            (Code::Internal, "INTERNAL", 500, 503),
+            (Code::Unavailable, "OUTCOME_UNKNOWN", 503, 503),
+            (Code::DataLoss, "LEDGER_DAMAGED", 500, 500),
+            (Code::Unauthenticated, "X", 500, 500),
+        ];
+        for (code, reason, ours, others) in rows {
+            assert_eq!((http(code, Some(reason)), http(code, None)), (ours, others), "{code:?} {reason}");
+        }
+        assert_eq!(of_result(Method::Increment, Ok(())).into_response().status(), StatusCode::OK);
+    }
 }

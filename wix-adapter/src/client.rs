@@ -1,9 +1,12 @@
-//! The gRPC side: deadline, and retry under the same key.
+//! Calls the gRPC server: one deadline for a call and all of its retries, and the same idempotency key in each.
+//!
+//! A retry is safe because of the key: the server applies it once and answers a replay from its record. Whether the
+//! change was applied is known only from an answer of the server, so every other end of a call stays unknown here.
 
 use std::time::{Duration, Instant};
 
-use inventory_proto::ACTOR_METADATA;
 use inventory_proto::v1::availability_service_client::AvailabilityServiceClient;
+use inventory_proto::{ACTOR_METADATA, MAX_DETAIL_BYTES_METADATA};
 use tonic::metadata::MetadataValue;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Request, Status};
@@ -13,18 +16,23 @@ use tonic_health::pb::health_client::HealthClient;
 
 use crate::convert::Call;
 
-/// How long a call may take in all. A plugin called in the same checkout must answer Wix within
-/// 3 seconds (documented for Additional Fees; unknown for this one).
+/// Time for a call and its retries. A plugin that Wix calls in the same checkout must answer within 3 seconds
+/// (documented for Additional Fees, unknown for this plugin).
 pub const ANSWER_TIME_MAX: Duration = Duration::from_millis(2_200);
-/// The pause before the first retry; it doubles with each.
+/// The pause before the first retry. It doubles with each retry.
 const RETRY_PAUSE: Duration = Duration::from_millis(25);
-/// Bytes of an answer's headers: a refusal's details travel in one, and may name 300 short levels with
-/// variants of 2,000 bytes, in base64.
+/// Bytes of error details that the server may send. They hold the shortages of 300 items, so `data` lists them all.
+const DETAIL_BYTES_MAX: u32 = 1024 * 1024;
+/// Bytes of the headers of an answer. The details travel in one of them as base64, which is 4/3 as large.
 const HEADER_BYTES_MAX: u32 = 2 * 1024 * 1024;
-/// How long a connection may take to be made.
+/// Time for a new connection, and for a health check.
 const CONNECT_TIME_MAX: Duration = Duration::from_millis(500);
 
-/// The server, as the adapter sees it. Cheap to clone.
+/// Bytes left for the message of an error and the other headers.
+const OTHER_HEADER_BYTES: u32 = 64 * 1024;
+const _: () = assert!(DETAIL_BYTES_MAX.div_ceil(3) * 4 + OTHER_HEADER_BYTES <= HEADER_BYTES_MAX);
+
+/// A client of the gRPC server. Cheap to clone: clones share one connection.
 #[derive(Clone)]
 pub struct Upstream {
     availability: AvailabilityServiceClient<Channel>,
@@ -32,7 +40,8 @@ pub struct Upstream {
 }
 
 impl Upstream {
-    /// Will connect to `endpoint` when first used, and again whenever the connection is lost.
+    /// A client of the server at `endpoint`. It connects at the first call and reconnects whenever the connection is
+    /// lost.
     pub fn new(endpoint: Endpoint) -> Self {
         let channel = endpoint
             .connect_timeout(CONNECT_TIME_MAX)
@@ -44,9 +53,9 @@ impl Upstream {
         Self { availability: AvailabilityServiceClient::new(channel.clone()), health: HealthClient::new(channel) }
     }
 
-    /// Has the call carried out. What is certain to have changed nothing, or can be asked again
-    /// under the same key, is asked again until the deadline.
-    pub async fn carry_out(&self, call: &Call) -> Result<(), Status> {
+    /// Sends the call and retries it until the server decides, or until [`ANSWER_TIME_MAX`] is over. The error is the
+    /// last status.
+    pub async fn submit(&self, call: &Call) -> Result<(), Status> {
         let deadline = Instant::now() + ANSWER_TIME_MAX;
         let mut pause = RETRY_PAUSE;
         loop {
@@ -55,12 +64,12 @@ impl Upstream {
             let status = match attempt {
                 Ok(Ok(())) => return Ok(()),
                 Ok(Err(status)) => status,
-                Err(_) => Status::deadline_exceeded("no answer in time"),
+                Err(_) => Status::deadline_exceeded("the server did not answer in time"),
             };
             if !may_retry(&status) || Instant::now() + pause >= deadline {
                 return Err(status);
             }
-            tracing::debug!(code = ?status.code(), "asking again under the same key");
+            tracing::debug!(code = ?status.code(), "retrying with the same idempotency key");
             tokio::time::sleep(pause).await;
             pause *= 2;
         }
@@ -74,7 +83,7 @@ impl Upstream {
         }
     }
 
-    /// Whether the server says that it can serve.
+    /// Whether the server reports that it can serve. False if it does not answer in time.
     pub async fn is_ready(&self) -> bool {
         let check = HealthCheckRequest { service: String::new() };
         let mut client = self.health.clone();
@@ -86,12 +95,13 @@ impl Upstream {
 fn request<T>(message: T, left: Duration) -> Request<T> {
     let mut request = Request::new(message);
     request.set_timeout(left);
-    request.metadata_mut().insert(ACTOR_METADATA, MetadataValue::from_static("wix"));
+    let metadata = request.metadata_mut();
+    metadata.insert(ACTOR_METADATA, MetadataValue::from_static("wix"));
+    metadata.insert(MAX_DETAIL_BYTES_METADATA, MetadataValue::from(DETAIL_BYTES_MAX));
     request
 }
 
-/// Every call carries a request key, so asking again is safe; these codes say that it may help.
-/// `UNKNOWN` and `CANCELLED` are how a connection that breaks during a call shows itself.
+/// Whether a retry may help. UNKNOWN and CANCELLED are how a connection that breaks during a call shows itself.
 fn may_retry(status: &Status) -> bool {
     match status.code() {
         Code::Unavailable | Code::Unknown | Code::Cancelled | Code::Aborted => true,
@@ -108,5 +118,19 @@ fn may_retry(status: &Status) -> bool {
         | Code::Internal
         | Code::DataLoss
         | Code::Unauthenticated => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_call_carries_actor_deadline_and_detail_bound() {
+        let request = request((), Duration::from_millis(1_500));
+        let value = |name: &str| request.metadata().get(name).and_then(|value| value.to_str().ok());
+        assert_eq!(value(ACTOR_METADATA), Some("wix"));
+        assert_eq!(value(MAX_DETAIL_BYTES_METADATA), Some("1048576"));
+        assert!(value("grpc-timeout").is_some());
     }
 }

@@ -1,4 +1,7 @@
-//! Settings: each a flag and an environment variable, read once.
+//! The settings of the program. Each is a flag and an environment variable, and is read once at the start.
+//!
+//! The comments of the fields are the text of `--help`. A wrong setting is an error that names its flag and variable.
+//! Public keys are never printed.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -16,33 +19,33 @@ use crate::standalone::Standalone;
 #[derive(Debug, Parser)]
 #[command(name = "wix-adapter", version)]
 pub struct Cli {
-    /// What to do.
+    /// The subcommand.
     #[command(subcommand)]
     pub command: Command,
-    /// Where to send traces, as OTLP over gRPC, such as `http://127.0.0.1:4317`; off unless set.
+    /// Send traces to this endpoint, as OTLP over gRPC, such as `http://127.0.0.1:4317`; off unless set.
     #[arg(long, env = "OTLP_ENDPOINT", global = true)]
     pub otlp_endpoint: Option<String>,
 }
 
-/// What the program can do.
+/// The subcommands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Serve Wix, with an `inventory-grpc` elsewhere.
+    /// Serve Wix; the gRPC server `inventory-grpc` runs elsewhere.
     Serve(Box<Serve>),
     /// Serve Wix and gRPC in one process, on one database.
     #[cfg(feature = "standalone")]
     Standalone(Box<Standalone>),
-    /// Sign a request as Wix would, send it, and print the answer.
+    /// Sign a request as Wix does, send it, and print the answer.
     Send(Box<Send>),
 }
 
-/// How to serve.
+/// Settings of `serve`.
 #[derive(Debug, Args)]
 pub struct Serve {
-    /// Where Wix calls.
+    /// The listeners.
     #[command(flatten)]
     pub http: Http,
-    /// Whom to believe.
+    /// The tokens to accept.
     #[command(flatten)]
     pub wix: Wix,
     /// The gRPC server: `HOST:PORT` or `http://HOST:PORT`.
@@ -50,11 +53,11 @@ pub struct Serve {
     pub grpc_upstream: Endpoint,
 }
 
-/// Where Wix calls.
+/// The listeners.
 #[derive(Debug, Args)]
 pub struct Http {
-    /// Address and port for HTTP; port 0 takes any free one. Put a TLS proxy before it: Wix calls
-    /// https only. Calls are signed, so it may listen beyond loopback.
+    /// Address and port for HTTP; port 0 takes any free port. Wix calls only https, so put a TLS proxy before it.
+    /// Every call is signed, so it may listen beyond loopback.
     #[arg(long, env = "HTTP_LISTEN", default_value = "127.0.0.1:8080")]
     pub http_listen: SocketAddr,
     /// Address and port for Prometheus metrics (GET /metrics); off unless set.
@@ -62,17 +65,17 @@ pub struct Http {
     pub admin_listen: Option<SocketAddr>,
 }
 
-/// Whom to believe.
+/// The tokens to accept.
 #[derive(Debug, Args)]
 pub struct Wix {
     /// The app's id: the `aud` of every token.
     #[arg(long, env = "WIX_APP_ID")]
     pub wix_app_id: Option<String>,
-    /// The app's public key, as PEM, base64 of PEM, or base64 of DER. Repeatable, or separated by
-    /// commas, so that keys can be rotated.
+    /// The app's public key, as PEM, base64 of PEM, or base64 of DER. Repeatable, or separated by commas: a token is
+    /// accepted under any of the keys, so that keys can be rotated.
     #[arg(long, env = "WIX_PUBLIC_KEY", value_delimiter = ',', hide_env_values = true)]
     pub wix_public_key: Vec<String>,
-    /// A file that holds one or more public keys. Repeatable.
+    /// A file that holds one or more public keys. Repeatable, or separated by commas.
     #[arg(long, env = "WIX_PUBLIC_KEY_FILE", value_delimiter = ',')]
     pub wix_public_key_file: Vec<PathBuf>,
 }
@@ -80,32 +83,32 @@ pub struct Wix {
 /// A setting that is missing or wrong.
 #[derive(Debug, thiserror::Error)]
 pub enum BadSetting {
-    /// No app id.
-    #[error("--wix-app-id (WIX_APP_ID) is required: the app's id, from its dashboard")]
+    /// The app id is missing.
+    #[error("--wix-app-id (WIX_APP_ID) is required: give the app's id from its dashboard")]
     NoAppId,
-    /// No public key.
+    /// No public key is given.
     #[error("--wix-public-key (WIX_PUBLIC_KEY) or --wix-public-key-file (WIX_PUBLIC_KEY_FILE) is required")]
     NoKey,
-    /// A key that cannot be read.
-    #[error("public key {number} cannot be read: {source}")]
+    /// A key cannot be read.
+    #[error("public key {number} cannot be read (counted over --wix-public-key, then --wix-public-key-file)")]
     Key {
-        /// Counted from 1, over values and then files.
+        /// Its number, from 1, over the values and then the files.
         number: usize,
-        /// Why.
+        /// The cause.
         source: BadKey,
     },
-    /// A file that cannot be read.
-    #[error("the public key file {path} cannot be read: {source}")]
+    /// A key file cannot be read.
+    #[error("--wix-public-key-file (WIX_PUBLIC_KEY_FILE): {path} cannot be read")]
     File {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: std::io::Error,
     },
 }
 
 impl Wix {
-    /// The app id and every key, or what is wrong with them.
+    /// The app id and all keys, at least one. Reads the key files.
     pub fn read(&self) -> Result<(String, Vec<DecodingKey>), BadSetting> {
         let app_id = self.wix_app_id.clone().filter(|id| !id.is_empty()).ok_or(BadSetting::NoAppId)?;
         let mut found = Vec::new();

@@ -1,8 +1,8 @@
-//! The app's public key, in every form in which it is pasted into a setting.
+//! Reads the app's public key in every form in which people paste it into a setting.
 //!
-//! Wix shows the key as PEM (documented: one key per app, copied by hand from the dashboard). On
-//! its way through environment variables it loses line breaks, gains `\n` as two characters, or is
-//! wrapped in base64 once more; all of these are read, and so is PKCS#1.
+//! Wix shows the key as PEM (documented: one key per app, copied by hand from the dashboard). On its way through an
+//! environment variable it loses its line breaks, gets `\n` as two characters, or is wrapped in base64 once more. These
+//! forms are read, and so is PKCS#1. Only RSA keys of 2,048 to 8,192 bits are accepted, and no private keys.
 
 use aws_lc_rs::signature::{ParsedPublicKey, RSA_PKCS1_2048_8192_SHA256};
 use base64::Engine;
@@ -10,7 +10,7 @@ use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use jsonwebtoken::DecodingKey;
 
-/// The text holds no RSA public key of at least 2,048 bits.
+/// The text holds no RSA public key of 2,048 to 8,192 bits. The error does not show the text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "a public key must be an RSA key of 2,048 to 8,192 bits, as PEM (BEGIN PUBLIC KEY or BEGIN RSA PUBLIC KEY), \
@@ -30,14 +30,14 @@ pub fn parse(text: &str) -> Result<DecodingKey, BadKey> {
     Ok(DecodingKey::from_rsa_der(&der))
 }
 
-/// Reads a file that may hold several PEM keys, or one key in another form.
+/// Reads the text of a file that holds several PEM keys, or one key in any form. Returns at least one key.
 pub fn parse_file(text: &str) -> Result<Vec<DecodingKey>, BadKey> {
     const END: &str = "PUBLIC KEY-----";
     let blocks: Vec<&str> = text.split_inclusive("-----END ").collect();
     if blocks.len() <= 2 {
         return Ok(vec![parse(text)?]);
     }
-    // Each block but the last ends in "-----END "; the label after it opens the next block.
+    // Each block but the last ends with "-----END ". The rest of that line stands at the start of the next block.
     let mut keys = Vec::new();
     for block in &blocks[..blocks.len() - 1] {
         let start = block.find("-----BEGIN").ok_or(BadKey)?;
@@ -46,11 +46,11 @@ pub fn parse_file(text: &str) -> Result<Vec<DecodingKey>, BadKey> {
     Ok(keys)
 }
 
-/// The DER bytes of a key in any form; `wraps` is how often base64 may hold further text.
+/// The DER bytes of a key in any form. `wraps` is how many layers of base64 around a PEM are still allowed.
 fn der_of(text: &str, wraps: u8) -> Option<Vec<u8>> {
     let text = text.replace("\\r", "").replace("\\n", "\n");
     let body = match text.split_once("-----BEGIN") {
-        // Between the dashes that end the opening label and those that begin the closing one.
+        // The base64 stands between the dashes that end the BEGIN label and those that start the END label.
         Some((_, rest)) => rest.split_once("-----")?.1.split_once("-----END")?.0.to_owned(),
         None => text,
     };
@@ -58,6 +58,6 @@ fn der_of(text: &str, wraps: u8) -> Option<Vec<u8>> {
     let bytes = BASE64.decode(compact).ok()?;
     match std::str::from_utf8(&bytes) {
         Ok(inner) if wraps > 0 && inner.contains("-----BEGIN") => der_of(inner, wraps - 1),
-        _ => Some(bytes),
+        Ok(_) | Err(_) => Some(bytes),
     }
 }

@@ -1,8 +1,4 @@
-//! The adapter: a signed call of Wix in, gRPC calls out. It knows no diesel and no SQL.
-//!
-//! Along a call: [`routes`], [`token`] (with [`keys`] and [`provider`]), [`wire`], [`convert`], [`client`],
-//! [`answer`]. Around them: [`config`], [`server`]; for people: [`send`], and [`standalone`], the
-//! only file that names `inventory-grpc`.
+#![doc = include_str!("../README.md")]
 
 pub mod answer;
 pub mod client;
@@ -11,6 +7,7 @@ pub mod convert;
 pub mod demo;
 pub mod keys;
 pub mod provider;
+mod refusal;
 pub mod routes;
 pub mod send;
 pub mod server;

@@ -1,13 +1,11 @@
-//! The program `wix-adapter`.
-
-#[path = "../../inventory-grpc/src/program.rs"]
-mod program;
+//! The program `wix-adapter`: reads the settings and runs one subcommand.
+//!
+//! It has no logic of its own. A wrong setting ends it with one sentence on standard error and exit code 1 or 2.
 
 use std::error::Error;
 use std::process::ExitCode;
 
 use clap::Parser;
-use tokio::net::TcpListener;
 use wix_adapter::client::Upstream;
 use wix_adapter::config::{Cli, Command, Serve};
 use wix_adapter::routes::Adapter;
@@ -16,20 +14,19 @@ use wix_adapter::standalone;
 use wix_adapter::token::Verifier;
 use wix_adapter::{send, server};
 
-/// Requests are many small allocations on one thread and their release on another, for which this
-/// allocator is made.
+/// A request makes many small allocations on one thread, and another thread frees them. mimalloc is fast at that.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let Cli { command, otlp_endpoint } = Cli::parse();
-    program::run("wix-adapter", otlp_endpoint, async {
+    inventory_program::run("wix-adapter", otlp_endpoint, async {
         match command {
             Command::Serve(settings) => serve(*settings).await,
             #[cfg(feature = "standalone")]
             Command::Standalone(settings) => {
-                program::serve_metrics(settings.http.admin_listen)?;
-                standalone::run(*settings, program::stop_on_signal()?).await
+                inventory_program::serve_metrics(settings.http.admin_listen)?;
+                standalone::run(*settings, inventory_program::stop_on_signal()?).await
             }
             Command::Send(settings) => send::send(*settings).await,
         }
@@ -38,9 +35,9 @@ fn main() -> ExitCode {
 
 async fn serve(settings: Serve) -> Result<(), Box<dyn Error>> {
     let (app_id, keys) = settings.wix.read()?;
-    program::serve_metrics(settings.http.admin_listen)?;
-    let listener = TcpListener::bind(settings.http.http_listen).await?;
+    inventory_program::serve_metrics(settings.http.admin_listen)?;
+    let listener = server::bind(settings.http.http_listen).await?;
     println!("http listening on {}", listener.local_addr()?);
     let adapter = Adapter { verifier: Verifier::new(&app_id, keys), upstream: Upstream::new(settings.grpc_upstream) };
-    Ok(server::serve(listener, adapter, program::stop_on_signal()?.cancelled_owned()).await?)
+    Ok(server::serve(listener, adapter, inventory_program::stop_on_signal()?.cancelled_owned()).await?)
 }

@@ -1,7 +1,8 @@
-//! The library's cryptography on aws-lc-rs, with public keys parsed once.
+//! The cryptography provider of the JWT library: aws-lc-rs, with parsed public keys kept in memory.
 //!
-//! The library would read a key from its bytes for every check, and so compute the constants of
-//! its modulus anew: a third of the cost of a check. This keeps parsed keys instead.
+//! The library parses a key for every token and so computes the constants of its modulus each time: a third of the
+//! cost of a check. This provider parses each key once. It checks RS256 signatures itself and leaves every other
+//! operation to the library's own provider.
 
 use std::collections::HashMap;
 use std::sync::{LazyLock, PoisonError, RwLock};
@@ -15,19 +16,20 @@ use jsonwebtoken::{Algorithm, DecodingKey};
 static PROVIDER: LazyLock<CryptoProvider> =
     LazyLock::new(|| CryptoProvider { verifier_factory: verifier, ..aws_lc::DEFAULT_PROVIDER.clone() });
 
-/// Keys by their DER bytes: those of the settings, so few.
+/// Parsed keys by their DER bytes. Only keys of the settings get here, so there are few.
 static PARSED: LazyLock<RwLock<HashMap<Vec<u8>, ParsedPublicKey>>> = LazyLock::new(RwLock::default);
 
-/// Makes it the process's provider; once is enough.
+/// Makes this the provider of the process. Calling it again does nothing.
 pub fn install() {
-    // Refused where one is installed already, which is this one or one that the program chose.
+    // It fails only if a provider is installed already: this one, or one that the program chose.
     let _ = PROVIDER.install_default();
 }
 
 fn verifier(algorithm: &Algorithm, key: &DecodingKey) -> Result<Box<dyn JwtVerifier>> {
-    match algorithm {
-        Algorithm::RS256 => Ok(Box::new(Rs256(parsed(key.try_get_as_bytes()?)?))),
-        _ => (aws_lc::DEFAULT_PROVIDER.verifier_factory)(algorithm, key),
+    if *algorithm == Algorithm::RS256 {
+        Ok(Box::new(Rs256(parsed(key.try_get_as_bytes()?)?)))
+    } else {
+        (aws_lc::DEFAULT_PROVIDER.verifier_factory)(algorithm, key)
     }
 }
 

@@ -1,8 +1,8 @@
-//! What is asked over HTTP, and who answers it.
+//! The HTTP routes: finds the call by its path, bounds its body, and runs it through the adapter's steps.
 //!
-//! Wix joins its paths to the deployment URI that the app names (documented; how it joins slashes
-//! is not), so a call is known by how its path ends: a prefix, `//v1`, a slash at the end and a
-//! query string all work.
+//! Wix appends its paths to the deployment URI of the app (documented; how it joins the slashes is not). So the end of
+//! the path names the call: a prefix, `//v1`, a trailing slash and a query string all work. Logs and traces carry the
+//! ids of a call, never its token or its body.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -17,23 +17,23 @@ use tracing::Instrument;
 
 use crate::answer::{self, Answer};
 use crate::client::Upstream;
-use crate::convert::{Call, Converted, Method, convert};
+use crate::convert::{Call, Converted, Method, convert, is_readable_key};
 use crate::token::{UnverifiedToken, Verifier};
 
-/// Bytes of a body. Wix states no bound; 300 items with long options come to about 0.35 MB.
+/// Bytes of a body. Wix states no bound; 300 items with long options take about 0.35 MB.
 const BODY_BYTES_MAX: usize = 4 * 1024 * 1024;
-/// How long a body may take to arrive.
+/// Time for a body to arrive.
 const BODY_TIME_MAX: Duration = Duration::from_secs(2);
 
 /// What every request needs.
 pub struct Adapter {
-    /// What tokens are checked against.
+    /// Checks tokens.
     pub verifier: Verifier,
-    /// The server.
+    /// Calls the gRPC server.
     pub upstream: Upstream,
 }
 
-/// All routes.
+/// All routes: the plugin's two calls, `/healthz` and `/readyz`.
 pub fn router(adapter: Adapter) -> Router {
     Router::new()
         .route("/healthz", get(async || StatusCode::OK))
@@ -50,10 +50,10 @@ async fn plugin(State(adapter): State<Arc<Adapter>>, request: Request<Body>) -> 
     let method = match method_of(request.uri().path()) {
         Some(method) if request.method() == HttpMethod::POST => method,
         other => {
-            // Read and thrown away, so that the connection stays good for the caller's next request.
+            // An unread body would force the connection to close. Reading it keeps the connection for the next request.
             let discarded = collect(request.into_body()).await.map(|_| ());
             let answer = if other.is_some() { Answer::WrongMethod } else { Answer::NoSuchPath };
-            return discarded.map_or_else(|bad| bad, |()| answer);
+            return discarded.map_or_else(|bad_body| bad_body, |()| answer);
         }
     };
     let span = tracing::info_span!(
@@ -69,23 +69,23 @@ async fn plugin(State(adapter): State<Arc<Adapter>>, request: Request<Body>) -> 
     answer
 }
 
-/// One call of Wix, from its body to the answer.
+/// Handles one call of Wix. `Err` is an answer that was found before the server was called.
 async fn handle(adapter: &Adapter, method: Method, body: Body) -> Result<Answer, Answer> {
     let body = collect(body).await?;
-    let refused = |refused| {
-        tracing::info!(%refused, "a token was refused");
+    let unauthorized = |refused| {
+        tracing::info!(%refused, "token refused");
         Answer::Unauthorized
     };
-    let token = UnverifiedToken::from_body(&body).map_err(refused)?;
-    let verified = adapter.verifier.verify(&token, now()).map_err(refused)?;
+    let token = UnverifiedToken::from_body(&body).map_err(unauthorized)?;
+    let verified = adapter.verifier.verify(&token, now()).map_err(unauthorized)?;
     let converted = convert(method, &verified, &token).map_err(|bad| {
-        tracing::info!(field = bad.field, "a signed request cannot be read");
+        tracing::info!(field = bad.field, description = bad.description, "request refused: bad field");
         answer::of_bad_field(method, &bad)
     })?;
-    note(&converted);
-    let result = adapter.upstream.carry_out(&converted.call).await;
+    record_ids(&converted);
+    let result = adapter.upstream.submit(&converted.call).await;
     if let Err(status) = &result {
-        tracing::info!(code = ?status.code(), why = status.message(), "not done");
+        tracing::info!(code = ?status.code(), why = status.message(), "request not applied");
     }
     Ok(answer::of_result(method, result))
 }
@@ -95,23 +95,26 @@ async fn collect(body: Body) -> Result<axum::body::Bytes, Answer> {
     match tokio::time::timeout(BODY_TIME_MAX, collect).await {
         Ok(Ok(body)) => Ok(body.to_bytes()),
         Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => Err(Answer::TooLarge),
-        // The connection broke: nobody is left to read the answer.
+        // The connection broke, so nobody reads this answer.
         Ok(Err(_)) | Err(_) => Err(Answer::TooSlow),
     }
 }
 
-/// Puts into the span what a person will search the log for.
-fn note(converted: &Converted) {
+/// Writes into the span the ids by which people search the log.
+fn record_ids(converted: &Converted) {
     let span = tracing::Span::current();
     let (site, order, key) = match &converted.call {
         Call::Decrement(call) => (&call.site_id, &call.order_id, &call.request_id),
         Call::Increment(call) => (&call.site_id, &call.order_id, &call.request_id),
     };
-    span.record("request.id", &converted.wix_request_id).record("request.key", key);
-    span.record("site.id", site).record("order.id", order);
+    span.record("request.id", &converted.wix_request_id).record("site.id", site).record("order.id", order);
+    // A readable key is the method and `request.id`. A hashed key must be shown, or nobody finds it in the ledger.
+    if !is_readable_key(key) {
+        span.record("request.key", key);
+    }
 }
 
-/// Which call a path is: its last two segments, whatever stands before them.
+/// The call that the last two segments of the path name.
 fn method_of(path: &str) -> Option<Method> {
     let path = path.trim_end_matches('/');
     [Method::Decrement, Method::Increment]
@@ -128,7 +131,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn paths_are_known_by_their_end() {
+    fn the_end_of_a_path_names_the_call() {
         let rows = [
             ("/v1/decrement", Some(Method::Decrement)),
             ("/v1/increment", Some(Method::Increment)),

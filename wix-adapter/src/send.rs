@@ -1,4 +1,7 @@
-//! `wix-adapter send`: the simulator for people who develop against the adapter.
+//! `wix-adapter send`: a simulator of Wix for people who develop against the adapter.
+//!
+//! It signs one request with a private key, sends it once, and prints the answer. It does not retry, and it sends no
+//! field that the flags cannot set.
 
 use std::error::Error;
 use std::path::PathBuf;
@@ -16,77 +19,85 @@ use uuid::Uuid;
 use crate::convert::Method;
 use crate::{demo, signing, wire};
 
-/// What to sign and send.
+/// Settings of `send`.
 #[derive(Debug, Clone, Args)]
 pub struct Send {
-    /// Which call.
+    /// The call.
     pub method: SendMethod,
-    /// An item and its quantity, as ITEM or ITEM:QUANTITY. Repeatable.
+    /// A catalog item id and a quantity, as ITEM or ITEM:QUANTITY. Repeatable.
     #[arg(long = "item", required = true, value_parser = item)]
     pub items: Vec<(String, i64)>,
-    /// Options of every item, as a JSON object.
+    /// The options of every item, as a JSON object.
     #[arg(long, value_parser = options)]
     pub options: Option<Options>,
-    /// Location of every item.
+    /// The location of every item, a GUID.
     #[arg(long)]
     pub location_id: Option<String>,
-    /// The order; a new one unless given.
+    /// The order, a GUID; a new one unless given.
     #[arg(long)]
     pub order_id: Option<String>,
-    /// Wix's id of the request; a new one unless given. Giving one again makes a repeat.
+    /// Wix's id of the request; a new one unless given. The same id again is a replay.
     #[arg(long)]
     pub request_id: Option<String>,
-    /// Why, as Wix names it.
+    /// The reason, by Wix's name, such as ORDER_PAID.
     #[arg(long)]
     pub reason: Option<String>,
-    /// Let levels go below zero (`restrictInventoryValue: false`).
+    /// Allow levels below zero (`restrictInventoryValue: false`).
     #[arg(long)]
     pub unrestricted: bool,
-    /// The app installation: the site.
+    /// The app's installation: the site.
     #[arg(long, default_value = demo::SITE_ID)]
     pub instance_id: String,
     /// The app that the token is for.
     #[arg(long, default_value = demo::APP_ID)]
     pub app_id: String,
-    /// The catalog of every item.
+    /// The catalog's app id, of every item.
     #[arg(long, default_value = demo::CATALOG_APP_ID)]
     pub catalog_app_id: String,
-    /// The private key to sign with.
+    /// The private key that signs the token, a PEM file.
     #[arg(long, default_value = demo::KEY_FILE)]
     pub key_file: PathBuf,
-    /// The adapter.
+    /// The URL of the adapter.
     #[arg(long, default_value = "http://127.0.0.1:8080")]
     pub url: Uri,
 }
 
-/// Which call.
+/// The two calls.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub enum SendMethod {
-    /// Take stock away.
+    /// Takes stock away.
     Decrement,
-    /// Give stock back.
+    /// Gives stock back.
     Increment,
 }
 
-/// Options of an item.
+/// The options of an item.
 #[derive(Clone, Debug)]
 pub struct Options(Map<String, Value>);
 
-/// What came back.
+/// An answer, with the ids that were sent.
 #[derive(Debug)]
 pub struct Sent {
-    /// The order that was named.
+    /// The order id of the request.
     pub order_id: String,
-    /// The request id that was named.
+    /// Wix's id of the request.
     pub request_id: String,
-    /// The HTTP status.
+    /// The HTTP status of the answer.
     pub status: u16,
-    /// The body.
+    /// The body of the answer.
     pub body: String,
 }
 
+/// The adapter does not answer.
+#[derive(Debug, thiserror::Error)]
+#[error("no adapter answers at {url}; start one, or name another with --url")]
+pub struct NoAnswer {
+    url: String,
+    source: hyper_util::client::legacy::Error,
+}
+
 impl Send {
-    /// A decrement of the demonstration's catalog, as `send decrement --item …` would make it.
+    /// A decrement of one piece in the demo's catalog, as `send decrement --item ITEM` makes it.
     pub fn demo(item: &str, url: Uri) -> Self {
         Self {
             method: SendMethod::Decrement,
@@ -105,7 +116,7 @@ impl Send {
         }
     }
 
-    /// Signs, sends, and returns what came back.
+    /// Signs the request, sends it, and returns the answer.
     pub async fn run(&self) -> Result<Sent, Box<dyn Error>> {
         let key = signing::read_private(&self.key_file)?;
         let order_id = self.order_id.clone().unwrap_or_else(|| Uuid::new_v4().to_string());
@@ -116,8 +127,9 @@ impl Send {
             SendMethod::Increment => Method::Increment,
         };
         let url = format!("{}/v1/{}", self.url.to_string().trim_end_matches('/'), method.name());
-        let request = Request::post(url).header("content-type", "text/plain").body(Full::new(Bytes::from(token)))?;
-        let answer = Client::builder(TokioExecutor::new()).build_http().request(request).await?;
+        let request = Request::post(&url).header("content-type", "text/plain").body(Full::new(Bytes::from(token)))?;
+        let answer = Client::builder(TokioExecutor::new()).build_http().request(request).await;
+        let answer = answer.map_err(|source| NoAnswer { url, source })?;
         let status = answer.status().as_u16();
         let body = String::from_utf8_lossy(&answer.into_body().collect().await?.to_bytes()).into_owned();
         Ok(Sent { order_id, request_id, status, body })
@@ -155,7 +167,7 @@ impl Send {
     }
 }
 
-/// `wix-adapter send`.
+/// Runs `send` and prints the ids, the status and the body.
 pub async fn send(settings: Send) -> Result<(), Box<dyn Error>> {
     let Sent { order_id, request_id, status, body } = settings.run().await?;
     println!("order {order_id} request {request_id}");

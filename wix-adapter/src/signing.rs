@@ -1,4 +1,6 @@
-//! Signs requests as Wix does: for the simulator `wix-adapter send`, and for tests.
+//! Makes RSA keys and signs requests as Wix does: for the simulator `wix-adapter send`, the demo and the tests.
+//!
+//! The servers never use it to check a token.
 
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -14,37 +16,40 @@ use serde::Serialize;
 use crate::token::ISSUER;
 use crate::wire::Data;
 
-/// Seconds that a token made here lives.
+/// Lifetime of a token that is made here, in seconds.
 const LIFETIME_SECONDS: u64 = 300;
 
-/// Why a key cannot be made or read.
+/// A key cannot be made or read.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
-    /// The file.
-    #[error("the key file {path} cannot be used: {source}")]
+    /// The file cannot be read.
+    #[error("cannot read the key file {path}; name another, or make one with `wix-adapter standalone --demo`")]
     File {
         /// Its path.
         path: String,
-        /// Why.
+        /// The cause.
         source: std::io::Error,
     },
-    /// Its content.
-    #[error("the key file holds no RSA private key in PEM")]
-    Content,
-    /// The generator.
-    #[error("a key cannot be made")]
+    /// The file holds something else.
+    #[error("the key file {path} holds no RSA private key in PEM (BEGIN PRIVATE KEY or BEGIN RSA PRIVATE KEY)")]
+    Content {
+        /// Its path.
+        path: String,
+    },
+    /// The generator failed.
+    #[error("an RSA key cannot be generated")]
     Generate,
 }
 
-/// A private key with its public half, both as PEM.
+/// A private key and its public half.
 pub struct KeyFiles {
-    /// PKCS#8, PEM.
+    /// The private key: PKCS#8, PEM.
     pub private: String,
-    /// SPKI, PEM: the form in which Wix shows it.
+    /// The public key: SPKI, PEM, the form in which Wix shows it.
     pub public: String,
 }
 
-/// Makes an RSA key of 2,048 bits, the size that Wix's examples have.
+/// Makes a new RSA key of 2,048 bits, the size in Wix's examples.
 pub fn generate() -> Result<KeyFiles, KeyError> {
     let pair = KeyPair::generate(KeySize::Rsa2048).map_err(|_| KeyError::Generate)?;
     let private: Pkcs8V1Der<'_> = pair.as_der().map_err(|_| KeyError::Generate)?;
@@ -52,10 +57,11 @@ pub fn generate() -> Result<KeyFiles, KeyError> {
     Ok(KeyFiles { private: pem("PRIVATE KEY", private.as_ref()), public: pem("PUBLIC KEY", public.as_ref()) })
 }
 
-/// Reads a private key.
+/// Reads a private RSA key from a PEM file.
 pub fn read_private(path: &Path) -> Result<EncodingKey, KeyError> {
-    let text = std::fs::read(path).map_err(|source| KeyError::File { path: path.display().to_string(), source })?;
-    EncodingKey::from_rsa_pem(&text).map_err(|_| KeyError::Content)
+    let shown = || path.display().to_string();
+    let text = std::fs::read(path).map_err(|source| KeyError::File { path: shown(), source })?;
+    EncodingKey::from_rsa_pem(&text).map_err(|_| KeyError::Content { path: shown() })
 }
 
 #[derive(Serialize)]
@@ -67,7 +73,7 @@ struct Claims<'a> {
     exp: u64,
 }
 
-/// A token for `app_id` that carries `data`, issued now.
+/// A token for `app_id` that carries `data`. It is issued now and expires in 300 seconds.
 pub fn sign(key: &EncodingKey, app_id: &str, data: &Data) -> Result<String, jsonwebtoken::errors::Error> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     let claims = Claims { data, aud: app_id, iss: ISSUER, iat: now, exp: now.saturating_add(LIFETIME_SECONDS) };
@@ -78,7 +84,7 @@ fn pem(label: &str, der: &[u8]) -> String {
     let base64 = STANDARD.encode(der);
     let mut text = format!("-----BEGIN {label}-----\n");
     for line in base64.as_bytes().chunks(64) {
-        // Base64 is ASCII.
+        // Base64 is ASCII, so nothing is lost.
         text.push_str(&String::from_utf8_lossy(line));
         text.push('\n');
     }

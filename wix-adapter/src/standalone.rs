@@ -1,5 +1,7 @@
-//! Adapter and gRPC server in one process. The adapter still talks gRPC to it, over loopback.
-//! The only file here that names `inventory-grpc`.
+//! `wix-adapter standalone`: the adapter and the gRPC server in one process, and the demo.
+//!
+//! This is the only file of the crate that names `inventory-grpc`. The adapter still talks gRPC to the server, over
+//! loopback, so both halves behave as in two processes. At a stop the adapter ends first, then the server.
 
 use std::error::Error;
 use std::io::Write;
@@ -12,7 +14,6 @@ use inventory_grpc::config::{self, Listen};
 use inventory_proto::v1;
 use inventory_proto::v1::ledger_service_client::LedgerServiceClient;
 use inventory_proto::v1::stock_service_client::StockServiceClient;
-use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::{Channel, Endpoint};
 
@@ -23,40 +24,48 @@ use crate::send::{Send, Sent};
 use crate::token::Verifier;
 use crate::{demo, keys, server, signing};
 
-/// How to serve in one process.
+/// Settings of `standalone`.
 #[derive(Debug, Args)]
 pub struct Standalone {
-    /// Where Wix calls.
+    /// The listeners.
     #[command(flatten)]
     pub http: Http,
-    /// Whom to believe.
+    /// The tokens to accept.
     #[command(flatten)]
     pub wix: Wix,
-    /// The gRPC server's settings.
+    /// The gRPC server.
     #[command(flatten)]
     pub grpc: Listen,
-    /// Try it out: make a signing key, stock a few items, send one signed order, and print what to
-    /// type next.
+    /// Try it out: make a signing key, stock three items, send one signed order, and print what to type next.
     #[arg(long)]
     pub demo: bool,
 }
 
-/// Serves until `stop` is cancelled.
+/// The demo's key file cannot be written or read.
+#[derive(Debug, thiserror::Error)]
+#[error("--demo: cannot write or read the key file {path}; remove it, or run in a folder that is writable")]
+pub struct DemoKeyError {
+    path: String,
+    source: std::io::Error,
+}
+
+/// Serves until `stop` is cancelled. Then it answers the requests under way, commits what is queued, and returns.
 pub async fn run(settings: Standalone, stop: CancellationToken) -> Result<(), Box<dyn Error>> {
-    let (app_id, found) = match settings.demo && settings.wix.wix_app_id.is_none() {
-        true => (demo::APP_ID.to_owned(), vec![keys::parse(&demo_key(Path::new(demo::KEY_FILE))?)?]),
-        false => settings.wix.read()?,
+    let (app_id, found) = if settings.demo && settings.wix.wix_app_id.is_none() {
+        (demo::APP_ID.to_owned(), vec![keys::parse(&demo_key(Path::new(demo::KEY_FILE))?)?])
+    } else {
+        settings.wix.read()?
     };
     let retention = config::retention(settings.grpc.request_retention_days);
     let (store, grpc) = inventory_grpc::open(settings.grpc).await?;
-    let http = TcpListener::bind(settings.http.http_listen).await?;
+    let http = server::bind(settings.http.http_listen).await?;
     let (grpc_at, http_at) = (grpc.local_addr()?, http.local_addr()?);
     println!("grpc listening on {grpc_at}");
     println!("http listening on {http_at}");
 
     let endpoint = Endpoint::from_shared(format!("http://{}", reachable(grpc_at)))?;
     let adapter = Adapter { verifier: Verifier::new(&app_id, found), upstream: Upstream::new(endpoint.clone()) };
-    // The adapter stops first, so that what it is answering still finds the server.
+    // The adapter stops first: its requests under way still need the server.
     let grpc_stop = CancellationToken::new();
     let serve = inventory_grpc::server::serve(grpc, store, retention, grpc_stop.clone().cancelled_owned());
     let grpc_server = tokio::spawn(serve);
@@ -64,14 +73,14 @@ pub async fn run(settings: Standalone, stop: CancellationToken) -> Result<(), Bo
     if settings.demo
         && let Err(error) = tour(endpoint, http_at).await
     {
-        eprintln!("the demonstration did not get through: {error}");
+        eprintln!("the demo failed, and the servers keep running: {}", inventory_program::with_causes(error.as_ref()));
     }
     http_server.await??;
     grpc_stop.cancel();
     Ok(grpc_server.await??)
 }
 
-/// A server that listens on all addresses is reached over loopback.
+/// An address at which this machine reaches a server that listens on `address`: loopback if that is all addresses.
 fn reachable(address: SocketAddr) -> SocketAddr {
     match address {
         SocketAddr::V4(v4) if v4.ip().is_unspecified() => ([127, 0, 0, 1], v4.port()).into(),
@@ -80,73 +89,77 @@ fn reachable(address: SocketAddr) -> SocketAddr {
     }
 }
 
-/// The public half of the demonstration's key, which is made where there is none. It is kept
-/// beside the private one, which nobody else may read.
+/// The public half of the demo's key. Makes the key if there is none: the private file, which only its owner may read,
+/// and the public file beside it.
 fn demo_key(private: &Path) -> Result<String, Box<dyn Error>> {
     let public = private.with_extension("public.pem");
+    let at = |path: &Path| {
+        let path = path.display().to_string();
+        |source| DemoKeyError { path, source }
+    };
     if !private.exists() {
         let files = signing::generate()?;
-        let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(private)?;
-        file.write_all(files.private.as_bytes())?;
-        std::fs::write(&public, files.public)?;
+        let mut options = std::fs::OpenOptions::new();
+        let mut file = options.write(true).create_new(true).mode(0o600).open(private).map_err(at(private))?;
+        file.write_all(files.private.as_bytes()).map_err(at(private))?;
+        std::fs::write(&public, files.public).map_err(at(&public))?;
     }
-    Ok(std::fs::read_to_string(&public)?)
+    Ok(std::fs::read_to_string(&public).map_err(at(&public))?)
 }
 
-/// Shows a newcomer one order, from the signed call to the line of the ledger.
+/// Sends one order and prints it: the signed call, the answer, the ledger entry, and commands to try next.
 async fn tour(grpc: Endpoint, http: SocketAddr) -> Result<(), Box<dyn Error>> {
     let channel = grpc.connect().await?;
-    stock_up(StockServiceClient::new(channel.clone())).await?;
+    stock_demo_items(StockServiceClient::new(channel.clone())).await?;
     let sent = Send::demo("shirt", format!("http://{}", reachable(http)).parse()?).run().await?;
     let Sent { order_id, request_id, status, body } = sent;
-    println!("\nA signed order for 1 shirt was sent as Wix would send it, and answered:\n  {status} {body}");
-    println!("The line of the ledger that proves it:\n  {}", proof(channel, &order_id).await?);
-    // As it was started, so that the lines can be typed as they stand.
+    println!("\nA signed order for 1 shirt was sent as Wix sends it. The answer:\n  {status} {body}");
+    println!("The ledger entry that proves it:\n  {}", proof(channel, &order_id).await?);
+    // The path by which this program was started, so that the commands can be copied as they are.
     let program = std::env::args().next().unwrap_or_else(|| "wix-adapter".to_owned());
-    println!("\nThe servers go on. In another terminal, from this folder:");
-    println!("  # the same request again: the recorded answer, and no second entry");
+    println!("\nThe servers keep running. In another terminal, from this folder:");
+    println!("  # a replay of the same request: the recorded answer, and no second entry");
     println!("  {program} send decrement --item shirt --order-id {order_id} --request-id {request_id}");
-    println!("  # more than there is: refused, and the short lines are listed");
+    println!("  # more than is available: refused, and all shortages are listed");
     println!("  {program} send decrement --item mug:99 --item last-one:2");
-    println!("  # why the numbers are what they are");
+    println!("  # every ledger entry of the site");
     println!("  grpcurl -plaintext -d '{{\"site_id\":\"{}\"}}' \\", demo::SITE_ID);
-    println!("    {} inventory.v1.LedgerService/ListEntries", grpc_shown(&grpc));
+    println!("    {} inventory.v1.LedgerService/ListEntries", authority(&grpc));
     Ok(())
 }
 
-fn grpc_shown(endpoint: &Endpoint) -> String {
+/// The address of the gRPC server, for grpcurl.
+fn authority(endpoint: &Endpoint) -> String {
     endpoint.uri().authority().map(ToString::to_string).unwrap_or_default()
 }
 
-/// Stocks what was never stocked; what a newcomer has done since stays.
-async fn stock_up(mut client: StockServiceClient<Channel>) -> Result<(), tonic::Status> {
+/// Sets the levels of the demo's items that were never written. Other levels stay as they are.
+async fn stock_demo_items(mut client: StockServiceClient<Channel>) -> Result<(), tonic::Status> {
     let reference = |item: &str| {
         let (app_id, catalog_item_id) = (demo::CATALOG_APP_ID.to_owned(), item.to_owned());
-        Some(v1::CatalogReference { app_id, catalog_item_id, options: None })
+        v1::CatalogReference { app_id, catalog_item_id, options: None }
     };
     let items =
-        demo::STOCK.map(|(item, _)| v1::BatchGetStockItem { catalog_reference: reference(item), ..Default::default() });
+        demo::STOCK.map(|(item, _)| v1::BatchGetStockItem { unit: Some(reference(item).into()), ..Default::default() });
     let site_id = demo::SITE_ID.to_owned();
     let present =
         client.batch_get_stock(v1::BatchGetStockRequest { site_id, items: items.into(), ..Default::default() }).await?;
     let missing = demo::STOCK.iter().zip(present.into_inner().stock).filter(|(_, stock)| stock.revision == 0);
     let items: Vec<_> = missing
         .map(|(&(item, available), _)| v1::SetStockItem {
-            catalog_reference: reference(item),
-            location_id: String::new(),
+            unit: Some(reference(item).into()),
             available,
             ..Default::default()
         })
         .collect();
     if !items.is_empty() {
         let site_id = demo::SITE_ID.to_owned();
-        client
-            .set_stock(v1::SetStockRequest { site_id, items, request_id: String::new(), ..Default::default() })
-            .await?;
+        client.set_stock(v1::SetStockRequest { site_id, items, ..Default::default() }).await?;
     }
     Ok(())
 }
 
+/// The order's ledger entry, as one line.
 async fn proof(channel: Channel, order_id: &str) -> Result<String, Box<dyn Error>> {
     let request = v1::ListEntriesRequest {
         site_id: demo::SITE_ID.to_owned(),
@@ -154,7 +167,7 @@ async fn proof(channel: Channel, order_id: &str) -> Result<String, Box<dyn Error
         ..Default::default()
     };
     let answer = LedgerServiceClient::new(channel).list_entries(request).await?.into_inner();
-    let entry = answer.entries.into_iter().next().ok_or("no entry: the order was refused")?;
+    let entry = answer.entries.into_iter().next().ok_or("the order was refused, so it has no ledger entry")?;
     let item = entry.catalog_reference.unwrap_or_default().catalog_item_id;
     Ok(format!(
         "sequence {}: {item} {:+} -> {} ({}, order {})",

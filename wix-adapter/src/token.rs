@@ -1,8 +1,13 @@
-//! From the body of a call to what Wix signed.
+//! Checks the token of a call and returns the data that Wix signed.
 //!
-//! The whole body is one compact JWS (documented). RS256 alone is accepted: the algorithm is
-//! pinned here and never taken from the header, or the public key could be used as a shared
-//! secret. `exp` and `iat` are required, which is stricter than Wix's own SDK.
+//! The whole HTTP body is one compact JWS (documented). Only [`Verifier::verify`] makes a [`VerifiedToken`], so code
+//! that holds one works on signed data.
+//!
+//! - Only RS256 is accepted. The algorithm is pinned here and never read from the header; otherwise an attacker could
+//!   sign with HS256 and use the public key as the shared secret.
+//! - `aud`, `iss`, `exp` and `iat` are required, which is stricter than Wix's own SDK.
+//! - There is no replay check: a replayed token has the same idempotency key, and the server answers from its record.
+//! - No error, log or debug text shows any part of a token.
 
 use std::fmt;
 
@@ -12,46 +17,46 @@ use serde_json::value::RawValue;
 
 use crate::provider;
 
-/// Tolerance for clocks that differ, in seconds. Wix documents none; without one, a clock that is
-/// slow against Wix's refuses fresh tokens. If it grew, an expired token would live so much longer.
+/// Tolerance for clocks that differ, in seconds. Wix documents none; without one, a clock that runs behind Wix's clock
+/// refuses fresh tokens. An expired token stays valid for this much longer.
 pub const LEEWAY_SECONDS: u64 = 30;
 
 /// The issuer of every token of Wix (documented).
 pub const ISSUER: &str = "wix.com";
 
-/// What tokens are checked against.
+/// The keys and claims that a token must match.
 pub struct Verifier {
     keys: Vec<DecodingKey>,
     validation: Validation,
 }
 
-/// A token that nobody has checked. Its debug form shows nothing of it.
+/// A token that is not checked yet. Its debug text shows nothing of it.
 pub struct UnverifiedToken<'a>(&'a str);
 
-/// What Wix signed: the claim `data`, still as text.
+/// The data that Wix signed: the claim `data`, still as JSON text.
 pub struct VerifiedToken {
     data: Option<Box<RawValue>>,
 }
 
-/// Why a token was refused: for the log. The caller is told nothing that helps an attacker.
+/// Why a token was refused. It is for the log only: the caller gets no detail that helps an attacker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
-    /// The body is not text.
-    #[error("the body is not text")]
+    /// The body is not UTF-8.
+    #[error("the body is not UTF-8 text")]
     NotText,
-    /// Not signed as required, or not by any of the keys, or a claim is wrong.
+    /// The form, the signature or a claim is wrong. The text is fixed and quotes nothing.
     #[error("{0}")]
     Token(&'static str),
 }
 
 impl<'a> UnverifiedToken<'a> {
-    /// The body of a call. White space after the token is let pass, as Wix's SDK does.
+    /// The token in the body of a call. Whitespace after it is ignored, as in Wix's SDK.
     pub fn from_body(body: &'a [u8]) -> Result<Self, Refused> {
         let text = std::str::from_utf8(body).map_err(|_| Refused::NotText)?;
         Ok(Self(text.trim_ascii_end()))
     }
 
-    /// The token's text: good for deriving a key from it, not for believing it.
+    /// The text of the token. Use it to derive an idempotency key, never to read claims.
     pub fn as_str(&self) -> &str {
         self.0
     }
@@ -63,7 +68,7 @@ impl fmt::Debug for UnverifiedToken<'_> {
     }
 }
 
-/// The claims that the library does not check, or does not hand on.
+/// The claims that the library does not check, or does not return.
 #[derive(Deserialize)]
 struct Claims {
     iat: f64,
@@ -73,7 +78,7 @@ struct Claims {
 }
 
 impl Verifier {
-    /// Accepts tokens for `app_id` under any of `keys`: several, so that keys can be rotated.
+    /// Accepts tokens for `app_id` that any of `keys` signed. Several keys allow a rotation.
     pub fn new(app_id: &str, keys: Vec<DecodingKey>) -> Self {
         provider::install();
         let mut validation = Validation::new(Algorithm::RS256);
@@ -85,18 +90,18 @@ impl Verifier {
         Self { keys, validation }
     }
 
-    /// Checks signature and claims at the time `now`, in seconds since 1970.
+    /// Checks the signature and the claims. `now` is in seconds since 1970 and is compared with `iat`.
     pub fn verify(&self, token: &UnverifiedToken<'_>, now: u64) -> Result<VerifiedToken, Refused> {
-        // The signature may be padded (Wix's SDK accepts it); the library wants it bare.
-        let bare = token.0.trim_end_matches('=');
+        // Wix's SDK accepts padding on the signature; the library does not.
+        let unpadded = token.0.trim_end_matches('=');
         let mut refused = Refused::Token("no key is configured");
         for key in &self.keys {
-            match jsonwebtoken::decode::<Claims>(bare, key, &self.validation) {
-                Ok(found) if found.header.crit.is_some() => {
-                    return Err(Refused::Token("the header names extensions that must be understood"));
+            match jsonwebtoken::decode::<Claims>(unpadded, key, &self.validation) {
+                Ok(token) if token.header.crit.is_some() => {
+                    return Err(Refused::Token("the header has critical extensions, which are not supported"));
                 }
-                Ok(found) => return accept(found.claims, now),
-                Err(error) => refused = Refused::Token(told(&error)),
+                Ok(token) => return accept(token.claims, now),
+                Err(error) => refused = Refused::Token(reason_of(&error)),
             }
         }
         Err(refused)
@@ -104,12 +109,12 @@ impl Verifier {
 }
 
 fn accept(claims: Claims, now: u64) -> Result<VerifiedToken, Refused> {
-    // The library would also take a list of issuers that holds the right one; `iss: String` does not.
+    // The library also accepts a list of issuers that contains the right one. `iss: String` does not.
     if claims.iss != ISSUER {
         return Err(Refused::Token("wrong issuer"));
     }
     let latest = now.saturating_add(LEEWAY_SECONDS);
-    // Exact for any time below 2^53 seconds.
+    // The cast is exact for any time below 2^53 seconds.
     if !claims.iat.is_finite() || claims.iat > latest as f64 {
         return Err(Refused::Token("issued in the future"));
     }
@@ -117,14 +122,14 @@ fn accept(claims: Claims, now: u64) -> Result<VerifiedToken, Refused> {
 }
 
 impl VerifiedToken {
-    /// The JSON text of the claim `data`; `null` where it is missing.
+    /// The JSON text of the claim `data`; `null` if the claim is missing.
     pub fn data(&self) -> &str {
         self.data.as_ref().map_or("null", |data| data.get())
     }
 }
 
-/// A fixed word for each kind of failure, so that no part of a token gets into a log.
-fn told(error: &jsonwebtoken::errors::Error) -> &'static str {
+/// A fixed text for each kind of failure, so that no part of a token gets into a log.
+fn reason_of(error: &jsonwebtoken::errors::Error) -> &'static str {
     use jsonwebtoken::errors::ErrorKind;
     match error.kind() {
         ErrorKind::InvalidToken => "not a compact token of three parts",
@@ -135,9 +140,9 @@ fn told(error: &jsonwebtoken::errors::Error) -> &'static str {
         ErrorKind::InvalidAudience => "wrong audience",
         ErrorKind::InvalidIssuer => "wrong issuer",
         ErrorKind::MissingRequiredClaim(_) => "a required claim is missing",
-        ErrorKind::Json(_) => "header or claims are not as expected",
+        ErrorKind::Json(_) => "the header or the claims have the wrong form",
         ErrorKind::Base64(_) => "not base64",
-        // The library may add kinds in minor versions.
+        // The library's enum is non-exhaustive: a minor version may add kinds.
         _ => "malformed",
     }
 }

@@ -1,8 +1,8 @@
-//! The JSON that Wix signs, and nothing else.
+//! The JSON that Wix signs, as types.
 //!
-//! Lenient in reading: unknown fields are ignored, `null` is as good as absent, and absent scalars
-//! are zero, as a proto3 writer may leave them out (inferred from Wix's types). Bounds are not
-//! checked here: the gRPC server does that, once for every caller.
+//! Reading is lenient: unknown fields are ignored, `null` means the same as an absent field, and an absent scalar is
+//! zero, because a proto3 writer may leave it out (inferred from Wix's types). Bounds are not checked here: the gRPC
+//! server checks them, once for every caller. Writing is for the simulator and for tests.
 
 use std::fmt;
 
@@ -14,28 +14,28 @@ use serde_json::{Map, Value};
 #[derive(Debug, Default, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Data {
-    /// What is asked.
+    /// The items and the order.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request: Option<AvailabilityRequest>,
-    /// Who asks, for which installation.
+    /// The installation and the id of the call.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metadata: Option<Metadata>,
 }
 
-/// The request of either call; `restrict_inventory_value` is of the decrement alone.
+/// The request of either call. Only a decrement has `restrict_inventory_value`.
 #[derive(Debug, Default, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct AvailabilityRequest {
     /// 1 to 300 items.
     #[serde(deserialize_with = "or_default")]
     pub items: Vec<Item>,
-    /// Absent or null counts as true: that never oversells (undefined by Wix).
+    /// `None` counts as true, which never oversells. Wix does not define it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub restrict_inventory_value: Option<bool>,
     /// A GUID.
     #[serde(deserialize_with = "or_default")]
     pub order_id: String,
-    /// A name of the enum; anything else counts as not said.
+    /// A name of Wix's enum. Any other value counts as no reason.
     pub reason: Value,
 }
 
@@ -43,16 +43,16 @@ pub struct AvailabilityRequest {
 #[derive(Debug, Default, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Item {
-    /// What.
+    /// The unit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub catalog_reference: Option<CatalogReference>,
-    /// Where: a GUID.
+    /// The location, a GUID. `None`: the site's default location.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub location_id: Option<String>,
-    /// How many: a number, or a number as a string.
+    /// Pieces: a number, or a number in a string.
     #[serde(deserialize_with = "integer")]
     pub quantity: i64,
-    /// Whether it is sold as a subscription.
+    /// Whether the item is sold as a subscription.
     #[serde(deserialize_with = "or_default")]
     pub subscription_item: bool,
 }
@@ -67,22 +67,22 @@ pub struct CatalogReference {
     /// The catalog's app id.
     #[serde(deserialize_with = "or_default")]
     pub app_id: String,
-    /// Free-form; keys are kept as they are (Wix's SDK renames some).
+    /// Free-form. The keys stay as they are; Wix's SDK renames some.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub options: Option<Map<String, Value>>,
 }
 
-/// About the call. Every other field that Wix lists is ignored.
+/// Metadata of the call. Wix sends more fields; they are ignored.
 #[derive(Debug, Default, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Metadata {
     /// Wix's id of the request.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub request_id: Option<String>,
-    /// The app's installation: the site.
+    /// The app's installation on one site, a GUID. It is our site id.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub instance_id: Option<String>,
-    /// Which plugin the call is for.
+    /// The plugin that the call is for: `ECOM_INVENTORY`, in any letter case.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub app_extension_type: Option<String>,
 }
@@ -91,7 +91,7 @@ fn or_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(from: D)
     Ok(Option::deserialize(from)?.unwrap_or_default())
 }
 
-/// A whole number in any of the forms that a proto3 reader takes: `5`, `5.0`, `"5"`; null is 0.
+/// A whole number in any form that a proto3 reader accepts: `5`, `5.0`, `"5"`. `null` is 0.
 fn integer<'de, D: Deserializer<'de>>(from: D) -> Result<i64, D::Error> {
     struct Integer;
 
@@ -107,12 +107,12 @@ fn integer<'de, D: Deserializer<'de>>(from: D) -> Result<i64, D::Error> {
         }
 
         fn visit_u64<E: de::Error>(self, value: u64) -> Result<i64, E> {
-            // Beyond every bound either way.
+            // Both values are beyond every bound, so the server refuses both.
             Ok(i64::try_from(value).unwrap_or(i64::MAX))
         }
 
         fn visit_f64<E: de::Error>(self, value: f64) -> Result<i64, E> {
-            // A cast of a whole number of this size is exact.
+            // Below this bound the cast of a whole number is exact.
             if value.fract() == 0.0 && value.abs() < 9e15 {
                 Ok(value as i64)
             } else {

@@ -1,53 +1,53 @@
-//! One batch, one transaction. There are two ways to it, which differ in when the sites are locked.
+//! One batch, one transaction. This is the only file that commits, be it stock or settings, so "no answer before
+//! COMMIT has returned" can be checked here.
 //!
-//! A batch of which everything is known from the commits before is decided first, and written by one
-//! statement that locks the sites, sees that they still are what they were, writes, and commits: one
-//! round trip. Any other batch goes step by step:
+//! A batch commits on one of two paths. They differ in when the sites are locked:
 //!
-//! 1. lock the sites (their rows, in the order of their ids);
-//! 2. where repeats are expected, find the requests that are recorded;
-//! 3. find the levels that the items mean, by the locked settings: in memory or else in the store; and
-//!    what orders did before whose return or second call is to be judged;
-//! 4. decide each command in order of arrival, in memory;
-//! 5. write levels, entries, outcomes and sequences;
-//! 6. COMMIT.
+//! - **Optimistic**: everything the batch needs is cached. It is decided first and written by one statement, which
+//!   locks the sites, compares their sequence numbers and revisions, writes, and commits: one round trip.
+//! - **Locked**:
+//!   1. lock the sites (their rows, in the order of their ids);
+//!   2. if replays are expected, find the recorded requests;
+//!   3. resolve the items by the locked settings, and load the levels from the cache or the store, and the histories of
+//!      orders that are judged;
+//!   4. decide each command in order of arrival, in memory;
+//!   5. write levels, entries, outcomes and sequence numbers;
+//!   6. COMMIT.
 //!
-//! Most orders are new, and what an order did before costs a look. So a decrement is decided as the first
-//! call of its order, and written only if that is so; where it is not, the batch is decided again with
-//! what the store says of its orders. Increments mostly follow something, so their orders are looked up
-//! at once: without a lock, since nothing is written unless the site's sequence still is what it was.
-//!
-//! Only after the commit is there an answer to give. This is the only file that begins or ends a
-//! transaction that writes stock.
+//! Most orders are new, and a look at an order's history costs time. So a decrement is decided as the first call of its
+//! order, and the write verifies that it is; if not, the batch runs again with the histories loaded. Increments mostly
+//! follow earlier calls, so their histories are loaded first, without a lock: the write compares the site's sequence
+//! number anyway.
 
-use std::borrow::Cow;
-use std::collections::HashMap;
+mod load;
+
 use std::sync::Arc;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::command::Action;
-use crate::engine::known::Known;
-use crate::engine::plan::{Answer, Plan};
+use crate::engine::batch::{Answer, Batch};
+use crate::engine::cache::Cache;
+use crate::engine::feed::Feed;
 use crate::engine::queue::Pending;
-use crate::engine::settings::SettingsCache;
-use crate::error::{Error, StoreError};
-use crate::ids::{LevelId, OrderId, SiteId, UnitId};
-use crate::limits;
-use crate::order::Question;
-use crate::site::Place;
-use crate::store::batch::{BatchStore, CommitError, LevelRow, LoadedLevels, Written};
-use crate::unit::UnitRules;
+use crate::engine::resolve::SettingsCache;
+use crate::engine::storage::{BatchStore, CommitError, Writes, Written};
+use crate::model::action::Action;
+use crate::model::error::{Invalid, StoreError};
+use crate::model::ids::SiteId;
+use crate::model::limits;
+use crate::model::site::Site;
 
-/// Why a transaction gave no answers.
+/// Why a transaction gave no answers. Nothing was written unless the variant says otherwise.
 #[derive(Debug)]
-pub(crate) enum Failure {
-    /// A repeat is among the commands: look repeats up, and run again. Nothing was written.
-    RepeatFound,
-    /// An order that was taken to be new is not: look orders up, and run again. Nothing was written.
+pub(super) enum Failure {
+    /// The request itself is wrong.
+    Invalid(Invalid),
+    /// A replay is among the commands: look replays up, and run again.
+    ReplayFound,
+    /// An order that was assumed to be new is not: load the histories of orders, and run again.
     OrderFound,
-    /// The store failed before COMMIT, or said that it did not commit. Nothing was written.
+    /// The store failed before COMMIT, or said that it did not commit.
     NotWritten(StoreError),
-    /// The connection was lost during COMMIT: it may have been written.
+    /// The connection was lost during COMMIT. It may have been written.
     Unknown(StoreError),
 }
 
@@ -66,259 +66,153 @@ impl From<CommitError> for Failure {
     }
 }
 
-/// A writer's books: the store, and what is known of it without asking.
-pub(crate) struct Books {
-    pub(crate) store: Box<dyn BatchStore>,
-    pub(crate) settings: Arc<SettingsCache>,
-    pub(crate) known: Known,
-    /// Batches that are to lock first: others write to the same sites.
-    pub(crate) guarded: u32,
-}
-
-/// What is asked of the store before a batch is decided, and not left to be found when it is written.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct LookUp {
-    /// Which commands are repeats.
-    pub(crate) repeats: bool,
-    /// What any order did before.
-    pub(crate) orders: bool,
-}
-
-/// Commits a batch and returns its answers in order. After a failure the transaction is still to
-/// be rolled back.
-pub(crate) fn batch(books: &mut Books, batch: &[Pending], look_up: LookUp) -> Result<Vec<Answer>, Failure> {
-    if batch.iter().any(|pending| matches!(pending.command.action, Action::Repair(_))) {
-        // What is repaired is what stands in the store, not what should.
-        books.known.forget();
+impl From<Invalid> for Failure {
+    fn from(invalid: Invalid) -> Self {
+        Self::Invalid(invalid)
     }
-    if books.guarded > 0 {
-        books.guarded -= 1;
-    } else if !look_up.repeats
-        && let Some(answers) = at_once(books, batch, look_up)?
+}
+
+/// What a writer works with: its store, and what it knows without asking the store.
+pub(super) struct Books {
+    pub(super) store: Box<dyn BatchStore>,
+    pub(super) settings: Arc<SettingsCache>,
+    pub(super) cache: Cache,
+    pub(super) feed: Feed,
+    /// Batches that still take the locked path, because another server writes to the same sites.
+    pub(super) lock_first: u32,
+}
+
+/// What a batch asks of the store before it is decided, instead of finding out when it is written.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct LookUp {
+    /// Which commands are replays.
+    pub(super) check_replays: bool,
+    /// The history of every order, also of orders that are probably new.
+    pub(super) load_orders: bool,
+}
+
+/// Commits a batch; returns its answers in order. After a failure the transaction is still to be rolled back.
+pub(super) fn batch(books: &mut Books, pending: &[Pending], look_up: LookUp) -> Result<Vec<Answer>, Failure> {
+    if pending.iter().any(|(change, _)| matches!(change.command.action(), Action::Repair(_))) {
+        // A repair compares with what the store holds, not with what the cache says that it holds.
+        books.cache.clear();
+    }
+    if books.lock_first > 0 {
+        books.lock_first -= 1;
+    } else if !look_up.check_replays
+        && let Some(answers) = optimistic(books, pending, look_up)?
     {
         return Ok(answers);
     }
-    step_by_step(books, batch, look_up)
+    locked(books, pending, look_up)
 }
 
-/// Commits a batch from what is known; `None` where that is not enough, or is out of date.
-fn at_once(books: &mut Books, batch: &[Pending], look_up: LookUp) -> Result<Option<Vec<Answer>>, Failure> {
-    let Books { store, settings: _, known, guarded } = books;
-    let Some(sites) = known.sites(&sites_of(batch)) else { return Ok(None) };
-    let mut plan = Plan::new(now_micros(), sites);
-    let places = current_places(batch, &plan);
-    if places.iter().any(Result::is_err) || !counts_of(batch, &places).is_empty() {
+/// The optimistic path; `None` if the cache does not suffice or is outdated.
+fn optimistic(books: &mut Books, pending: &[Pending], look_up: LookUp) -> Result<Option<Vec<Answer>>, Failure> {
+    let Books { store, settings: _, cache, feed, lock_first } = books;
+    let Some(sites) = cache.sites(&load::sites_of(pending)) else { return Ok(None) };
+    let mut batch = Batch::new(now_micros(), sites);
+    let Some(levels) = load::resolve_cached(pending, &batch, cache) else { return Ok(None) };
+    if levels.iter().any(Result::is_err) || !load::counts_of(pending, &levels).is_empty() {
         return Ok(None);
     }
-    if !recall_levels(&mut plan, known, levels_of(batch, &places)).is_empty() {
+    if !load::cached_levels(&mut batch, cache, load::levels_of(pending, &levels)).is_empty() {
         return Ok(None);
     }
-    load_orders(&mut plan, store.as_mut(), orders_of(batch, look_up.orders))?;
-    decide(&mut plan, batch, &places);
-    let (writes, answers) = plan.finish();
+    load::orders(&mut batch, store.as_mut(), load::orders_of(pending, look_up.load_orders))?;
+    load::process(&mut batch, pending, &levels);
+    let (writes, answers) = batch.finish();
     if !writes.new_levels.is_empty() {
         return Ok(None);
     }
     if writes.requests.is_empty() {
         return Ok(Some(answers));
     }
-    // Until it has returned, nobody knows what the levels are.
-    let levels = std::mem::take(known);
-    match store.write_at_once(&writes)? {
+    // Until the statement has returned, nobody knows the levels.
+    let known = std::mem::take(cache);
+    match store.write_and_commit(&writes)? {
         Written::All => {
-            *known = levels;
-            known.committed(&writes);
+            *cache = known;
+            committed(cache, feed, &writes);
             Ok(Some(answers))
         }
-        Written::RepeatFound => {
-            *known = levels;
-            Err(Failure::RepeatFound)
+        Written::ReplayFound => {
+            *cache = known;
+            Err(Failure::ReplayFound)
         }
         Written::OrderFound => {
-            *known = levels;
+            *cache = known;
             Err(Failure::OrderFound)
         }
         Written::Outdated => {
-            *guarded = limits::GUARDED_BATCHES;
+            *lock_first = limits::LOCK_FIRST_BATCHES;
+            store.rollback()?;
             Ok(None)
         }
     }
 }
 
-fn step_by_step(books: &mut Books, batch: &[Pending], look_up: LookUp) -> Result<Vec<Answer>, Failure> {
-    let Books { store, settings, known, guarded: _ } = books;
-    let sites = store.begin(&sites_of(batch))?;
-    for row in &sites {
-        settings.learn(row.site, &row.settings);
-        known.lock(row);
+/// The locked path.
+fn locked(books: &mut Books, pending: &[Pending], look_up: LookUp) -> Result<Vec<Answer>, Failure> {
+    let Books { store, settings, cache, feed, lock_first: _ } = books;
+    let sites = store.begin(&load::sites_of(pending))?;
+    for site in &sites {
+        settings.store(site.id, &site.settings);
+        cache.lock(site);
     }
-    let mut plan = Plan::new(now_micros(), sites);
-    let places = current_places(batch, &plan);
-    // What cannot be carried out today may have been carried out before the settings changed.
-    if look_up.repeats || places.iter().any(Result::is_err) {
-        let requests = sorted(batch.iter().map(|pending| (pending.command.site(), pending.command.key)));
-        plan.know_requests(store.recorded(&requests)?);
+    let mut batch = Batch::new(now_micros(), sites);
+    let levels = load::resolve(pending, &batch, cache, store.as_mut())?;
+    // A command whose items cannot be resolved today may have been applied before the settings changed.
+    if look_up.check_replays || levels.iter().any(Result::is_err) {
+        batch.add_recorded(store.recorded(&load::requests_of(pending))?);
     }
-    load_levels(&mut plan, known, store.as_mut(), levels_of(batch, &places))?;
-    load_orders(&mut plan, store.as_mut(), orders_of(batch, look_up.orders))?;
-    for (site, level, sequence) in counts_of(batch, &places) {
-        if sequence <= plan.sequence(site) {
-            let available = store.level_at(site, level, plan.last_sequence(level), sequence)?;
-            plan.know_past(level, sequence, available);
-        }
-    }
-    decide(&mut plan, batch, &places);
-    let (writes, answers) = plan.finish();
+    load::levels(&mut batch, cache, store.as_mut(), load::levels_of(pending, &levels))?;
+    load::orders(&mut batch, store.as_mut(), load::orders_of(pending, look_up.load_orders))?;
+    load::past_levels(&mut batch, store.as_mut(), load::counts_of(pending, &levels))?;
+    load::process(&mut batch, pending, &levels);
+    let (writes, answers) = batch.finish();
     if writes.requests.is_empty() {
-        // Only repeats: there is nothing to make durable that is not so already.
+        // Only replays: their outcomes are durable already.
         store.rollback()?;
         return Ok(answers);
     }
     match store.write(&writes)? {
         Written::All => {}
-        Written::RepeatFound => return Err(Failure::RepeatFound),
+        Written::ReplayFound => return Err(Failure::ReplayFound),
         Written::OrderFound => return Err(Failure::OrderFound),
         Written::Outdated => return Err(StoreError::Damaged("a locked site that changed").into()),
     }
-    // Until COMMIT has returned, nobody knows what the levels are.
-    let levels = std::mem::take(known);
+    // Until COMMIT has returned, nobody knows the levels.
+    let known = std::mem::take(cache);
     store.commit()?;
-    *known = levels;
-    known.committed(&writes);
+    *cache = known;
+    committed(cache, feed, &writes);
     Ok(answers)
 }
 
-/// Gives the plan the levels that it needs: from memory, or else from the store.
-fn load_levels(
-    plan: &mut Plan,
-    known: &mut Known,
-    store: &mut dyn BatchStore,
-    needed: Vec<NeededLevel>,
-) -> Result<(), StoreError> {
-    let missing = recall_levels(plan, known, needed);
-    if missing.is_empty() {
-        return Ok(());
-    }
-    let keys: Vec<(LevelId, UnitId)> = missing.iter().map(|(level, unit, _)| (*level, *unit)).collect();
-    let LoadedLevels { rows, rules } = store.levels(&keys)?;
-    let rows: HashMap<LevelId, LevelRow> = rows.into_iter().map(|row| (row.level, row)).collect();
-    let rules: HashMap<UnitId, UnitRules> = rules.into_iter().collect();
-    for (level, unit, site) in missing {
-        let (row, rules) = (rows.get(&level).copied(), rules.get(&unit).copied());
-        known.learn(site, level, row);
-        if let Some(row) = row {
-            plan.know_level(site, row);
-        }
-        if let Some(rules) = rules {
-            known.learn_rules(site, unit, rules);
-            plan.know_rules(unit, rules);
-        }
-    }
-    Ok(())
+/// Commits changes of settings that are written already, of the site or of its units. The site's revision rises, so
+/// that every server's cache of the site is outdated, and every item is resolved anew.
+pub(super) fn settings(books: &mut Books, mut site: Site) -> Result<Site, Failure> {
+    let Books { store, settings, cache, .. } = books;
+    site.settings.revision = site.settings.revision.saturating_add(1);
+    store.write_site(&site)?;
+    store.commit()?;
+    settings.store(site.id, &site.settings);
+    cache.lock(&site);
+    Ok(site)
 }
 
-/// Gives the plan what is known of the levels that it needs, and tells those of which nothing is.
-fn recall_levels(plan: &mut Plan, known: &Known, needed: Vec<NeededLevel>) -> Vec<NeededLevel> {
-    let mut missing = Vec::new();
-    for (level, unit, site) in needed {
-        match known.level(site, level) {
-            Some(row) => {
-                if let Some(row) = row {
-                    plan.know_level(site, row);
-                }
-                if let Some(rules) = known.rules(site, unit) {
-                    plan.know_rules(unit, rules);
-                }
-            }
-            None => missing.push((level, unit, site)),
-        }
-    }
-    missing
-}
-
-/// Gives the plan what orders did before.
-fn load_orders(plan: &mut Plan, store: &mut dyn BatchStore, needed: Vec<(SiteId, OrderId)>) -> Result<(), StoreError> {
-    if needed.is_empty() {
-        return Ok(());
-    }
-    for ((site, order), past) in needed.iter().zip(store.orders(&needed)?) {
-        plan.know_order(*site, *order, past);
-    }
-    Ok(())
-}
-
-/// Decides each command in order of arrival.
-fn decide(plan: &mut Plan, batch: &[Pending], places: &[Places<'_>]) {
-    for (pending, places) in batch.iter().zip(places) {
-        // Whoever set the deadline has been told that it passed.
-        if pending.deadline <= Instant::now() {
-            plan.answer(Err(Error::Expired));
-        } else {
-            plan.decide(&pending.command, places.as_deref());
-        }
+fn committed(cache: &mut Cache, feed: &Feed, writes: &Writes) {
+    cache.committed(writes);
+    for site in writes.sites.iter().filter(|site| site.sequence > site.before.sequence) {
+        feed.publish(site.before.id, site.sequence);
     }
 }
 
-/// What the items of a command mean, where they mean anything.
-type Places<'a> = Result<Cow<'a, [Place]>, Error>;
-
-/// What the items mean now: settings may have changed since they were submitted.
-fn current_places<'a>(batch: &'a [Pending], plan: &Plan) -> Vec<Places<'a>> {
-    let current = |pending: &'a Pending| match plan.settings(pending.command.site()) {
-        // Compared whole: after a failover, another change may bear the same revision.
-        Some(settings) if *settings != *pending.settings => {
-            SettingsCache::places(settings, &pending.command).map(Cow::Owned)
-        }
-        Some(_) | None => pending.places.as_deref().map(Cow::Borrowed).map_err(Error::clone),
-    };
-    batch.iter().map(current).collect()
-}
-
-fn sites_of(batch: &[Pending]) -> Vec<SiteId> {
-    sorted(batch.iter().map(|pending| pending.command.site()))
-}
-
-/// A level that a batch needs, its unit and its site.
-type NeededLevel = (LevelId, UnitId, SiteId);
-
-/// The levels that commands touch, in the order of their keys.
-fn levels_of(batch: &[Pending], places: &[Places<'_>]) -> Vec<NeededLevel> {
-    let known =
-        batch.iter().zip(places).filter_map(|(pending, places)| Some((pending.command.site(), places.as_ref().ok()?)));
-    sorted(known.flat_map(|(site, places)| places.iter().map(move |place| (place.level, place.unit_id, site))))
-}
-
-/// The orders whose past is looked up: of every return, and, where asked for, of every call that may be a
-/// repeat.
-fn orders_of(batch: &[Pending], repeats: bool) -> Vec<(SiteId, OrderId)> {
-    let asked = batch.iter().filter_map(|pending| {
-        let (order, question) = pending.command.question()?;
-        match question {
-            Question::Return => Some((pending.command.site(), order)),
-            Question::Repeat => repeats.then_some((pending.command.site(), order)),
-        }
-    });
-    sorted(asked)
-}
-
-/// The levels that are counted as of a sequence.
-fn counts_of(batch: &[Pending], places: &[Places<'_>]) -> Vec<(SiteId, LevelId, i64)> {
-    let mut counts = Vec::new();
-    for (pending, places) in batch.iter().zip(places) {
-        if let (Action::Set { targets }, Ok(places)) = (&pending.command.action, places) {
-            let counted = targets.iter().zip(places.iter());
-            let counted = counted.filter_map(|(target, place)| Some((place.level, target.as_of?)));
-            counts.extend(counted.map(|(level, sequence)| (pending.command.site(), level, sequence)));
-        }
-    }
-    counts
-}
-
-fn sorted<T: Ord>(keys: impl Iterator<Item = T>) -> Vec<T> {
-    let mut keys: Vec<T> = keys.collect();
-    keys.sort_unstable();
-    keys.dedup();
-    keys
+/// Locks one site for a transaction of its own.
+pub(super) fn lock(books: &mut Books, site: SiteId) -> Result<Site, Failure> {
+    let mut sites = books.store.begin(&[site])?;
+    Ok(sites.pop().ok_or(StoreError::Damaged("no row for a site that was just locked"))?)
 }
 
 fn now_micros() -> i64 {

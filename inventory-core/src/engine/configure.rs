@@ -1,104 +1,148 @@
-//! Changes of settings, each a transaction of its own. Whatever is settled, the site's revision is raised:
-//! so every server that remembers something of the site, or took an item to mean something, finds out
-//! before it writes.
+//! Changes of settings, each a transaction of its own. What to write is decided by pure functions; `commit` commits.
 
-use crate::catalog::CatalogReference;
-use crate::engine::commit::{Books, Failure};
-use crate::error::{Error, StoreError};
-use crate::ids::{LocationId, SiteId};
-use crate::order::{OverReturns, SuspectedRepeats};
-use crate::site::SiteSettings;
-use crate::store::batch::SiteRow;
-use crate::unit::{SettledUnit, UnitChange, UnitSettings};
+use std::collections::HashMap;
 
-/// What to change about a site's settings; what is `None` stays as it is.
-#[derive(Clone, Debug, Default)]
-pub struct SettingsChange {
-    /// The default location's id.
-    pub default_location: Option<LocationId>,
-    /// Per catalog app id, the option keys that identify stock; `None` returns to the built-in
-    /// rule. Apps that are not listed stay as they are.
-    pub option_keys: Vec<(String, Option<Vec<String>>)>,
-    /// What is done about suspected repeats.
-    pub suspected_repeats: Option<SuspectedRepeats>,
-    /// What is done about over-returns.
-    pub over_returns: Option<OverReturns>,
-}
+use crate::engine::commit::{self, Books, Failure};
+use crate::engine::message::ConfiguredUnits;
+use crate::engine::storage::{SiteSku, UnitWrite};
+use crate::model::catalog::Unit;
+use crate::model::error::Invalid;
+use crate::model::ids::{SiteId, UnitId};
+use crate::model::site::{Site, SiteChange};
+use crate::model::unit::{ConfiguredUnit, Sku, UnitChange, UnitSelector, UnitSettings};
 
-/// What came of a change of settings.
-type Settled<T> = Result<Result<T, Error>, Failure>;
-
-/// Writes a change of a site's settings; returns the new ones and the site's sequence.
-pub(crate) fn site(books: &mut Books, site: SiteId, change: &SettingsChange) -> Settled<(SiteSettings, i64)> {
-    let SiteRow { site, sequence, mut settings } = locked(books, site)?;
-    let SettingsChange { default_location, option_keys, suspected_repeats, over_returns } = change;
-    if let Some(location) = *default_location
-        && settings.default_location != Some(location)
+/// Changes a site's settings.
+pub(super) fn site(books: &mut Books, id: SiteId, change: &SiteChange) -> Result<Site, Failure> {
+    let before = commit::lock(books, id)?;
+    let settings = change.apply(&before.settings);
+    if let Some(location) = settings.default_location
+        && before.settings.default_location != Some(location)
+        && books.store.location_in_use(id, location)?
     {
-        if books.store.location_in_use(site, location)? {
-            return give_up(books, Error::LocationInUse);
-        }
-        settings.default_location = Some(location);
+        return Err(Invalid::LocationInUse.into());
     }
-    for (app_id, keys) in option_keys {
-        match keys {
-            Some(keys) => settings.option_keys.insert(app_id.clone(), keys.clone()),
-            None => settings.option_keys.remove(app_id),
-        };
-    }
-    let policies = &mut settings.order_policies;
-    policies.suspected_repeats = suspected_repeats.unwrap_or(policies.suspected_repeats);
-    policies.over_returns = over_returns.unwrap_or(policies.over_returns);
-    Ok(Ok((commit(books, SiteRow { site, sequence, settings })?, sequence)))
+    commit::settings(books, Site { settings, ..before })
 }
 
-/// Writes a change of a unit's settings, making the unit where it is new; returns it with the site's
-/// sequence.
-pub(crate) fn unit(
+/// Changes the settings of units, in their order: all or none. Units that are not stored are created.
+pub(super) fn units(
     books: &mut Books,
-    site: SiteId,
-    reference: &CatalogReference,
-    change: &UnitChange,
-) -> Settled<(SettledUnit, i64)> {
-    let row = locked(books, site)?;
-    let sequence = row.sequence;
-    let Ok(place) = row.settings.place(site, reference, None) else {
-        return give_up(books, Error::VariantTooLarge { item: 0 });
-    };
-    let before = books.store.unit(place.unit_id)?;
-    let settings = change.of(before.as_ref().unwrap_or(&UnitSettings::default()));
-    let settled = SettledUnit { unit: place.unit.clone(), settings };
-    if before.as_ref() == Some(&settled.settings) {
+    id: SiteId,
+    changes: &[(UnitSelector, UnitChange)],
+) -> Result<ConfiguredUnits, Failure> {
+    let site = commit::lock(books, id)?;
+    let sequence = site.sequence;
+    let mut known = load(books, &site, changes)?;
+    let mut units = Vec::with_capacity(changes.len());
+    for (item, (selector, change)) in changes.iter().enumerate() {
+        units.push(known.change(&site, item, selector, change)?);
+    }
+    let writes = known.writes(id);
+    if writes.is_empty() {
         books.store.rollback()?;
-        return Ok(Ok((settled, sequence)));
+    } else {
+        books.store.write_units(&writes)?;
+        commit::settings(books, site)?;
     }
-    if let Some(sku) = &settled.settings.sku
-        && let Some(holder) = books.store.unit_of_sku(site, sku)?
-        && holder.unit != place.unit
-    {
-        return give_up(books, Error::SkuTaken(Box::new(holder.unit)));
+    Ok(ConfiguredUnits { units, sequence })
+}
+
+/// Units and SKUs while changes are applied one after the other.
+struct Known {
+    /// The stored settings, and those after the changes so far.
+    units: HashMap<UnitId, (Option<UnitSettings>, UnitSettings)>,
+    /// In the order of their first change.
+    changed: Vec<(UnitId, Unit)>,
+    /// Which unit has a SKU.
+    skus: HashMap<Sku, Option<Unit>>,
+}
+
+/// Loads every SKU and unit that the changes name.
+fn load(books: &mut Books, site: &Site, changes: &[(UnitSelector, UnitChange)]) -> Result<Known, Failure> {
+    let mut named: Vec<SiteSku> = Vec::new();
+    for (selector, change) in changes {
+        let selected = match selector {
+            UnitSelector::Sku(sku) => Some(sku),
+            UnitSelector::Reference(_) => None,
+        };
+        let new = change.sku.as_ref().and_then(Option::as_ref);
+        named.extend(selected.into_iter().chain(new).map(|sku| (site.id, sku.clone())));
     }
-    books.store.write_unit(site, &place, &settled.settings)?;
-    commit(books, row)?;
-    Ok(Ok((settled, sequence)))
+    named.sort_unstable();
+    named.dedup();
+    let mut skus: HashMap<Sku, Option<Unit>> = named.iter().map(|(_, sku)| (sku.clone(), None)).collect();
+    if !named.is_empty() {
+        skus.extend(books.store.units_of_skus(&named)?.into_iter().map(|((_, sku), unit)| (sku, Some(unit))));
+    }
+    let mut ids: Vec<UnitId> = skus.values().flatten().map(|unit| unit.id(site.id)).collect();
+    for (item, (selector, _)) in changes.iter().enumerate() {
+        if let UnitSelector::Reference(_) = selector {
+            ids.push(select(&skus, site, item, selector)?.id(site.id));
+        }
+    }
+    ids.sort_unstable();
+    ids.dedup();
+    let stored = books.store.units(&ids)?.into_iter().map(|(id, settings)| (id, (Some(settings.clone()), settings)));
+    Ok(Known { units: stored.collect(), changed: Vec::new(), skus })
 }
 
-fn locked(books: &mut Books, site: SiteId) -> Result<SiteRow, Failure> {
-    let mut rows = books.store.begin(&[site])?;
-    Ok(rows.pop().ok_or(StoreError::Damaged("no row for a site that was just locked"))?)
+/// The unit that a selector means.
+fn select(
+    skus: &HashMap<Sku, Option<Unit>>,
+    site: &Site,
+    item: usize,
+    selector: &UnitSelector,
+) -> Result<Unit, Invalid> {
+    match selector {
+        UnitSelector::Reference(reference) => {
+            let level = site.settings.resolve(site.id, reference, None);
+            level.map(|level| level.unit).map_err(|_| Invalid::VariantTooLarge { item })
+        }
+        UnitSelector::Sku(sku) => skus.get(sku).cloned().flatten().ok_or(Invalid::UnknownSku { item }),
+    }
 }
 
-fn give_up<T>(books: &mut Books, error: Error) -> Settled<T> {
-    books.store.rollback()?;
-    Ok(Err(error))
-}
+impl Known {
+    /// Applies one change.
+    fn change(
+        &mut self,
+        site: &Site,
+        item: usize,
+        selector: &UnitSelector,
+        change: &UnitChange,
+    ) -> Result<ConfiguredUnit, Invalid> {
+        let unit = select(&self.skus, site, item, selector)?;
+        let id = unit.id(site.id);
+        let before = self.units.get(&id).map(|(_, now)| now.clone()).unwrap_or_default();
+        let settings = change.apply(&before);
+        if settings.sku != before.sku {
+            if let Some(sku) = &settings.sku {
+                if let Some(Some(holder)) = self.skus.get(sku)
+                    && *holder != unit
+                {
+                    return Err(Invalid::SkuTaken { item, unit: Box::new(holder.clone()) });
+                }
+                self.skus.insert(sku.clone(), Some(unit.clone()));
+            }
+            if let Some(old) = before.sku {
+                self.skus.insert(old, None);
+            }
+        }
+        let (_, now) = self.units.entry(id).or_insert_with(|| (None, UnitSettings::default()));
+        *now = settings.clone();
+        if self.changed.iter().all(|(known, _)| *known != id) {
+            self.changed.push((id, unit.clone()));
+        }
+        Ok(ConfiguredUnit { unit, settings })
+    }
 
-fn commit(books: &mut Books, mut row: SiteRow) -> Result<SiteSettings, Failure> {
-    let Books { store, settings: cache, known, guarded: _ } = books;
-    row.settings.revision = row.settings.revision.saturating_add(1);
-    store.write_settings(row.site, &row.settings)?;
-    store.commit()?;
-    cache.learn(row.site, &row.settings);
-    known.lock(&row);
-    Ok(row.settings)
+    /// The units whose settings differ from the stored ones.
+    fn writes(self, site: SiteId) -> Vec<UnitWrite> {
+        let Self { mut units, changed, skus: _ } = self;
+        let write = |(id, unit)| {
+            let (stored, settings) = units.remove(&id)?;
+            (stored.as_ref() != Some(&settings)).then_some(UnitWrite { site, id, unit, settings })
+        };
+        changed.into_iter().filter_map(write).collect()
+    }
 }

@@ -1,4 +1,4 @@
-//! The engine over a store that fails as it is told: what callers hear when something breaks.
+//! The engine over a store with faults: what callers get when something breaks.
 
 mod faulty;
 
@@ -10,10 +10,11 @@ use uuid::Uuid;
 
 use self::faulty::{Books, Fault, Faulty};
 use super::*;
-use crate::catalog::CatalogReference;
-use crate::command::{Action, Header, Line, Quantity, Reason};
-use crate::limits;
-use crate::outcome::Verdict;
+use crate::model::action::{Action, Line, Quantity};
+use crate::model::catalog::CatalogReference;
+use crate::model::command::{Header, Reason};
+use crate::model::error::Invalid;
+use crate::model::outcome::Verdict;
 
 fn engine(faults: &[Fault]) -> (Engine, Arc<Mutex<Books>>) {
     let books = Arc::new(Mutex::new(Books { faults: faults.to_vec(), ..Books::default() }));
@@ -22,9 +23,9 @@ fn engine(faults: &[Fault]) -> (Engine, Arc<Mutex<Books>>) {
 }
 
 fn give(request_id: &str, pieces: i64) -> Command {
-    let reference = CatalogReference::new("app", "item", Map::new()).expect("in bounds");
+    let unit = UnitSelector::Reference(CatalogReference::new("app", "item", Map::new()).expect("in bounds"));
     let quantity = Quantity::new(pieces).expect("in bounds");
-    let lines = vec![Line { reference, location: None, quantity, subscription: false }];
+    let lines = vec![Line { unit, location: None, quantity, subscription: false }];
     let site = SiteId::from_uuid(Uuid::from_u128(1));
     let (request_id, actor) = (request_id.to_owned(), String::new());
     let header = Header { site, request_id, order: None, reason: Reason::Unspecified, actor, note: String::new() };
@@ -49,7 +50,7 @@ async fn no_answer_comes_before_commit_has_returned() {
             let engine = engine.clone();
             async move { engine.submit(give("a", 1), soon()).await }
         });
-        // Whatever else the task could do, it has had every chance to.
+        // The task has had every chance to finish.
         for _ in 0..1_000 {
             tokio::task::yield_now().await;
         }
@@ -60,7 +61,7 @@ async fn no_answer_comes_before_commit_has_returned() {
 }
 
 #[tokio::test]
-async fn what_waits_is_committed_together() {
+async fn waiting_commands_are_committed_together() {
     let (engine, books) = engine(&[]);
     let gate = Arc::clone(&books.lock().expect("no panic").gate);
     let all = {
@@ -85,7 +86,7 @@ async fn what_waits_is_committed_together() {
 }
 
 #[tokio::test]
-async fn a_lost_connection_before_commit_is_made_anew() {
+async fn a_connection_lost_before_commit_is_replaced() {
     let (engine, books) = engine(&[Fault::ConnectionLostBeforeCommit, Fault::BeginConflicts]);
     assert!(is_applied(&engine.submit(give("a", 1), soon()).await));
     assert_eq!(books.lock().expect("no panic").connects, 2);
@@ -94,22 +95,22 @@ async fn a_lost_connection_before_commit_is_made_anew() {
 #[tokio::test]
 async fn retries_are_bounded() {
     let (engine, _) = engine(&[Fault::BeginConflicts; limits::BATCH_ATTEMPTS_MAX as usize]);
-    assert!(matches!(engine.submit(give("a", 1), soon()).await, Err(Error::Unavailable(_))));
+    assert!(matches!(engine.submit(give("a", 1), soon()).await, Err(Error::Failed(Failed::StoreUnavailable(_)))));
     assert!(is_applied(&engine.submit(give("a", 1), soon()).await), "and then it goes on");
 }
 
 #[tokio::test]
-async fn a_database_that_is_away_is_said_to_be_away() {
+async fn an_unreachable_database_is_reported() {
     let (engine, _) = engine(&[Fault::ConnectFails]);
-    assert!(matches!(engine.submit(give("a", 1), soon()).await, Err(Error::Unavailable(Some(_)))));
+    assert!(matches!(engine.submit(give("a", 1), soon()).await, Err(Error::Failed(Failed::StoreUnavailable(_)))));
     assert!(is_applied(&engine.submit(give("a", 1), soon()).await));
 }
 
 #[tokio::test]
-async fn an_unknown_commit_is_said_to_be_unknown() {
+async fn an_unknown_commit_is_reported_as_unknown() {
     let (engine, books) = engine(&[Fault::CommitUnknown]);
-    assert!(matches!(engine.submit(give("a", 1), soon()).await, Err(Error::Unknown(_))));
-    assert!(is_applied(&engine.submit(give("a", 1), soon()).await), "asking again under the key tells");
+    assert!(matches!(engine.submit(give("a", 1), soon()).await, Err(Error::Failed(Failed::OutcomeUnknown(_)))));
+    assert!(is_applied(&engine.submit(give("a", 1), soon()).await), "the same key finds out");
     assert_eq!(books.lock().expect("no panic").connects, 2, "the old connection is not trusted");
 }
 
@@ -130,7 +131,7 @@ async fn a_command_that_breaks_its_batch_fails_alone() {
     for (pieces, answer) in quantities.iter().zip(answers) {
         let answer = answer.await;
         match pieces {
-            666 => assert!(matches!(answer, Err(Error::Internal(_)))),
+            666 => assert!(matches!(answer, Err(Error::Failed(Failed::Internal(_))))),
             _ => assert!(is_applied(&answer), "{pieces}: {answer:?}"),
         }
     }
@@ -139,12 +140,12 @@ async fn a_command_that_breaks_its_batch_fails_alone() {
 }
 
 #[tokio::test]
-async fn a_repeat_is_found_by_its_key_and_not_written() {
+async fn a_replay_is_found_by_its_key_and_not_written() {
     let (engine, books) = engine(&[]);
     assert!(is_applied(&engine.submit(give("a", 1), soon()).await));
     let again = engine.submit(give("a", 1), soon()).await.expect("the recorded outcome");
-    assert!(again.repeated);
-    assert!(matches!(engine.submit(give("a", 2), soon()).await, Err(Error::KeyReused)));
+    assert!(again.replayed);
+    assert!(matches!(engine.submit(give("a", 2), soon()).await, Err(Error::Invalid(Invalid::KeyReused))));
     assert_eq!(books.lock().expect("no panic").batches, [1]);
 }
 
@@ -153,7 +154,7 @@ async fn a_command_whose_deadline_has_passed_is_dropped() {
     let (engine, books) = engine(&[]);
     let past = Instant::now();
     let answer = engine.submit(give("late", 1), past).await;
-    assert!(matches!(answer, Err(Error::Expired | Error::NoAnswer)));
+    assert!(matches!(answer, Err(Error::Failed(Failed::Expired | Failed::NoAnswer))));
     assert!(is_applied(&engine.submit(give("b", 1), soon()).await));
     assert_eq!(books.lock().expect("no panic").batches, [1], "the late one was never written");
 }
@@ -174,7 +175,7 @@ async fn a_full_queue_is_refused_at_once() {
             tokio::select! {
                 biased;
                 told = &mut answer => {
-                    assert!(matches!(told, Err(Error::Overloaded)));
+                    assert!(matches!(told, Err(Error::Failed(Failed::Overloaded))));
                     refused += 1;
                 }
                 () = std::future::ready(()) => waiting.push(answer),
@@ -203,11 +204,11 @@ async fn draining_finishes_what_is_queued_and_refuses_the_rest() {
     }
     engine.drain().await;
     assert_eq!(books.lock().expect("no panic").batches.iter().sum::<usize>(), 50);
-    assert!(matches!(engine.submit(give("after", 1), soon()).await, Err(Error::Unavailable(_))));
+    assert!(matches!(engine.submit(give("after", 1), soon()).await, Err(Error::Failed(Failed::Stopping))));
 }
 
-/// Changes the only level behind the engine's back.
-fn somebody_else_sets(books: &Mutex<Books>, level: i64, raises_the_sequence: bool) {
+/// Changes the only level without the engine, as another server would.
+fn another_server_sets(books: &Mutex<Books>, level: i64, raises_the_sequence: bool) {
     let mut books = books.lock().expect("no panic");
     books.levels.values_mut().for_each(|available| *available = level);
     books.sequence += i64::from(raises_the_sequence);
@@ -221,14 +222,14 @@ fn level_after(answer: Result<Outcome, Error>) -> i64 {
 }
 
 #[tokio::test]
-async fn levels_kept_in_mind_are_never_older_than_the_sequence() {
+async fn cached_levels_are_never_older_than_the_sequence_number() {
     let (engine, books) = engine(&[]);
     assert_eq!(level_after(engine.submit(give("a", 1), soon()).await), 1);
     assert_eq!(level_after(engine.submit(give("b", 1), soon()).await), 2);
-    somebody_else_sets(&books, 50, true);
-    assert_eq!(level_after(engine.submit(give("c", 1), soon()).await), 51, "another server has been here");
-    // After a failover the books may be others under the same sequence.
-    somebody_else_sets(&books, 70, false);
+    another_server_sets(&books, 50, true);
+    assert_eq!(level_after(engine.submit(give("c", 1), soon()).await), 51, "another server wrote");
+    // After a failover the books may differ at the same sequence number.
+    another_server_sets(&books, 70, false);
     books.lock().expect("no panic").faults.push(Fault::ConnectionLostBeforeCommit);
-    assert_eq!(level_after(engine.submit(give("d", 1), soon()).await), 71, "a new connection, and nothing is known");
+    assert_eq!(level_after(engine.submit(give("d", 1), soon()).await), 71, "a new connection has an empty cache");
 }

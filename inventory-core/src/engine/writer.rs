@@ -1,167 +1,206 @@
-//! The writer: one thread, one connection, one batch after the other. diesel blocks, so it is a
-//! thread and not a task.
+//! A writer: one thread, one connection, one batch after the other. It is a thread and not a task, because diesel
+//! blocks.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::engine::batch::Answer;
+use crate::engine::cache::Cache;
 use crate::engine::commit::{self, Books, Failure, LookUp};
-use crate::engine::known::Known;
-use crate::engine::plan::Answer;
-use crate::engine::queue::{Pending, Queue, Work};
-use crate::engine::settings::SettingsCache;
-use crate::error::{Error, StoreError};
-use crate::limits;
-use crate::outcome::{Noticed, Outcome, Verdict};
-use crate::store::batch::BatchStore;
+use crate::engine::configure;
+use crate::engine::feed::Feed;
+use crate::engine::message::{Task, Ticket};
+use crate::engine::queue::{Next, Pending, Queue};
+use crate::engine::resolve::SettingsCache;
+use crate::engine::storage::BatchStore;
+use crate::model::error::{Error, Failed, StoreError};
+use crate::model::limits;
+use crate::model::outcome::{Finding, Outcome, Verdict};
 
-/// Everything a writer owns.
-pub(crate) struct Writer {
+/// Everything that a writer owns.
+pub(super) struct Writer {
     books: Books,
     connected: bool,
-    /// Batches for which repeats are still looked up beforehand: they come in bursts.
-    watchful: u32,
-    /// Batches for which orders are still looked up beforehand.
-    orderly: u32,
+    /// Batches that still look replays up first: replays come in bursts.
+    check_replays: u32,
+    /// Batches that still load the history of every order first.
+    load_orders: u32,
 }
 
 impl Writer {
-    pub(crate) fn new(store: Box<dyn BatchStore>, settings: Arc<SettingsCache>) -> Self {
-        let books = Books { store, settings, known: Known::default(), guarded: 0 };
-        Self { books, connected: false, watchful: 0, orderly: 0 }
+    pub(super) fn new(store: Box<dyn BatchStore>, settings: Arc<SettingsCache>, feed: Feed) -> Self {
+        let books = Books { store, settings, cache: Cache::default(), feed, lock_first: 0 };
+        Self { books, connected: false, check_replays: 0, load_orders: 0 }
     }
 
     /// Works until the queue is closed and empty.
-    pub(crate) fn run(mut self, mut queue: Queue) {
-        while let Some(work) = queue.next() {
-            match work {
-                Work::Batch(batch) => self.settle(batch),
-                Work::Alone(work) => work(&mut self),
+    pub(super) fn run(mut self, mut queue: Queue) {
+        while let Some(next) = queue.next() {
+            match next {
+                Next::Batch(batch) => self.commit(batch),
+                Next::Alone(task, ticket) => self.alone(task, &ticket),
+            }
+        }
+    }
+
+    /// Does work that is a transaction of its own.
+    fn alone(&mut self, task: Task, ticket: &Ticket) {
+        measure_wait(ticket);
+        let _entered = ticket.span.enter();
+        let is_late = ticket.is_expired();
+        match task {
+            Task::ConfigureSite(_, _, reply) if is_late => reply.expire(),
+            Task::ConfigureUnits(_, _, reply) if is_late => reply.expire(),
+            Task::Prune(_, _, reply) if is_late => reply.expire(),
+            Task::ConfigureSite(site, change, reply) => {
+                reply.send(self.attempt(|books, _| configure::site(books, site, &change)));
+            }
+            Task::ConfigureUnits(site, changes, reply) => {
+                reply.send(self.attempt(|books, _| configure::units(books, site, &changes)));
+            }
+            Task::Prune(after, before, reply) => {
+                reply.send(self.attempt(|books, _| Ok(books.store.prune(after, before)?)));
             }
         }
     }
 
     /// Answers every command of the batch, whatever happens.
-    fn settle(&mut self, batch: Vec<Pending>) {
-        let (late, batch): (Vec<_>, Vec<_>) = batch.into_iter().partition(|pending| pending.deadline <= Instant::now());
-        for pending in late {
-            pending.answer(Err(Error::Expired));
+    fn commit(&mut self, batch: Vec<Pending>) {
+        batch.iter().for_each(|(_, ticket)| measure_wait(ticket));
+        let (late, batch): (Vec<_>, Vec<_>) = batch.into_iter().partition(|(_, ticket)| ticket.is_expired());
+        for (change, _) in late {
+            change.reply.expire();
         }
-        if batch.is_empty() {
-            return;
+        if !batch.is_empty() {
+            self.commit_in_time(batch);
         }
+    }
+
+    fn commit_in_time(&mut self, batch: Vec<Pending>) {
         let started = Instant::now();
         match self.attempt(|books, look_up| commit::batch(books, &batch, look_up)) {
             Ok(answers) => {
                 measure(&answers, started.elapsed());
-                for (pending, answer) in batch.into_iter().zip(answers) {
-                    pending.answer(answer);
+                for ((change, _), answer) in batch.into_iter().zip(answers) {
+                    change.reply.send(answer);
                 }
             }
-            Err(Error::Internal(_)) if batch.len() > 1 => {
-                // One of them makes the statement fail: run alone, only that one will.
+            Err(Error::Failed(Failed::Internal(_))) if batch.len() > 1 => {
+                // One command makes the statement fail. Run alone, only that one fails.
                 for pending in batch {
-                    self.settle(vec![pending]);
+                    self.commit_in_time(vec![pending]);
                 }
             }
             Err(error) => {
-                for pending in batch {
-                    pending.answer(Err(error.clone()));
+                for (change, _) in batch {
+                    change.reply.send(Err(error.clone()));
                 }
             }
         }
     }
 
-    /// Runs a transaction until it gives an answer, a bounded number of times. The closure is
-    /// told what to look up beforehand.
-    pub(crate) fn attempt<T>(
-        &mut self,
-        transaction: impl Fn(&mut Books, LookUp) -> Result<T, Failure>,
-    ) -> Result<T, Error> {
-        let mut look_up = LookUp { repeats: self.watchful > 0, orders: self.orderly > 0 };
-        self.watchful = self.watchful.saturating_sub(1);
-        self.orderly = self.orderly.saturating_sub(1);
+    /// Runs a transaction until it gives an answer, a bounded number of times. The closure is told what to look up
+    /// first.
+    fn attempt<T>(&mut self, transaction: impl Fn(&mut Books, LookUp) -> Result<T, Failure>) -> Result<T, Error> {
+        let mut look_up = LookUp { check_replays: self.check_replays > 0, load_orders: self.load_orders > 0 };
+        self.check_replays = self.check_replays.saturating_sub(1);
+        self.load_orders = self.load_orders.saturating_sub(1);
         let mut last = None;
         for attempt in 0..limits::BATCH_ATTEMPTS_MAX {
             if !self.connected {
-                // Behind a new connection there may be another server, which has other books: one
-                // that took over without the last commits can even have the same sequence.
-                self.books.known.forget();
-                if let Err(error) = self.books.store.connect() {
-                    tracing::warn!(error = &error as &dyn std::error::Error, "cannot connect to the database");
-                    return Err(Error::before_commit(error));
-                }
-                self.connected = true;
+                self.connect()?;
             }
             let failure = match transaction(&mut self.books, look_up) {
                 Ok(answer) => return Ok(answer),
                 Err(failure) => failure,
             };
             match failure {
+                Failure::Invalid(invalid) => {
+                    self.roll_back();
+                    return Err(invalid.into());
+                }
                 Failure::Unknown(error) => {
                     tracing::error!(error = &error as &dyn std::error::Error, "the outcome of a commit is unknown");
                     self.connected = false;
-                    return Err(Error::Unknown(Arc::new(error)));
+                    return Err(Failed::OutcomeUnknown(Arc::new(error)).into());
                 }
-                Failure::RepeatFound => {
-                    self.watchful = limits::WATCHFUL_BATCHES;
-                    look_up.repeats = true;
-                    self.give_up();
+                Failure::ReplayFound => {
+                    self.check_replays = limits::CHECK_REPLAYS_BATCHES;
+                    look_up.check_replays = true;
+                    self.roll_back();
                 }
                 Failure::OrderFound => {
-                    // Its first call may have been this very one: a repeat is as likely as a second call.
-                    self.orderly = limits::ORDERLY_BATCHES;
-                    look_up = LookUp { repeats: true, orders: true };
-                    self.give_up();
+                    // The order's earlier call may be this very one: a replay is as likely as a second call.
+                    self.load_orders = limits::LOAD_ORDERS_BATCHES;
+                    look_up = LookUp { check_replays: true, load_orders: true };
+                    self.roll_back();
                 }
                 Failure::NotWritten(error) => {
-                    tracing::warn!(attempt, error = &error as &dyn std::error::Error, "a batch was not written");
-                    self.give_up();
+                    tracing::warn!(attempt, error = &error as &dyn std::error::Error, "a transaction was not written");
+                    self.roll_back();
                     match error {
                         StoreError::Gone(_) => self.connected = false,
-                        // Rare: only another process on the same SQLite file, or a failover.
+                        // Rare: another process on the same SQLite file, or a failover.
                         StoreError::Conflict(_) => std::thread::sleep(Duration::from_millis(5 << attempt)),
-                        StoreError::Fault(_) | StoreError::Damaged(_) => return Err(Error::before_commit(error)),
+                        StoreError::Fault(_) | StoreError::Damaged(_) => return Err(error.into()),
                     }
                     last = Some(error);
                 }
             }
         }
-        Err(Error::before_commit(last.unwrap_or(StoreError::Damaged("a repeat that cannot be found"))))
+        Err(last.unwrap_or(StoreError::Damaged("a replay that cannot be found")).into())
     }
 
-    /// Rolls back; a connection that cannot even do that is made anew.
-    fn give_up(&mut self) {
+    fn connect(&mut self) -> Result<(), Error> {
+        // Behind a new connection there may be another server with other books: one that took over without the last
+        // commits may even be at the same sequence number.
+        self.books.cache.clear();
+        if let Err(error) = self.books.store.connect() {
+            tracing::warn!(error = &error as &dyn std::error::Error, "cannot connect to the database");
+            return Err(error.into());
+        }
+        self.connected = true;
+        Ok(())
+    }
+
+    /// Rolls back. A connection that cannot even do that is replaced.
+    fn roll_back(&mut self) {
         if self.books.store.rollback().is_err() {
             self.connected = false;
         }
     }
 }
 
-/// Counts what came of a committed batch.
+/// Records how long a message waited in the queue.
+fn measure_wait(ticket: &Ticket) {
+    metrics::histogram!("inventory_queue_wait_seconds").record(ticket.queued_at.elapsed().as_secs_f64());
+}
+
+/// Counts the outcomes of a committed batch.
 fn measure(answers: &[Answer], took: Duration) {
     metrics::histogram!("inventory_batch_commands").record(answers.len() as f64);
     metrics::histogram!("inventory_batch_seconds").record(took.as_secs_f64());
     for answer in answers {
         metrics::counter!("inventory_commands_total", "outcome" => outcome_label(answer)).increment(1);
-        for noticed in answer.iter().flat_map(|outcome| &outcome.noticed) {
-            let (mark, policy) = noticed_labels(*noticed);
+        for finding in answer.iter().flat_map(|outcome| &outcome.findings) {
+            let (mark, policy) = finding_labels(*finding);
             metrics::counter!("inventory_order_marks_total", "mark" => mark, "policy" => policy).increment(1);
         }
     }
 }
 
-fn noticed_labels(noticed: Noticed) -> (&'static str, &'static str) {
-    match noticed {
-        Noticed::RepeatReported => ("suspected_repeat", "report"),
-        Noticed::RepeatSuppressed => ("suspected_repeat", "suppress"),
-        Noticed::OverReturnReported => ("over_return", "report"),
-        Noticed::OverReturnClipped => ("over_return", "clip"),
+fn finding_labels(finding: Finding) -> (&'static str, &'static str) {
+    match finding {
+        Finding::DuplicateReported => ("suspected_repeat", "report"),
+        Finding::DuplicateSuppressed => ("suspected_repeat", "suppress"),
+        Finding::OverReturnReported => ("over_return", "report"),
+        Finding::OverReturnClipped => ("over_return", "clip"),
     }
 }
 
 fn outcome_label(answer: &Answer) -> &'static str {
     match answer {
-        Ok(Outcome { repeated: true, .. }) => "repeated",
+        Ok(Outcome { replayed: true, .. }) => "replayed",
         Ok(Outcome { verdict: Verdict::Applied(_), .. }) => "applied",
         Ok(Outcome { verdict: Verdict::Refused(_), .. }) => "refused",
         Err(_) => "failed",

@@ -1,9 +1,16 @@
-//! The chain of a level: its row knows its last entry, each entry the one before, and every
-//! `limits::WAYPOINT_EVERY`th is a waypoint, from which the chain can be entered. Macros, because each
-//! statement must be compiled once for either backend.
+//! The chain of a level's entries. The level's row names its last entry, each entry names the one before, and every
+//! `limits::WAYPOINT_EVERY`th entry is a waypoint, where the chain can be entered. So a page of a level's entries costs
+//! the same wherever it begins.
 
-use diesel::QueryableByName;
+use diesel::prelude::*;
 use diesel::sql_types::BigInt;
+
+use crate::model::error::StoreError;
+use crate::model::ids::{LevelId, SiteId};
+use crate::model::limits;
+use crate::store::connection::{AnyConnection, on};
+use crate::store::guid::Guid;
+use crate::store::tables::waypoint;
 
 /// An entry of a chain.
 #[derive(QueryableByName)]
@@ -14,37 +21,59 @@ pub(crate) struct Link {
     pub(crate) level_after: i64,
 }
 
-/// The level's waypoint at the sequence `from` or after it, so many further on.
-macro_rules! waypoint {
-    ($connection:expr, $level:expr, $from:expr, $skip:expr) => {{
-        use crate::store::schema::waypoint;
+// `$1` is a name to SQLite and a number to Postgres. Numbered by first use, they are the same.
+const LINKS: &str = "WITH RECURSIVE chain (sequence, previous, level_after) AS ( \
+        SELECT sequence, previous_sequence, level_after FROM ledger WHERE site_id = $1 AND sequence = $2 UNION ALL \
+        SELECT ledger.sequence, ledger.previous_sequence, ledger.level_after FROM chain \
+        JOIN ledger ON ledger.site_id = $1 AND ledger.sequence = chain.previous WHERE chain.sequence > $3 \
+    ) SELECT sequence, level_after FROM chain LIMIT $4";
+
+/// The first waypoint of a level at or after the sequence number `from`, after skipping `skip`.
+pub(crate) fn waypoint(
+    connection: &mut AnyConnection<'_>,
+    level: LevelId,
+    from: i64,
+    skip: i64,
+) -> Result<Option<i64>, StoreError> {
+    on!(connection, |c| {
         waypoint::table
-            .filter(waypoint::level_id.eq($level).and(waypoint::sequence.ge($from)))
+            .filter(waypoint::level_id.eq(level).and(waypoint::sequence.ge(from)))
             .order(waypoint::sequence)
-            .offset($skip)
+            .offset(skip)
             .select(waypoint::sequence)
-            .first::<i64>($connection)
+            .first(c)
             .optional()
-    }};
+    })
 }
 
-/// The chain from the entry `start` back to the first entry that is not after `until`, at most `most`
-/// of it. `$1` is a name to SQLite and a number to Postgres; numbered by first use, they are the same.
-macro_rules! links {
-    ($connection:expr, $site:expr, $start:expr, $until:expr, $most:expr) => {
-        diesel::sql_query(
-            "WITH RECURSIVE chain (sequence, previous, level_after) AS ( \
-                SELECT sequence, previous_sequence, level_after FROM ledger WHERE site_id = $1 AND sequence = $2 UNION ALL \
-                SELECT ledger.sequence, ledger.previous_sequence, ledger.level_after FROM chain \
-                JOIN ledger ON ledger.site_id = $1 AND ledger.sequence = chain.previous WHERE chain.sequence > $3 \
-            ) SELECT sequence, level_after FROM chain LIMIT $4",
-        )
-        .bind::<crate::store::Guid, _>($site)
-        .bind::<diesel::sql_types::BigInt, _>($start)
-        .bind::<diesel::sql_types::BigInt, _>($until)
-        .bind::<diesel::sql_types::BigInt, _>($most)
-        .load::<crate::store::chain::Link>($connection)
-    };
+/// The chain from the entry `start` back to the first entry that is not after `until`; at most `most` entries.
+pub(crate) fn links(
+    connection: &mut AnyConnection<'_>,
+    site: SiteId,
+    start: i64,
+    until: i64,
+    most: i64,
+) -> Result<Vec<Link>, StoreError> {
+    on!(connection, |c| {
+        diesel::sql_query(LINKS)
+            .bind::<Guid, _>(site)
+            .bind::<BigInt, _>(start)
+            .bind::<BigInt, _>(until)
+            .bind::<BigInt, _>(most)
+            .load(c)
+    })
 }
 
-pub(crate) use {links, waypoint};
+/// A level as of the sequence number `sequence`. `head` is the sequence number of its last entry. The chain is entered
+/// at the first waypoint from `sequence` on, or else at the head, and followed back.
+pub(crate) fn level_at(
+    connection: &mut AnyConnection<'_>,
+    site: SiteId,
+    level: LevelId,
+    head: i64,
+    sequence: i64,
+) -> Result<i64, StoreError> {
+    let start = waypoint(connection, level, sequence, 0)?.unwrap_or(head);
+    let links = links(connection, site, start, sequence, limits::WAYPOINT_EVERY + 1)?;
+    Ok(links.last().filter(|link| link.sequence <= sequence).map_or(0, |link| link.level_after))
+}

@@ -1,5 +1,5 @@
-//! The schema's steps, embedded from `migrations/`. A database of a newer schema is refused:
-//! an older program does not know what the newer one promises.
+//! The steps of the schema, embedded from `migrations/`. A database of a newer schema is refused, because an older
+//! program does not know what the newer schema promises.
 
 use diesel::connection::SimpleConnection;
 use diesel::migration::{Migration, MigrationSource};
@@ -13,19 +13,19 @@ use crate::store::{DatabaseUrl, sqlite};
 const SQLITE: EmbeddedMigrations = embed_migrations!("../migrations/sqlite");
 const POSTGRES: EmbeddedMigrations = embed_migrations!("../migrations/postgres");
 
-/// Any number that no other program locks: servers that start together take turns.
+/// The lock by which servers that start together take turns. Any number that no other program uses.
 const ADVISORY_LOCK: i64 = 7_461_966_240_120_001;
 
-/// The steps that were carried out; empty when the schema was up to date.
+/// The steps that were applied. Empty if the schema was up to date.
 pub type Migrated = Vec<String>;
 
-/// Why the schema is not up to date.
+/// Why the schema cannot be brought up to date.
 #[derive(Debug, thiserror::Error)]
 pub enum MigrateError {
     /// The database cannot be reached.
     #[error("cannot connect to the database")]
     Connect(#[from] diesel::ConnectionError),
-    /// The database has steps that this program does not know.
+    /// The database has steps that this version does not know.
     #[error("the database has schema {found}, which is newer than this program; run a newer version of it")]
     Newer {
         /// The newest unknown step.

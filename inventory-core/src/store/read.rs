@@ -1,106 +1,164 @@
-//! Reading the books. Each query is written once in diesel's terms and compiled for either
-//! backend; it runs on a thread where blocking is allowed, on a connection of the pool.
+//! Reading. A read takes one connection and one read transaction, and answers from it: [`Store::read`] for a site,
+//! through a [`Snapshot`]; the others for all sites.
+
+mod ledger;
+mod orders;
+mod snapshot;
+mod stock;
+mod units;
+
+use std::time::Instant;
 
 use diesel::prelude::*;
 
-use crate::error::{Error, StoreError};
-use crate::ids::SiteId;
-use crate::site::SiteSettings;
-use crate::store::batch::SiteRow;
-use crate::store::faults::classify;
-use crate::store::rows::StoredSite;
-use crate::store::schema::site;
+pub use self::ledger::EntryFilter;
+pub use self::snapshot::Snapshot;
+pub use self::stock::{StockCursor, StockFilter};
+
+use crate::model::error::{Error, Failed, StoreError};
+use crate::model::ids::SiteId;
+use crate::model::limits;
+use crate::model::site::Site;
+use crate::store::connection::{AnyConnection, on};
+use crate::store::records::SiteRecord;
+use crate::store::tables::site;
 use crate::store::{Readers, Store};
 
-/// Takes a connection from whichever pool there is and runs the query on it.
-macro_rules! on_either {
-    ($readers:expr, |$connection:ident| $query:expr) => {
-        match $readers {
-            Readers::Sqlite(pool) => on_either!(@run pool, |$connection| $query),
-            Readers::Postgres(pool) => on_either!(@run pool, |$connection| $query),
-        }
-    };
-    (@run $pool:expr, |$connection:ident| $query:expr) => {{
-        let mut pooled = $pool.get().map_err(|error| StoreError::Gone(Box::new(error)))?;
-        let $connection = &mut *pooled;
-        let result = $query;
-        result.map_err(|error| classify($connection, error))
-    }};
+/// How often a read looks whether the database has the entry that the caller named.
+const LOOK_EVERY: std::time::Duration = std::time::Duration::from_millis(20);
+
+/// The result of a read of a site, with the site as it was in the same snapshot.
+#[derive(Clone, Debug)]
+pub struct SiteRead<T> {
+    /// The site. One that is not stored has sequence number 0 and default settings.
+    pub site: Site,
+    /// Whether the site is stored.
+    pub exists: bool,
+    /// The result.
+    pub value: T,
 }
 
-/// A page of sites.
-#[derive(Clone, Debug, Default)]
-pub struct SitePage {
-    /// The sites, with settings and sequence.
-    pub sites: Vec<(SiteId, SiteSettings, i64)>,
-    /// Where there may be more: the last site of the page.
-    pub looked_to: Option<SiteId>,
+/// A page of a list.
+#[derive(Clone, Debug)]
+pub struct Page<T, C> {
+    /// The rows. They may be fewer than asked for, even if more follow.
+    pub rows: Vec<T>,
+    /// The position of the last row that the page looked at, where the next page starts; `None` on the last page.
+    pub next: Option<C>,
+}
+
+impl<T> Page<T, ()> {
+    /// Cuts a page that was read with one row more than it may have. `cursor` is the position of a row.
+    fn cut<C>(mut rows: Vec<T>, size: i64, cursor: impl Fn(&T) -> C) -> Page<T, C> {
+        let size = usize::try_from(size).unwrap_or(usize::MAX);
+        let has_more = rows.len() > size;
+        rows.truncate(size);
+        let next = rows.last().filter(|_| has_more).map(cursor);
+        Page { rows, next }
+    }
 }
 
 impl Store {
-    /// A site's settings and sequence; `None` for a site that nothing was ever written for.
-    pub async fn site(&self, id: SiteId) -> Result<Option<(SiteSettings, i64)>, Error> {
-        let row = self.read(move |readers| site_row(readers, id)).await?;
-        Ok(row.map(|row| (row.settings, row.sequence)))
+    /// Reads a site from one snapshot that has the entry `at_least_sequence`, on a thread that may block. If the
+    /// database does not have the entry yet, the read waits up to `limits::SEQUENCE_WAIT_MAX`. 0 does not wait.
+    pub async fn read<T: Send + 'static>(
+        &self,
+        id: SiteId,
+        at_least_sequence: i64,
+        query: impl FnOnce(&mut Snapshot<'_>) -> Result<T, Error> + Send + 'static,
+    ) -> Result<SiteRead<T>, Error> {
+        let until = Instant::now() + limits::SEQUENCE_WAIT_MAX;
+        let mut query = query;
+        loop {
+            let attempt = move |connection: AnyConnection<'_>| {
+                let mut snapshot = Snapshot::begin(connection, id)?;
+                if snapshot.site().sequence < at_least_sequence {
+                    return Ok(Err((query, snapshot.site().sequence)));
+                }
+                let value = query(&mut snapshot)?;
+                let (site, exists) = snapshot.end();
+                Ok(Ok(SiteRead { site, exists, value }))
+            };
+            let sequence;
+            (query, sequence) = match self.blocking(attempt).await? {
+                Ok(read) => return Ok(read),
+                Err(not_reached) => not_reached,
+            };
+            if Instant::now() >= until {
+                return Err(Failed::SequenceNotReached { sequence, asked: at_least_sequence }.into());
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
     }
 
-    /// A site's settings; those of a new site where nothing was ever written.
-    pub(crate) async fn settings(&self, id: SiteId) -> Result<SiteSettings, Error> {
-        Ok(self.site(id).await?.map(|(settings, _)| settings).unwrap_or_default())
-    }
-
-    /// The sequence of a site's last entry; 0 where nothing was ever written.
-    pub async fn sequence(&self, id: SiteId) -> Result<i64, Error> {
-        Ok(self.site(id).await?.map_or(0, |(_, sequence)| sequence))
-    }
-
-    /// A page of sites in the order of their ids, those after `after`.
-    pub async fn list_sites(&self, after: Option<SiteId>, rows: i64) -> Result<SitePage, Error> {
-        let found = self.read(move |readers| {
-            let rows: Vec<StoredSite> = on_either!(readers, |connection| {
+    /// A page of all sites in the order of their ids, after `after`.
+    pub async fn list_sites(&self, after: Option<SiteId>, rows: i64) -> Result<Page<Site, SiteId>, Error> {
+        self.blocking(move |mut connection| {
+            let found: Vec<SiteRecord> = on!(&mut connection, |c| {
                 let mut query = site::table.order(site::site_id).limit(rows + 1).into_boxed();
                 if let Some(after) = after {
                     query = query.filter(site::site_id.gt(after));
                 }
-                query.load(connection)
+                query.load(c)
             })?;
-            rows.into_iter().map(SiteRow::try_from).collect::<Result<Vec<_>, _>>()
-        });
-        let mut sites: Vec<_> = found.await?.into_iter().map(|row| (row.site, row.settings, row.sequence)).collect();
-        let more = cut(&mut sites, rows);
-        let looked_to = sites.last().map(|(site, ..)| *site).filter(|_| more);
-        Ok(SitePage { sites, looked_to })
+            let sites = found.into_iter().map(Site::try_from).collect::<Result<Vec<_>, _>>()?;
+            Ok(Page::cut(sites, rows, |site| site.id))
+        })
+        .await
+    }
+
+    /// The sequence numbers of those of `sites` that are stored.
+    pub async fn sequences(&self, sites: Vec<SiteId>) -> Result<Vec<(SiteId, i64)>, Error> {
+        self.blocking(move |mut connection| {
+            let mut found = Vec::with_capacity(sites.len());
+            // SQLite bounds the number of parameters of a statement.
+            for sites in sites.chunks(1_000) {
+                found.extend(on!(&mut connection, |c| {
+                    let asked = site::table.filter(site::site_id.eq_any(sites));
+                    asked.select((site::site_id, site::sequence)).load::<(SiteId, i64)>(c)
+                })?);
+            }
+            Ok(found)
+        })
+        .await
     }
 
     /// Whether the database answers.
     pub async fn ping(&self) -> Result<(), Error> {
-        self.read(|readers| on_either!(readers, |connection| diesel::r2d2::R2D2Connection::ping(connection))).await
+        self.blocking(|mut connection| {
+            on!(&mut connection, |c| diesel::r2d2::R2D2Connection::ping(c))?;
+            Ok(())
+        })
+        .await
     }
 
-    pub(crate) async fn read<T: Send + 'static>(
+    /// Runs a query with a reader's connection, on a thread that may block. A query that waits for a connection holds
+    /// no thread, and gives up after `limits::READER_WAIT_MAX`.
+    async fn blocking<T: Send + 'static>(
         &self,
-        query: impl FnOnce(&Readers) -> Result<T, StoreError> + Send + 'static,
+        query: impl FnOnce(AnyConnection<'_>) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
+        let busy = |cause: crate::model::error::Cause| StoreError::Gone(cause);
+        let permit = tokio::time::timeout(limits::READER_WAIT_MAX, self.permits.clone().acquire_owned()).await;
+        let permit = match permit {
+            Ok(Ok(permit)) => permit,
+            Ok(Err(closed)) => return Err(busy(closed.into()).into()),
+            Err(_) => return Err(busy("all connections for reading are in use".into()).into()),
+        };
         let readers = self.readers.clone();
-        match tokio::task::spawn_blocking(move || query(&readers)).await {
-            Ok(result) => result.map_err(Error::before_commit),
-            Err(_) => Err(Error::before_commit(StoreError::Damaged("a row that stopped its reader"))),
-        }
+        let task = tokio::task::spawn_blocking(move || {
+            let _permit = permit;
+            match readers {
+                Readers::Sqlite(pool) => {
+                    let mut connection = pool.get().map_err(|error| busy(error.into()))?;
+                    query(AnyConnection::Sqlite(&mut connection))
+                }
+                Readers::Postgres(pool) => {
+                    let mut connection = pool.get().map_err(|error| busy(error.into()))?;
+                    query(AnyConnection::Postgres(&mut connection))
+                }
+            }
+        });
+        task.await.unwrap_or_else(|_| Err(StoreError::Damaged("a row that stopped its reader").into()))
     }
 }
-
-/// Cuts a page that was read with one row too many, and tells whether it was.
-pub(crate) fn cut<T>(page: &mut Vec<T>, rows: i64) -> bool {
-    let size = usize::try_from(rows).unwrap_or(usize::MAX);
-    let more = page.len() > size;
-    page.truncate(size);
-    more
-}
-
-fn site_row(readers: &Readers, id: SiteId) -> Result<Option<SiteRow>, StoreError> {
-    let row: Option<StoredSite> =
-        on_either!(readers, |connection| site::table.filter(site::site_id.eq(id)).first(connection).optional())?;
-    row.map(SiteRow::try_from).transpose()
-}
-
-pub(crate) use on_either;

@@ -1,29 +1,33 @@
-//! A batch on SQLite: its statements are prepared once, and stepped once for each row. There is no
-//! round trip to save here, and a statement that carries many rows costs more than it saves: its
-//! text would have to be parsed anew for every number of rows.
+//! A writer on SQLite. Its statements are prepared once, and stepped once for each row. There is no round trip to save,
+//! and a statement for many rows would cost more than it saves: its text would have to be parsed anew for every number
+//! of rows.
+
+mod statements;
 
 use diesel::connection::SimpleConnection;
-use diesel::dsl::exists;
+use diesel::dsl::{exists, sql};
 use diesel::prelude::*;
+use diesel::sql_types::Bool;
 use diesel::sqlite::SqliteConnection;
 
-use crate::error::StoreError;
-use crate::ids::{LevelId, LocationId, OrderId, RequestKey, SiteId, UnitId};
-use crate::limits;
-use crate::order::OrderPast;
-use crate::site::{Place, SiteSettings};
-use crate::store::batch::{
-    BatchStore, CommitError, LevelRow, LoadedLevels, PrunedTo, RecordedRow, SiteRow, Writes, Written,
+use self::statements::{write_ledger, write_levels, write_requests, write_units};
+use crate::engine::storage::{
+    BatchStore, CommitError, LevelRow, LoadedLevels, PruneCursor, RecordedRequest, SiteSku, UnitWrite, Writes, Written,
 };
-use crate::store::faults::{classify, classify_commit};
-use crate::store::orders::{PARTS_MAX, StoredPart, order_past};
-use crate::store::schema::{change, ledger, level, request, site, unit};
-use crate::store::sqlite_statements::{write_changes, write_levels, write_request};
-use crate::store::{rows, units};
-use crate::unit::{SettledUnit, UnitSettings};
+use crate::model::catalog::Unit;
+use crate::model::error::StoreError;
+use crate::model::ids::{LevelId, LocationId, RequestKey, SiteId, UnitId};
+use crate::model::limits;
+use crate::model::order::{OrderHistory, OrderKey};
+use crate::model::site::Site;
+use crate::model::unit::UnitSettings;
+use crate::store::classify::{classify, classify_commit};
+use crate::store::connection::AnyConnection;
+use crate::store::records::{self, PartRecord, RequestRecord, RulesRecord, SiteRecord, SpanRecord, UnitRecord};
+use crate::store::tables::{change, ledger, level, request, site, unit};
+use crate::store::{chain, shared};
 
-/// Settings of every connection. Readers never wait for the writer in WAL mode; `FULL` makes
-/// COMMIT wait for the disk.
+/// Settings of every connection. In WAL mode readers never wait for the writer; `FULL` makes COMMIT wait for the disk.
 pub(crate) fn session() -> String {
     format!(
         "PRAGMA busy_timeout = {}; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON",
@@ -31,32 +35,41 @@ pub(crate) fn session() -> String {
     )
 }
 
-/// Settings of the writer alone: 32 MiB of pages instead of 2, since orders and requests have
-/// random keys, and a checkpoint every 16 MiB of log instead of every 4. With them SPREAD with 512
-/// callers went from 9,700 to 11,400 orders a second, HOT with 64 from 19,600 to 24,400.
+/// Settings of the writer alone: a page cache of 32 MiB instead of 2, since orders and requests have random keys, and a
+/// checkpoint every 16 MiB of log instead of every 4. With them SPREAD with 512 callers went from 9,700 to 11,400
+/// orders a second, HOT with 64 from 19,600 to 24,400.
 const WRITER: &str = "PRAGMA cache_size = -32768; PRAGMA wal_autocheckpoint = 4096";
 
-/// The writer's connection to SQLite.
-pub(crate) struct SqliteBatch {
+/// A writer's connection to SQLite.
+pub(crate) struct SqliteStore {
     path: String,
     connection: Option<SqliteConnection>,
-    /// Whether a transaction has begun: SQLite refuses to give up what has not.
+    /// Whether a transaction has begun: SQLite refuses ROLLBACK outside of one.
     begun: bool,
 }
 
-impl SqliteBatch {
+impl SqliteStore {
     pub(crate) fn new(path: &str) -> Self {
         Self { path: path.to_owned(), connection: None, begun: false }
     }
 
-    /// Runs statements on the connection and sorts their error.
+    fn connection(&mut self) -> Result<&mut SqliteConnection, StoreError> {
+        self.connection.as_mut().ok_or_else(|| StoreError::Gone("not connected".into()))
+    }
+
+    /// Runs statements on the connection, and classifies their error.
     fn run<T>(&mut self, statements: impl FnOnce(&mut SqliteConnection) -> QueryResult<T>) -> Result<T, StoreError> {
-        let connection = self.connection.as_mut().ok_or_else(|| StoreError::Gone("not connected".into()))?;
+        let connection = self.connection()?;
         statements(connection).map_err(|error| classify(connection, error))
+    }
+
+    /// The connection, for statements that both backends understand.
+    fn shared(&mut self) -> Result<AnyConnection<'_>, StoreError> {
+        self.connection().map(AnyConnection::Sqlite)
     }
 }
 
-impl BatchStore for SqliteBatch {
+impl BatchStore for SqliteStore {
     fn connect(&mut self) -> Result<(), StoreError> {
         self.connection = None;
         self.begun = false;
@@ -68,11 +81,11 @@ impl BatchStore for SqliteBatch {
         Ok(())
     }
 
-    fn begin(&mut self, sites: &[SiteId]) -> Result<Vec<SiteRow>, StoreError> {
+    fn begin(&mut self, sites: &[SiteId]) -> Result<Vec<Site>, StoreError> {
         // IMMEDIATE takes the database's one write lock at once; it stands for all row locks.
         self.run(|connection| connection.batch_execute("BEGIN IMMEDIATE"))?;
         self.begun = true;
-        let found: Vec<rows::StoredSite> = self.run(|connection| {
+        let found: Vec<SiteRecord> = self.run(|connection| {
             sites
                 .iter()
                 .map(|&id| {
@@ -85,46 +98,77 @@ impl BatchStore for SqliteBatch {
                 })
                 .collect()
         })?;
-        found.into_iter().map(SiteRow::try_from).collect()
+        found.into_iter().map(Site::try_from).collect()
+    }
+
+    fn units_of_skus(&mut self, skus: &[SiteSku]) -> Result<Vec<(SiteSku, Unit)>, StoreError> {
+        self.run(|connection| {
+            let mut found = Vec::with_capacity(skus.len());
+            for (site, sku) in skus {
+                let named = unit::table.filter(unit::site_id.eq(site).and(unit::sku.eq(sku.as_str())));
+                let record: Option<UnitRecord> = named.select(UnitRecord::as_select()).first(connection).optional()?;
+                found.extend(record.map(|record| ((*site, sku.clone()), record.into())));
+            }
+            Ok(found)
+        })
+    }
+
+    fn recorded(&mut self, requests: &[(SiteId, RequestKey)]) -> Result<Vec<RecordedRequest>, StoreError> {
+        let (found, mut spans) = self.run(|connection| {
+            let (mut found, mut spans) = (Vec::new(), Vec::new());
+            for &key in requests {
+                let row = request::table.find(key).select(RequestRecord::as_select());
+                let Some(record) = row.first(connection).optional()? else { continue };
+                let entries = ledger::table
+                    .inner_join(unit::table.on(unit::unit_id.eq(ledger::unit_id)))
+                    .filter(ledger::site_id.eq(record.site_id))
+                    .filter(ledger::sequence.between(record.first_sequence, record.last_sequence))
+                    .select((
+                        ledger::site_id,
+                        ledger::sequence,
+                        UnitRecord::as_select(),
+                        ledger::location_id,
+                        ledger::level_after,
+                    ));
+                spans.extend(entries.load::<SpanRecord>(connection)?);
+                found.push(record);
+            }
+            Ok((found, spans))
+        })?;
+        spans.sort_by_key(|(site, sequence, ..)| (*site, *sequence));
+        records::recorded(found, spans)
     }
 
     fn levels(&mut self, levels: &[(LevelId, UnitId)]) -> Result<LoadedLevels, StoreError> {
         let (rows, rules) = self.run(|connection| {
-            let (mut found, mut rules) = (Vec::with_capacity(levels.len()), Vec::new());
+            let (mut rows, mut rules) = (Vec::with_capacity(levels.len()), Vec::new());
             for &(id, unit_id) in levels {
-                let unusual =
-                    unit::tracking.ne(1).or(unit::backorder_limit.ne(0)).or(unit::counts_subscriptions.eq(false));
-                let counted = unit::table.find(unit_id).filter(unusual);
-                let counted = counted.select((unit::tracking, unit::backorder_limit, unit::counts_subscriptions));
-                if let Some((tracking, limit, subscriptions)) = counted.first(connection).optional()? {
-                    rules.push((unit_id, units::stored_rules(tracking, limit, subscriptions)));
+                let own = unit::table.find(unit_id).filter(sql::<Bool>(shared::HAS_OWN_RULES));
+                if let Some(record) = own.select(RulesRecord::as_select()).first(connection).optional()? {
+                    rules.push((unit_id, record));
                 }
-                let row = level::table.filter(level::level_id.eq(id)).select((
-                    level::available,
-                    level::revision,
-                    level::last_sequence,
-                ));
+                let row = level::table.find(id).select((level::available, level::revision, level::last_sequence));
                 if let Some((available, revision, last_sequence)) = row.first(connection).optional()? {
-                    found.push(LevelRow { level: id, available, revision, last_sequence });
+                    rows.push(LevelRow { id, available, revision, last_sequence });
                 }
             }
-            Ok((found, rules))
+            Ok((rows, rules))
         })?;
-        let rules = rules.into_iter().map(|(unit, rules)| Ok((unit, rules?)));
+        let rules = rules.into_iter().map(|(unit, record)| Ok((unit, record.try_into()?)));
         Ok(LoadedLevels { rows, rules: rules.collect::<Result<_, StoreError>>()? })
     }
 
-    fn orders(&mut self, orders: &[(SiteId, OrderId)]) -> Result<Vec<OrderPast>, StoreError> {
-        let found: Vec<(Vec<StoredPart>, bool)> = self.run(|connection| {
-            let past = |&(site, order): &(SiteId, OrderId)| {
-                let parts: Vec<StoredPart> = change::table
+    fn orders(&mut self, orders: &[OrderKey]) -> Result<Vec<OrderHistory>, StoreError> {
+        let found: Vec<(Vec<PartRecord>, bool)> = self.run(|connection| {
+            let history = |&(site, order): &OrderKey| {
+                let parts: Vec<PartRecord> = change::table
                     .inner_join(
                         ledger::table.on(ledger::site_id
                             .eq(change::site_id)
                             .and(ledger::sequence.between(change::first_sequence, change::last_sequence))),
                     )
                     .filter(change::site_id.eq(site).and(change::order_id.eq(order)))
-                    .limit(PARTS_MAX)
+                    .limit(shared::PARTS_MAX)
                     .select((
                         ledger::sequence,
                         ledger::change_sequence,
@@ -141,81 +185,19 @@ impl BatchStore for SqliteBatch {
                 let answered = parts.is_empty() && diesel::select(exists(calls)).get_result(connection)?;
                 Ok((parts, answered))
             };
-            orders.iter().map(past).collect()
+            orders.iter().map(history).collect()
         })?;
-        found.into_iter().map(|(parts, answered)| order_past(parts, answered)).collect()
-    }
-
-    fn unit(&mut self, unit: UnitId) -> Result<Option<UnitSettings>, StoreError> {
-        self.run(|connection| units::find_unit!(connection, unit))?.map(UnitSettings::try_from).transpose()
-    }
-
-    fn unit_of_sku(&mut self, site: SiteId, sku: &str) -> Result<Option<SettledUnit>, StoreError> {
-        self.run(|connection| units::unit_of_sku!(connection, site, sku))?.map(units::settled).transpose()
-    }
-
-    fn write_unit(&mut self, site: SiteId, place: &Place, settings: &UnitSettings) -> Result<(), StoreError> {
-        self.run(|connection| units::write_unit!(connection, site, place, settings))
-    }
-
-    fn recorded(&mut self, requests: &[(SiteId, RequestKey)]) -> Result<Vec<RecordedRow>, StoreError> {
-        let (found, spans) = self.run(|connection| {
-            let (mut found, mut spans) = (Vec::new(), Vec::new());
-            for &(site, key) in requests {
-                let row = request::table.filter(request::site_id.eq(site).and(request::request_key.eq(key))).select((
-                    request::site_id,
-                    request::request_key,
-                    request::fingerprint,
-                    request::first_sequence,
-                    request::last_sequence,
-                    request::refusal,
-                ));
-                let Some(stored) = row.first::<rows::StoredRequest>(connection).optional()? else { continue };
-                let entries = ledger::table
-                    .inner_join(unit::table.on(unit::unit_id.eq(ledger::unit_id)))
-                    .filter(ledger::site_id.eq(site))
-                    .filter(ledger::sequence.between(stored.first_sequence, stored.last_sequence))
-                    .select((
-                        ledger::site_id,
-                        ledger::sequence,
-                        unit::app_id,
-                        unit::item_id,
-                        unit::variant,
-                        ledger::location_id,
-                        ledger::level_after,
-                    ));
-                spans.extend(entries.load::<rows::StoredSpan>(connection)?);
-                found.push(stored);
-            }
-            Ok((found, spans))
-        })?;
-        let mut spans = spans;
-        spans.sort_by_key(|span| (span.site, span.sequence));
-        rows::join_recorded(found, spans)
+        found.into_iter().map(|(parts, answered)| records::order_history(parts, answered)).collect()
     }
 
     fn level_at(&mut self, site: SiteId, level: LevelId, head: i64, sequence: i64) -> Result<i64, StoreError> {
-        self.run(|connection| rows::level_at!(connection, site, level, head, sequence))
-    }
-
-    fn location_in_use(&mut self, site: SiteId, location: LocationId) -> Result<bool, StoreError> {
-        self.run(|connection| rows::location_in_use!(connection, site, location))
-    }
-
-    fn write_settings(&mut self, site: SiteId, settings: &SiteSettings) -> Result<(), StoreError> {
-        self.run(|connection| rows::write_settings!(connection, site, settings))
-    }
-
-    fn prune(&mut self, after: PrunedTo, before: i64) -> Result<Option<PrunedTo>, StoreError> {
-        self.run(|connection| rows::prune_requests!(connection, after, before))
+        chain::level_at(&mut self.shared()?, site, level, head, sequence)
     }
 
     fn write(&mut self, writes: &Writes) -> Result<Written, StoreError> {
         self.run(|connection| {
-            for row in &writes.requests {
-                if write_request(connection, row, writes.recorded_at)? == 0 {
-                    return Ok(Written::RepeatFound);
-                }
+            if !write_requests(connection, writes)? {
+                return Ok(Written::ReplayFound);
             }
             for &(site, order) in &writes.new_orders {
                 let changes = change::table.filter(change::site_id.eq(site).and(change::order_id.eq(order)));
@@ -224,15 +206,42 @@ impl BatchStore for SqliteBatch {
                 }
             }
             write_levels(connection, writes)?;
-            write_changes(connection, writes)?;
+            write_ledger(connection, writes)?;
             Ok(Written::All)
         })
     }
 
+    fn write_and_commit(&mut self, writes: &Writes) -> Result<Written, CommitError> {
+        let sites: Vec<SiteId> = writes.sites.iter().map(|site| site.before.id).collect();
+        let found = self.begin(&sites).map_err(CommitError::NotCommitted)?;
+        if !found.iter().eq(writes.sites.iter().map(|site| &site.before)) {
+            return Ok(Written::Outdated);
+        }
+        let written = self.write(writes).map_err(CommitError::NotCommitted)?;
+        if written == Written::All {
+            self.commit()?;
+        }
+        Ok(written)
+    }
+
+    fn units(&mut self, units: &[UnitId]) -> Result<Vec<(UnitId, UnitSettings)>, StoreError> {
+        shared::units(&mut self.shared()?, units)
+    }
+
+    fn write_units(&mut self, units: &[UnitWrite]) -> Result<(), StoreError> {
+        self.run(|connection| write_units(connection, units))
+    }
+
+    fn location_in_use(&mut self, site: SiteId, location: LocationId) -> Result<bool, StoreError> {
+        shared::location_in_use(&mut self.shared()?, site, location)
+    }
+
+    fn write_site(&mut self, site: &Site) -> Result<(), StoreError> {
+        shared::write_site(&mut self.shared()?, site)
+    }
+
     fn commit(&mut self) -> Result<(), CommitError> {
-        let Some(connection) = self.connection.as_mut() else {
-            return Err(CommitError::Unknown(StoreError::Gone("not connected".into())));
-        };
+        let connection = self.connection().map_err(CommitError::Unknown)?;
         connection.batch_execute("COMMIT").map_err(classify_commit)?;
         self.begun = false;
         Ok(())
@@ -245,6 +254,10 @@ impl BatchStore for SqliteBatch {
             Ok(())
         }
     }
+
+    fn prune(&mut self, after: PruneCursor, before: i64) -> Result<Option<PruneCursor>, StoreError> {
+        shared::prune(&mut self.shared()?, after, before)
+    }
 }
 
 #[cfg(test)]
@@ -252,12 +265,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_has_begun_is_given_up() {
-        let mut batch = SqliteBatch::new(":memory:");
-        batch.connect().expect("it opens");
-        batch.rollback().expect("nothing to give up");
-        batch.begin(&[]).expect("begun");
-        batch.rollback().expect("given up");
-        batch.rollback().expect("nothing to give up");
+    fn rollback_outside_of_a_transaction_does_nothing() {
+        let mut store = SqliteStore::new(":memory:");
+        store.connect().expect("it opens");
+        store.rollback().expect("nothing has begun");
+        store.begin(&[]).expect("begun");
+        store.rollback().expect("rolled back");
+        store.rollback().expect("nothing has begun");
     }
 }

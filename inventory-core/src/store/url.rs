@@ -1,4 +1,4 @@
-//! Which database, as a setting says it.
+//! The database URL.
 
 use std::str::FromStr;
 
@@ -11,13 +11,13 @@ pub enum DatabaseUrl {
     Postgres(String),
 }
 
-/// The text names no database that this program knows.
+/// The text is no database URL of this program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a database is sqlite:PATH or postgres://USER@HOST/NAME")]
 pub struct BadUrl;
 
-/// What libpq is told unless the URL says otherwise: a server that does not answer is given up
-/// within seconds, not minutes.
+/// Parameters of libpq that are added unless the URL sets them: a server that does not answer is given up within
+/// seconds, not minutes.
 const LIBPQ_DEFAULTS: [(&str, &str); 4] = [
     ("connect_timeout", "3"),
     ("tcp_user_timeout", "5000"),
@@ -31,7 +31,7 @@ impl FromStr for DatabaseUrl {
     fn from_str(text: &str) -> Result<Self, BadUrl> {
         if let Some(path) = text.strip_prefix("sqlite:") {
             let path = path.strip_prefix("//").unwrap_or(path);
-            // Every connection would see a memory of its own.
+            // In memory, every connection would see a database of its own.
             if path.is_empty() || path.contains(":memory:") { Err(BadUrl) } else { Ok(Self::Sqlite(path.to_owned())) }
         } else if text.starts_with("postgres://") || text.starts_with("postgresql://") {
             let mut url = text.to_owned();

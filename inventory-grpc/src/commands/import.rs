@@ -1,59 +1,69 @@
-//! `import`: levels from a file.
+//! `import`: levels and units' settings from a file.
+//!
+//! First the whole file is checked; if any row is bad, nothing is sent. Then the settings are written, then the levels,
+//! each in calls of many rows; a call is applied as a whole or not at all. The idempotency keys of the levels' calls
+//! come from the file's content, so the same file sets no level twice, and an interrupted import continues where it
+//! stopped. Settings have no such key: they are written each time.
+
+mod compare;
 
 use std::error::Error;
 use std::io::Read;
 use std::path::Path;
 
 use inventory_proto::v1;
-use inventory_proto::v1::stock_service_client::StockServiceClient;
 use sha2::{Digest, Sha256};
-use tonic::transport::Channel;
+use tonic::Status;
 use tonic_types::StatusExt;
 use uuid::Uuid;
 
-use crate::commands::rows::{BadRow, Row, read};
-use crate::commands::{Connection, progress, signed};
+use super::rows::{BadRow, Row, Rows, read};
+use super::{Connection, progress, signed};
 use crate::config::{Format, Import};
 
-/// Rows of one call: what a call may hold.
-const ROWS: usize = 1_000;
-/// Bad rows that are told one by one.
-const BAD_ROWS_TOLD: usize = 1_000;
+/// Levels of one call: as many as a call may have.
+const LEVELS_PER_CALL: usize = 1_000;
+/// Units of one call. Fewer than a call may have, because a unit with long options, SKU and name takes some 4 kB.
+const UNITS_PER_CALL: usize = 500;
+/// Bad rows that are printed.
+const BAD_ROWS_PRINTED_MAX: usize = 1_000;
 
-/// Some rows are bad; nothing was imported.
+/// Some rows are bad. Nothing was sent.
 #[derive(Debug, thiserror::Error)]
 #[error("nothing was imported; bad rows: {0}")]
 struct BadRows(usize);
 
-/// A row that the server refused.
+/// The server refused a call.
 #[derive(Debug, thiserror::Error)]
-#[error("line {line}: {message}; the {done} rows before it are imported")]
+#[error("{at}{message}; {done}", at = .line.map(|line| format!("line {line}: ")).unwrap_or_default())]
 struct RefusedRow {
-    line: u64,
+    /// The line that it is about, if the server said so.
+    line: Option<u64>,
     message: String,
-    done: usize,
+    /// What was imported before.
+    done: String,
 }
 
-/// Imports a file, or tells what it would change.
+/// Imports a file, or prints what it would change.
 pub async fn import(settings: Import) -> Result<(), Box<dyn Error>> {
     let Import { upstream, file, format, dry_run, again } = settings;
     let content = content(&file).map_err(|error| format!("{}: {error}", file.display()))?;
-    let (rows, bad) = read(Format::of(format, Some(&file)), &content);
-    for BadRow { line, reason } in bad.iter().take(BAD_ROWS_TOLD) {
-        eprintln!("line {line}: {reason}");
-    }
-    if !bad.is_empty() {
-        return Err(BadRows(bad.len()).into());
-    }
+    let rows = match read(Format::of(format, Some(&file)), &content) {
+        Ok(rows) => rows,
+        Err(bad) => {
+            for BadRow { line, reason } in bad.iter().take(BAD_ROWS_PRINTED_MAX) {
+                eprintln!("line {line}: {reason}");
+            }
+            return Err(BadRows(bad.len()).into());
+        }
+    };
     let connection = Connection::open(&upstream).await?;
-    let client = StockServiceClient::new(connection.channel.clone());
-    let site = upstream.site_id;
     let done = match dry_run {
-        true => compare(client, site, &rows).await,
-        false => set(client, site, &rows, &name_of(&content, again)).await,
+        true => compare::compare(&connection, &upstream.site_id, &rows).await,
+        false => write(&connection, &upstream.site_id, &rows, &name_of(&content, again)).await,
     };
     connection.close().await?;
-    done
+    Ok(done?)
 }
 
 fn content(file: &Path) -> std::io::Result<Vec<u8>> {
@@ -65,89 +75,65 @@ fn content(file: &Path) -> std::io::Result<Vec<u8>> {
     std::fs::read(file)
 }
 
-/// The import's name, which comes from what the file says: so what was imported before is recognized, and is
-/// not done again, unless it is to be.
+/// The import's name in its idempotency keys: the same for the same content, unless it is to be done again.
 fn name_of(content: &[u8], again: bool) -> String {
     let name: String = Sha256::digest(content).iter().take(16).map(|byte| format!("{byte:02x}")).collect();
     if again { format!("{name}-{}", Uuid::new_v4().simple()) } else { name }
 }
 
-/// Sets the levels, call by call, each named by the import and its place in it.
-async fn set(
-    mut client: StockServiceClient<Channel>,
-    site_id: String,
-    rows: &[Row],
-    name: &str,
-) -> Result<(), Box<dyn Error>> {
-    let bar = progress(rows.len() as u64, "importing");
+async fn write(connection: &Connection, site_id: &str, rows: &Rows, name: &str) -> Result<(), RefusedRow> {
+    let bar = progress((rows.units.len() + rows.levels.len()) as u64, "importing");
+    let Rows { count, levels, units } = rows;
+    let mut client = connection.stock();
+    for (index, part) in units.chunks(UNITS_PER_CALL).enumerate() {
+        let requests = part.iter().map(|row| row.message.clone()).collect();
+        let request = v1::BatchUpdateUnitsRequest { site_id: site_id.to_owned(), requests };
+        let answer = client.batch_update_units(signed(request)).await;
+        answer.map_err(|status| {
+            let done = index * UNITS_PER_CALL;
+            refused(&status, part, format!("settings of {done} units were written before, and no level was set"))
+        })?;
+        bar.inc(part.len() as u64);
+    }
     let (mut changed, mut before) = (0, 0);
-    for (index, part) in rows.chunks(ROWS).enumerate() {
-        let items = part.iter().map(|row| row.item.clone()).collect();
-        let request_id = format!("import-{name}-{index}");
-        let note = format!("import {name}");
-        let request = v1::SetStockRequest { site_id: site_id.clone(), items, request_id, note, ..Default::default() };
-        let answer = client.set_stock(signed(request)).await.map_err(|status| told(&status, part, index * ROWS))?;
-        let answer = answer.into_inner();
-        if answer.repeated_request {
-            before += part.len();
-        } else {
-            changed += answer.levels.len();
+    for (index, part) in levels.chunks(LEVELS_PER_CALL).enumerate() {
+        let request = v1::SetStockRequest {
+            site_id: site_id.to_owned(),
+            items: part.iter().map(|row| row.message.clone()).collect(),
+            request_id: format!("import-{name}-{index}"),
+            reason: v1::Reason::Unspecified.into(),
+            note: format!("import {name}"),
+        };
+        let answer = client.set_stock(signed(request)).await.map_err(|status| {
+            let done = index * LEVELS_PER_CALL;
+            refused(&status, part, format!("{done} levels were imported before"))
+        })?;
+        let v1::SetStockResponse { sequence: _, levels: set, repeated_request } = answer.into_inner();
+        match repeated_request {
+            true => before += part.len(),
+            false => changed += set.len(),
         }
         bar.inc(part.len() as u64);
     }
     bar.finish_and_clear();
-    let as_they_were = rows.len() - changed - before;
-    println!("{} rows: {changed} levels changed, {as_they_were} were so already, {before} imported before", rows.len());
+    let same = levels.len() - changed - before;
+    println!("{count} rows: {changed} levels changed, {same} were so already, {before} imported before");
+    if !units.is_empty() {
+        println!("settings of {} units written", units.len());
+    }
     if before > 0 {
-        println!("what was imported before is not done again; --again sets those levels once more");
+        println!("levels that were imported before are not set again; --again sets them once more");
     }
     Ok(())
 }
 
-/// Tells what an import would change.
-async fn compare(mut client: StockServiceClient<Channel>, site_id: String, rows: &[Row]) -> Result<(), Box<dyn Error>> {
-    let bar = progress(rows.len() as u64, "comparing");
-    let (mut new, mut changed, mut pieces) = (0_usize, 0_usize, 0_i128);
-    for (index, part) in rows.chunks(ROWS).enumerate() {
-        let item = |row: &Row| v1::BatchGetStockItem {
-            catalog_reference: row.item.catalog_reference.clone(),
-            location_id: row.item.location_id.clone(),
-            ..Default::default()
-        };
-        let request = v1::BatchGetStockRequest {
-            site_id: site_id.clone(),
-            items: part.iter().map(item).collect(),
-            ..Default::default()
-        };
-        let answer =
-            client.batch_get_stock(signed(request)).await.map_err(|status| told(&status, part, index * ROWS))?;
-        for (stock, row) in answer.into_inner().stock.iter().zip(part) {
-            let delta = i128::from(row.item.available) - i128::from(stock.available);
-            pieces += delta;
-            match (stock.revision, delta) {
-                (_, 0) => {}
-                (0, _) => new += 1,
-                (_, _) => changed += 1,
-            }
-        }
-        bar.inc(part.len() as u64);
-    }
-    bar.finish_and_clear();
-    let same = rows.len() - new - changed;
-    println!("{} rows: {new} levels would be new, {changed} would change, {same} are so already", rows.len());
-    println!(
-        "{pieces:+} pieces in all; nothing was changed. What this very file has set before would not be set again"
-    );
-    Ok(())
-}
-
-/// A refusal, by the line that it is about.
-fn told(status: &tonic::Status, rows: &[Row], done: usize) -> Box<dyn Error> {
+/// The error of a call, with the line of the row that it is about.
+fn refused<T>(status: &Status, rows: &[Row<T>], done: String) -> RefusedRow {
     let violation = status.get_details_bad_request().and_then(|bad| bad.field_violations.into_iter().next());
-    let index = violation.as_ref().and_then(|violation| violation.field.strip_prefix("items["));
-    let index = index.and_then(|rest| rest.split(']').next()).and_then(|index| index.parse::<usize>().ok());
-    match index.and_then(|index| rows.get(index)) {
-        Some(row) => RefusedRow { line: row.line, message: status.message().to_owned(), done }.into(),
-        None => format!("{}; the {done} rows before are imported", status.message()).into(),
-    }
+    let index = violation.as_ref().and_then(|violation| {
+        let (_, rest) = violation.field.split_once('[')?;
+        rest.split_once(']')?.0.parse::<usize>().ok()
+    });
+    let line = index.and_then(|index| rows.get(index)).map(|row| row.line);
+    RefusedRow { line, message: status.message().to_owned(), done }
 }

@@ -1,61 +1,73 @@
-//! Whatever arrives is decoded or refused by its field; nothing panics.
+//! Whatever arrives is decoded or refused by its fields; nothing panics.
 
-use inventory_proto::v1;
+use inventory_proto::{UnitRef, v1};
 use proptest::prelude::*;
 use prost::Message;
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
-use super::{
-    adjust_stock, decrement, increment, move_stock, named_places, optional_time, set_stock, settings, unit_change,
-    unit_name,
-};
+use super::*;
 
-/// Decodes the bytes as every message that changes something.
+/// Decodes the bytes as every request.
 fn decode_all(bytes: &[u8]) -> Vec<Result<(), Status>> {
-    let mut told = Vec::new();
-    macro_rules! as_message {
-        ($($message:ident, $decode:expr;)+) => { $(
+    let mut results = Vec::new();
+    macro_rules! as_request {
+        ($($message:ident: $decode:expr;)+) => { $(
             if let Ok(message) = v1::$message::decode(bytes) {
-                told.push($decode(message).map(drop));
+                results.push($decode(message).map(drop));
             }
         )+ };
     }
-    as_message! {
-        DecrementAvailabilityRequest, |message| decrement(message, String::new());
-        IncrementAvailabilityRequest, |message| increment(message, String::new());
-        SetStockRequest, |message| set_stock(message, String::new());
-        AdjustStockRequest, |message| adjust_stock(message, String::new());
-        MoveStockRequest, |message| move_stock(message, String::new());
-        UpdateSiteRequest, settings;
-        UpdateUnitRequest, unit_change;
-        GetUnitRequest, |message: v1::GetUnitRequest| unit_name(message.catalog_reference, message.sku, String::new);
-        BatchGetStockRequest, |message: v1::BatchGetStockRequest| named_places(message.items);
-        ListEntriesRequest, |message: v1::ListEntriesRequest| optional_time(message.start_time, "start_time");
+    as_request! {
+        DecrementAvailabilityRequest: |message| decrement(message, String::new());
+        IncrementAvailabilityRequest: |message| increment(message, String::new());
+        SetStockRequest: |message| set_stock(message, String::new());
+        AdjustStockRequest: |message| adjust_stock(message, String::new());
+        MoveStockRequest: |message| move_stock(message, String::new());
+        UpdateUnitRequest: update_unit;
+        BatchUpdateUnitsRequest: batch_update_units;
+        GetUnitRequest: get_unit;
+        ListUnitsRequest: list_units;
+        GetStockRequest: get_stock;
+        BatchGetStockRequest: batch_get_stock;
+        ListStockRequest: list_stock;
+        ListEntriesRequest: list_entries;
+        GetOrderRequest: get_order;
+        ExplainLevelRequest: explain_level;
+        WatchEntriesRequest: watch_entries;
+        VerifySiteRequest: verify_site;
+        GetSiteRequest: get_site;
+        UpdateSiteRequest: update_site;
+        ListSitesRequest: list_sites;
     }
-    told
+    results
 }
 
-/// A refusal says INVALID_ARGUMENT, and which field.
-fn is_clear(told: &Result<(), Status>) -> bool {
-    let named = |status: &Status| {
-        let bad = status.get_details_bad_request();
-        bad.is_some_and(|bad| bad.field_violations.iter().all(|violation| !violation.field.is_empty()))
+/// A refusal is INVALID_ARGUMENT and names 1 to 20 fields.
+fn is_clear(result: &Result<(), Status>) -> bool {
+    let names_fields = |status: &Status| {
+        let fields = status.get_details_bad_request().map(|bad| bad.field_violations).unwrap_or_default();
+        (1..=20).contains(&fields.len()) && fields.iter().all(|violation| !violation.field.is_empty())
     };
-    told.as_ref().err().is_none_or(|status| status.code() == Code::InvalidArgument && named(status))
+    result.as_ref().err().is_none_or(|status| status.code() == Code::InvalidArgument && names_fields(status))
+}
+
+const GUID: &str = "215238eb-22a5-4c36-9e7b-e7c08025e04e";
+
+fn unit() -> UnitRef {
+    let text = |text: &str| prost_types::Value { kind: Some(prost_types::value::Kind::StringValue(text.into())) };
+    let options = prost_types::Struct { fields: [("size".to_owned(), text("M"))].into() };
+    let (app_id, catalog_item_id) = ("app".into(), "item".into());
+    UnitRef::CatalogReference(v1::CatalogReference { app_id, catalog_item_id, options: Some(options) })
 }
 
 fn good() -> Vec<u8> {
-    let text = |text: &str| prost_types::Value { kind: Some(prost_types::value::Kind::StringValue(text.into())) };
-    let options = prost_types::Struct { fields: [("size".to_owned(), text("M"))].into() };
-    let reference =
-        v1::CatalogReference { app_id: "app".into(), catalog_item_id: "item".into(), options: Some(options) };
-    let item = v1::Item { catalog_reference: Some(reference), quantity: 3, ..Default::default() };
-    let guid = "215238eb-22a5-4c36-9e7b-e7c08025e04e";
+    let item = v1::Item { unit: Some(unit().into()), quantity: 3, ..Default::default() };
+    let by_sku = v1::Item { unit: Some(UnitRef::Sku("SKU".into()).into()), ..item.clone() };
     let request = v1::DecrementAvailabilityRequest {
-        site_id: guid.into(),
-        items: vec![item.clone(), item],
-        order_id: guid.into(),
+        site_id: GUID.into(),
+        items: vec![item, by_sku],
+        order_id: GUID.into(),
         request_id: "request".into(),
         ..Default::default()
     };
@@ -63,8 +75,51 @@ fn good() -> Vec<u8> {
 }
 
 #[test]
-fn what_is_varied_is_good_itself() {
+fn the_message_that_is_varied_is_good_itself() {
     assert!(decode_all(&good())[0].is_ok());
+}
+
+/// The fields that a decoder names, in their order.
+fn fields<T>(result: Result<T, Status>) -> Vec<String> {
+    let bad = result.err().and_then(|status| status.get_details_bad_request());
+    bad.map(|bad| bad.field_violations.into_iter().map(|violation| violation.field).collect()).unwrap_or_default()
+}
+
+#[test]
+fn all_bad_fields_of_a_request_are_named() {
+    let item = v1::Item { location_id: "x".into(), ..Default::default() };
+    let other = v1::Item { unit: Some(v1::CatalogReference::default().into()), quantity: 1, ..Default::default() };
+    let no_sku = v1::Item { unit: Some(UnitRef::Sku(String::new()).into()), quantity: 1, ..Default::default() };
+    let request = v1::DecrementAvailabilityRequest { items: vec![item, other, no_sku], ..Default::default() };
+    let expected = [
+        "site_id",
+        "order_id",
+        "items[0].catalog_reference",
+        "items[0].location_id",
+        "items[0].quantity",
+        "items[1].catalog_reference.app_id",
+        "items[1].catalog_reference.catalog_item_id",
+        "items[2].sku",
+    ];
+    assert_eq!(fields(decrement(request, String::new())), expected);
+}
+
+#[test]
+fn a_batch_names_its_site_once() {
+    let request = |site_id: &str| v1::UpdateUnitRequest {
+        site_id: site_id.into(),
+        unit: Some(unit().into()),
+        ..Default::default()
+    };
+    let batch = |requests| v1::BatchUpdateUnitsRequest { site_id: GUID.into(), requests };
+    let same = vec![request(""), request(GUID), request(&GUID.to_uppercase())];
+    assert_eq!(batch_update_units(batch(same)).map(|(_, changes)| changes.len()).ok(), Some(3));
+    let mut bad = vec![request("x"), request(&GUID.replace('2', "3")), request("")];
+    bad[2].backorder_limit = Some(-1);
+    let expected = ["requests[0].site_id", "requests[1].site_id", "requests[2].backorder_limit"];
+    assert_eq!(fields(batch_update_units(batch(bad))), expected);
+    assert_eq!(fields(batch_update_units(batch(Vec::new()))), ["requests"]);
+    assert_eq!(fields(batch_update_units(batch(vec![request(""); 1_001]))), ["requests"]);
 }
 
 proptest! {
@@ -87,18 +142,42 @@ proptest! {
 
     #[test]
     fn any_text_and_any_number(
-        texts in prop::collection::vec(any::<String>(), 5),
-        quantity in any::<i64>(),
+        texts in prop::collection::vec(any::<String>(), 6),
+        number in any::<i64>(),
         nanos in any::<i32>(),
-        seconds in any::<i64>(),
     ) {
-        let [app_id, catalog_item_id, location_id, request_id, note] = <[String; 5]>::try_from(texts).expect("five");
+        let [app_id, catalog_item_id, location_id, request_id, note, sku] =
+            <[String; 6]>::try_from(texts).expect("six");
         let reference = v1::CatalogReference { app_id, catalog_item_id, options: None };
-        let item = v1::AdjustStockItem { catalog_reference: Some(reference), location_id, delta: quantity };
-        let site_id = "215238eb-22a5-4c36-9e7b-e7c08025e04e".to_owned();
-        let request = v1::AdjustStockRequest { site_id, items: vec![item], request_id, note, ..Default::default() };
+        let items = [UnitRef::CatalogReference(reference), UnitRef::Sku(sku.clone())].map(|unit| v1::AdjustStockItem {
+            unit: Some(unit.into()),
+            location_id: location_id.clone(),
+            delta: number,
+        });
+        let request = v1::AdjustStockRequest {
+            site_id: GUID.to_owned(),
+            items: items.into(),
+            request_id,
+            note: note.clone(),
+            ..Default::default()
+        };
         prop_assert!(is_clear(&adjust_stock(request, String::new()).map(drop)));
-        let time = optional_time(Some(prost_types::Timestamp { seconds, nanos }), "time").map(drop);
-        prop_assert!(is_clear(&time));
+        let request = v1::UpdateUnitRequest {
+            site_id: GUID.to_owned(),
+            unit: Some(unit().into()),
+            new_sku: Some(sku),
+            name: Some(note),
+            backorder_limit: Some(number),
+            ..Default::default()
+        };
+        prop_assert!(is_clear(&update_unit(request).map(drop)));
+        let request = v1::ListEntriesRequest {
+            site_id: GUID.to_owned(),
+            start_time: Some(prost_types::Timestamp { seconds: number, nanos }),
+            after_sequence: number,
+            page_token: location_id,
+            ..Default::default()
+        };
+        prop_assert!(is_clear(&list_entries(request).map(drop)));
     }
 }

@@ -1,76 +1,86 @@
-//! The messages of `StockService`.
+//! The requests of `StockService` that change levels.
 
-use inventory_core::command::{Action, Adjustment, Command, Expected, Header, Move, Reason, Target};
-use inventory_core::limits;
+use inventory_core::model::action::{Action, Adjustment, Expected, Move, Target};
+use inventory_core::model::command::{BadItemCount, Command, Header, Reason};
+use inventory_core::model::limits;
 use inventory_proto::v1;
 use tonic::Status;
 
-use super::{
-    catalog_reference, command, count, not_negative, optional_location, place, quantity_of, reason_of, request_id_of,
-    site_id_of, text,
-};
-use crate::status::invalid;
+use crate::decode::fields::{Checked, Fields};
+use crate::decode::reason;
+use crate::violation::At;
 
-/// Levels to set.
-pub fn set_stock(request: v1::SetStockRequest, actor: String) -> Result<Command, Status> {
-    let v1::SetStockRequest { site_id, items, request_id, reason, note } = request;
-    let header = header(&site_id, request_id, reason_of(reason), note, actor)?;
-    let target = |(index, item): (usize, v1::SetStockItem)| {
-        let v1::SetStockItem {
-            catalog_reference,
-            location_id,
-            available,
-            expected_available,
-            expected_revision,
-            as_of_sequence,
-        } = item;
-        let (reference, location) = place(catalog_reference, &location_id, || format!("items[{index}]."))?;
+/// Sets levels.
+pub(crate) fn set_stock(request: v1::SetStockRequest, actor: String) -> Result<Command, Status> {
+    let v1::SetStockRequest { site_id, items, request_id, reason: number, note } = request;
+    let mut fields = Fields::default();
+    let header = header(&mut fields, &site_id, request_id, reason(number), note, actor);
+    let targets = fields.each("items", limits::STOCK_ITEMS_MAX, items, |fields, at, item| {
+        let v1::SetStockItem { unit, location_id, available, expected_available, expected_revision, as_of_sequence } =
+            item;
+        let unit = fields.unit(at, unit);
+        let location = fields.location(at, "location_id", &location_id);
         let expected = Expected { available: expected_available, revision: expected_revision };
-        not_negative(as_of_sequence, &format!("items[{index}].as_of_sequence"))?;
-        let as_of = (as_of_sequence > 0).then_some(as_of_sequence);
-        Ok(Target { reference, location, available, expected, as_of })
-    };
-    command(header, Action::Set { targets: each(items, target)? })
+        let as_of = fields.not_negative(at, "as_of_sequence", as_of_sequence);
+        let as_of = Some(as_of?).filter(|sequence| *sequence > 0);
+        Ok(Target { unit: unit?, location: location?, available, expected, as_of })
+    });
+    let command = command(&mut fields, header, targets.map(|targets| Action::Set { targets }));
+    fields.finish(command)
 }
 
-/// Levels to adjust.
-pub fn adjust_stock(request: v1::AdjustStockRequest, actor: String) -> Result<Command, Status> {
-    let v1::AdjustStockRequest { site_id, items, request_id, reason, note } = request;
-    let header = header(&site_id, request_id, reason_of(reason), note, actor)?;
-    let adjustment = |(index, item): (usize, v1::AdjustStockItem)| {
-        let v1::AdjustStockItem { catalog_reference, location_id, delta } = item;
-        let (reference, location) = place(catalog_reference, &location_id, || format!("items[{index}]."))?;
-        if delta == 0 {
-            return Err(invalid(format!("items[{index}].delta"), "must not be 0"));
-        }
-        Ok(Adjustment { reference, location, delta })
-    };
-    command(header, Action::Adjust { adjustments: each(items, adjustment)? })
+/// Changes levels by deltas.
+pub(crate) fn adjust_stock(request: v1::AdjustStockRequest, actor: String) -> Result<Command, Status> {
+    let v1::AdjustStockRequest { site_id, items, request_id, reason: number, note } = request;
+    let mut fields = Fields::default();
+    let header = header(&mut fields, &site_id, request_id, reason(number), note, actor);
+    let adjustments = fields.each("items", limits::STOCK_ITEMS_MAX, items, |fields, at, item| {
+        let v1::AdjustStockItem { unit, location_id, delta } = item;
+        let unit = fields.unit(at, unit);
+        let location = fields.location(at, "location_id", &location_id);
+        let delta = if delta == 0 { fields.bad(at, "delta", "must not be 0") } else { Ok(delta) };
+        Ok(Adjustment { unit: unit?, location: location?, delta: delta? })
+    });
+    let command = command(&mut fields, header, adjustments.map(|adjustments| Action::Adjust { adjustments }));
+    fields.finish(command)
 }
 
-/// Stock to move.
-pub fn move_stock(request: v1::MoveStockRequest, actor: String) -> Result<Command, Status> {
-    let v1::MoveStockRequest { site_id, items, request_id, restrict_inventory_value, note } = request;
-    let header = header(&site_id, request_id, Reason::Transfer, note, actor)?;
-    let item = |(index, item): (usize, v1::MoveStockItem)| {
-        let v1::MoveStockItem { catalog_reference: reference, from_location_id, to_location_id, quantity } = item;
-        let path = |field: &str| format!("items[{index}].{field}");
-        let reference = catalog_reference(reference, || path(""))?;
-        let from = optional_location(&from_location_id, || path("from_location_id"))?;
-        let to = optional_location(&to_location_id, || path("to_location_id"))?;
-        Ok(Move { reference, from, to, quantity: quantity_of(quantity, index)? })
-    };
-    let restricted = restrict_inventory_value.unwrap_or(true);
-    command(header, Action::Move { moves: each(items, item)?, restricted })
+/// Moves stock between locations.
+pub(crate) fn move_stock(request: v1::MoveStockRequest, actor: String) -> Result<Command, Status> {
+    let v1::MoveStockRequest { site_id, items, request_id, allow_negative, note } = request;
+    let mut fields = Fields::default();
+    let header = header(&mut fields, &site_id, request_id, Reason::Transfer, note, actor);
+    let moves = fields.each("items", limits::STOCK_ITEMS_MAX, items, |fields, at, item| {
+        let v1::MoveStockItem { unit, from_location_id, to_location_id, quantity } = item;
+        let unit = fields.unit(at, unit);
+        let from = fields.location(at, "from_location_id", &from_location_id);
+        let to = fields.location(at, "to_location_id", &to_location_id);
+        let quantity = fields.quantity(at, quantity);
+        Ok(Move { unit: unit?, from: from?, to: to?, quantity: quantity? })
+    });
+    let action = moves.map(|moves| Action::Move { moves, restricted: !allow_negative });
+    let command = command(&mut fields, header, action);
+    fields.finish(command)
 }
 
-/// Decodes each item, with its index. Their number is looked at first: what is too long is not read.
-pub(super) fn each<T, U>(items: Vec<T>, decode: impl Fn((usize, T)) -> Result<U, Status>) -> Result<Vec<U>, Status> {
-    count(items.len(), limits::STOCK_ITEMS_MAX)?;
-    items.into_iter().enumerate().map(decode).collect()
+/// Joins header and action.
+pub(super) fn command(fields: &mut Fields, header: Checked<Header>, action: Checked<Action>) -> Checked<Command> {
+    match Command::new(header?, action?) {
+        Ok(command) => Ok(command),
+        Err(BadItemCount { max }) => fields.bad(At::REQUEST, "items", format_args!("must be 1 to {max} items")),
+    }
 }
 
-fn header(site_id: &str, request_id: String, reason: Reason, note: String, actor: String) -> Result<Header, Status> {
-    let note = text(note, limits::NOTE_CHARS_MAX, "note")?;
-    Ok(Header { site: site_id_of(site_id)?, request_id: request_id_of(request_id)?, order: None, reason, actor, note })
+fn header(
+    fields: &mut Fields,
+    site_id: &str,
+    request_id: String,
+    reason: Reason,
+    note: String,
+    actor: String,
+) -> Checked<Header> {
+    let site = fields.site_id(site_id);
+    let request_id = fields.request_id(request_id);
+    let note = fields.text(At::REQUEST, "note", note, limits::NOTE_CHARS_MAX);
+    Ok(Header { site: site?, request_id: request_id?, order: None, reason, actor, note: note? })
 }

@@ -1,4 +1,4 @@
-//! `AvailabilityService`.
+//! `AvailabilityService`: takes stock for orders and gives it back.
 
 use inventory_core::engine::Engine;
 use inventory_proto::v1;
@@ -6,13 +6,13 @@ use inventory_proto::v1::availability_service_server::AvailabilityService;
 use tonic::{Request, Response, Status};
 use tracing::Instrument;
 
+use super::{Applied, write};
 use crate::decode;
-use crate::services::{Applied, carry_out};
 
-/// Takes stock for orders and gives it back.
-pub struct Availability {
-    /// What carries commands out.
-    pub engine: Engine,
+/// The service.
+pub(crate) struct Availability {
+    /// Decides and commits.
+    pub(crate) engine: Engine,
 }
 
 #[tonic::async_trait]
@@ -23,10 +23,9 @@ impl AvailabilityService for Availability {
     ) -> Result<Response<v1::DecrementAvailabilityResponse>, Status> {
         let (metadata, _, message) = request.into_parts();
         let span = tracing::info_span!("decrement", site.id = %message.site_id, order.id = %message.order_id);
-        let command = decode::decrement(message, decode::actor(&metadata)?)?;
-        let Applied { sequence, levels, repeated } =
-            carry_out(&self.engine, command, &metadata).instrument(span).await?;
-        Ok(Response::new(v1::DecrementAvailabilityResponse { sequence, levels, repeated_request: repeated }))
+        let applied = write(&self.engine, &metadata, message, decode::decrement).instrument(span).await?;
+        let Applied { sequence, levels, replayed: repeated_request } = applied;
+        Ok(Response::new(v1::DecrementAvailabilityResponse { sequence, levels, repeated_request }))
     }
 
     async fn increment_availability(
@@ -35,9 +34,8 @@ impl AvailabilityService for Availability {
     ) -> Result<Response<v1::IncrementAvailabilityResponse>, Status> {
         let (metadata, _, message) = request.into_parts();
         let span = tracing::info_span!("increment", site.id = %message.site_id, order.id = %message.order_id);
-        let command = decode::increment(message, decode::actor(&metadata)?)?;
-        let Applied { sequence, levels, repeated } =
-            carry_out(&self.engine, command, &metadata).instrument(span).await?;
-        Ok(Response::new(v1::IncrementAvailabilityResponse { sequence, levels, repeated_request: repeated }))
+        let applied = write(&self.engine, &metadata, message, decode::increment).instrument(span).await?;
+        let Applied { sequence, levels, replayed: repeated_request } = applied;
+        Ok(Response::new(v1::IncrementAvailabilityResponse { sequence, levels, repeated_request }))
     }
 }

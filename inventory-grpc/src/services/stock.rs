@@ -1,37 +1,33 @@
-//! `StockService`.
+//! `StockService`: writes and reads stock levels, and the settings of units.
 
-use inventory_core::catalog::Unit;
-use inventory_core::engine::Engine;
-use inventory_core::ids::{LocationId, parse_guid};
-use inventory_core::store::{StockCursor, StockFilter, StockPage, Store};
+use inventory_core::engine::{ConfiguredUnits, Engine};
+use inventory_core::store::{SiteRead, Store};
 use inventory_proto::v1;
 use inventory_proto::v1::stock_service_server::StockService;
 use tonic::{Request, Response, Status};
 use tracing::Instrument;
 
-use crate::services::{Applied, carry_out, reached};
-use crate::{decode, encode, page, status};
+use super::{Applied, write};
+use crate::decode::{self, Caller, Read};
+use crate::encode;
+use crate::status::{self, Paths, of_error};
 
-/// Says and tells how much there is.
-pub struct Stock {
-    /// What carries commands out.
-    pub engine: Engine,
-    /// What is read.
-    pub store: Store,
+/// The service.
+pub(crate) struct Stock {
+    /// Decides and commits.
+    pub(crate) engine: Engine,
+    /// Reads.
+    pub(crate) store: Store,
 }
-
-/// Where a page of stock ends: app id, item id, variant, location (empty for the default one).
-type Cursor = (String, String, String, String);
 
 #[tonic::async_trait]
 impl StockService for Stock {
     async fn set_stock(&self, request: Request<v1::SetStockRequest>) -> Result<Response<v1::SetStockResponse>, Status> {
         let (metadata, _, message) = request.into_parts();
         let span = tracing::info_span!("set_stock", site.id = %message.site_id);
-        let command = decode::set_stock(message, decode::actor(&metadata)?)?;
-        let Applied { sequence, levels, repeated } =
-            carry_out(&self.engine, command, &metadata).instrument(span).await?;
-        Ok(Response::new(v1::SetStockResponse { sequence, levels, repeated_request: repeated }))
+        let applied = write(&self.engine, &metadata, message, decode::set_stock).instrument(span).await?;
+        let Applied { sequence, levels, replayed: repeated_request } = applied;
+        Ok(Response::new(v1::SetStockResponse { sequence, levels, repeated_request }))
     }
 
     async fn adjust_stock(
@@ -40,10 +36,9 @@ impl StockService for Stock {
     ) -> Result<Response<v1::AdjustStockResponse>, Status> {
         let (metadata, _, message) = request.into_parts();
         let span = tracing::info_span!("adjust_stock", site.id = %message.site_id);
-        let command = decode::adjust_stock(message, decode::actor(&metadata)?)?;
-        let Applied { sequence, levels, repeated } =
-            carry_out(&self.engine, command, &metadata).instrument(span).await?;
-        Ok(Response::new(v1::AdjustStockResponse { sequence, levels, repeated_request: repeated }))
+        let applied = write(&self.engine, &metadata, message, decode::adjust_stock).instrument(span).await?;
+        let Applied { sequence, levels, replayed: repeated_request } = applied;
+        Ok(Response::new(v1::AdjustStockResponse { sequence, levels, repeated_request }))
     }
 
     async fn move_stock(
@@ -52,100 +47,102 @@ impl StockService for Stock {
     ) -> Result<Response<v1::MoveStockResponse>, Status> {
         let (metadata, _, message) = request.into_parts();
         let span = tracing::info_span!("move_stock", site.id = %message.site_id);
-        let command = decode::move_stock(message, decode::actor(&metadata)?)?;
-        let Applied { sequence, levels, repeated } =
-            carry_out(&self.engine, command, &metadata).instrument(span).await?;
-        Ok(Response::new(v1::MoveStockResponse { sequence, levels, repeated_request: repeated }))
+        let applied = write(&self.engine, &metadata, message, decode::move_stock).instrument(span).await?;
+        let Applied { sequence, levels, replayed: repeated_request } = applied;
+        Ok(Response::new(v1::MoveStockResponse { sequence, levels, repeated_request }))
     }
 
     async fn update_unit(
         &self,
         request: Request<v1::UpdateUnitRequest>,
     ) -> Result<Response<v1::UpdateUnitResponse>, Status> {
-        let (site, reference, change) = decode::unit_change(request.into_inner())?;
-        let settled = self.engine.settle_unit(site, reference, change).await;
-        let (unit, sequence) = settled.map_err(status::of_error_of_one)?;
-        Ok(Response::new(v1::UpdateUnitResponse { unit: Some(encode::unit(unit)), sequence }))
+        let (metadata, _, message) = request.into_parts();
+        let span = tracing::info_span!("update_unit", site.id = %message.site_id);
+        let call = async {
+            let Caller { actor: _, deadline, detail_bytes: _ } = decode::caller(&metadata)?;
+            let (site, unit, change) = decode::update_unit(message)?;
+            let configured = self.engine.configure_units(site, vec![(unit, change)], deadline).await;
+            configured.map_err(|error| of_error(error, Paths::REQUEST))
+        };
+        let ConfiguredUnits { units, sequence } = call.instrument(span).await?;
+        let unit = units.into_iter().next().map(encode::unit);
+        Ok(Response::new(v1::UpdateUnitResponse { unit, sequence }))
+    }
+
+    async fn batch_update_units(
+        &self,
+        request: Request<v1::BatchUpdateUnitsRequest>,
+    ) -> Result<Response<v1::BatchUpdateUnitsResponse>, Status> {
+        let (metadata, _, message) = request.into_parts();
+        let span = tracing::info_span!("batch_update_units", site.id = %message.site_id);
+        let call = async {
+            let Caller { actor: _, deadline, detail_bytes: _ } = decode::caller(&metadata)?;
+            let (site, changes) = decode::batch_update_units(message)?;
+            let configured = self.engine.configure_units(site, changes, deadline).await;
+            configured.map_err(|error| of_error(error, Paths::REQUESTS))
+        };
+        let ConfiguredUnits { units, sequence } = call.instrument(span).await?;
+        let units = units.into_iter().map(encode::unit).collect();
+        Ok(Response::new(v1::BatchUpdateUnitsResponse { units, sequence }))
     }
 
     async fn get_unit(&self, request: Request<v1::GetUnitRequest>) -> Result<Response<v1::GetUnitResponse>, Status> {
-        let v1::GetUnitRequest { site_id, catalog_reference, sku } = request.into_inner();
-        let site = decode::site_id_of(&site_id)?;
-        let name = decode::unit_name(catalog_reference, sku, String::new)?;
-        let Some(unit) = self.store.unit(site, name).await.map_err(status::of_error_of_one)? else {
-            return Err(status::not_found(status::UNIT_NOT_FOUND, "nothing was ever written for this unit"));
-        };
-        Ok(Response::new(v1::GetUnitResponse { unit: Some(encode::unit(unit)) }))
+        let Read { site, at_least_sequence, query: unit } = decode::get_unit(request.into_inner())?;
+        let read = self.store.read(site, at_least_sequence, move |snapshot| snapshot.unit(&unit)).await;
+        let SiteRead { value, .. } = read.map_err(|error| of_error(error, Paths::REQUEST))?;
+        match value {
+            Some(unit) => Ok(Response::new(v1::GetUnitResponse { unit: Some(encode::unit(unit)) })),
+            None => Err(status::not_found(status::UNIT_NOT_FOUND, "nothing was ever written for this unit")),
+        }
+    }
+
+    async fn list_units(
+        &self,
+        request: Request<v1::ListUnitsRequest>,
+    ) -> Result<Response<v1::ListUnitsResponse>, Status> {
+        let Read { site, at_least_sequence, query: page } = decode::list_units(request.into_inner())?;
+        let (after, rows) = (page.after.clone(), page.rows);
+        let read = self.store.read(site, at_least_sequence, move |snapshot| snapshot.list_units(after.as_ref(), rows));
+        let SiteRead { value: found, .. } = read.await.map_err(|error| of_error(error, Paths::REQUEST))?;
+        let next_page_token = page.next_token(found.next);
+        let units = found.rows.into_iter().map(encode::unit).collect();
+        Ok(Response::new(v1::ListUnitsResponse { units, next_page_token }))
     }
 
     async fn get_stock(&self, request: Request<v1::GetStockRequest>) -> Result<Response<v1::GetStockResponse>, Status> {
-        let v1::GetStockRequest { site_id, catalog_reference, location_id, at_least_sequence, sku } =
-            request.into_inner();
-        let site = decode::site_id_of(&site_id)?;
-        let place = decode::named_place(catalog_reference, sku, &location_id, String::new)?;
-        reached(&self.store, site, at_least_sequence).await?;
-        let stock = self.store.stock(site, vec![place]).await.map_err(status::of_error_of_one)?;
-        Ok(Response::new(v1::GetStockResponse { stock: stock.into_iter().next().map(encode::stock) }))
+        let Read { site, at_least_sequence, query: level } = decode::get_stock(request.into_inner())?;
+        let read = self.store.read(site, at_least_sequence, move |snapshot| snapshot.stock(&[level])).await;
+        let SiteRead { site, value, .. } = read.map_err(|error| of_error(error, Paths::REQUEST))?;
+        let default = site.settings.default_location;
+        let stock = value.into_iter().next().map(|stock| encode::stock(stock, default));
+        Ok(Response::new(v1::GetStockResponse { stock }))
     }
 
     async fn batch_get_stock(
         &self,
         request: Request<v1::BatchGetStockRequest>,
     ) -> Result<Response<v1::BatchGetStockResponse>, Status> {
-        let v1::BatchGetStockRequest { site_id, items, at_least_sequence } = request.into_inner();
-        let site = decode::site_id_of(&site_id)?;
-        let places = decode::named_places(items)?;
-        reached(&self.store, site, at_least_sequence).await?;
-        let stock = self.store.stock(site, places).await.map_err(status::of_error)?;
-        Ok(Response::new(v1::BatchGetStockResponse { stock: stock.into_iter().map(encode::stock).collect() }))
+        let Read { site, at_least_sequence, query: levels } = decode::batch_get_stock(request.into_inner())?;
+        let read = self.store.read(site, at_least_sequence, move |snapshot| snapshot.stock(&levels)).await;
+        let SiteRead { site, value, .. } = read.map_err(|error| of_error(error, Paths::ITEMS))?;
+        let default = site.settings.default_location;
+        let stock = value.into_iter().map(|stock| encode::stock(stock, default)).collect();
+        Ok(Response::new(v1::BatchGetStockResponse { stock }))
     }
 
     async fn list_stock(
         &self,
         request: Request<v1::ListStockRequest>,
     ) -> Result<Response<v1::ListStockResponse>, Status> {
-        let v1::ListStockRequest {
-            site_id,
-            page_size,
-            page_token,
-            catalog_reference,
-            app_id,
-            location_id,
-            below,
-            changed_after_sequence,
-            at_least_sequence,
-            sku,
-        } = request.into_inner();
-        let site = decode::site_id_of(&site_id)?;
-        let unit = decode::optional_unit_name(catalog_reference, sku)?;
-        let app_id = decode::optional_app_id_of(&app_id)?;
-        let location = decode::optional_location_id_of(&location_id)?;
-        decode::not_negative(changed_after_sequence, "changed_after_sequence")?;
-        let size = page::size(page_size)?;
-        let filter = StockFilter { unit, app_id, location, below, changed_after_sequence };
-        let query = format!("stock of {site} {filter:?}");
-        let after = page::cursor::<Cursor>(&query, &page_token)?.map(cursor).transpose()?;
-        reached(&self.store, site, at_least_sequence).await?;
-        let found = self.store.list_stock(site, filter, after, size).await;
-        let StockPage { stock, looked_to } = found.map_err(status::of_error_of_one)?;
-        let next_page_token = looked_to.map(|last| page::token(&query, &position(last))).unwrap_or_default();
-        let stock = stock.into_iter().map(encode::stock).collect();
+        let Read { site, at_least_sequence, query: (filter, page) } = decode::list_stock(request.into_inner())?;
+        let (after, rows) = (page.after.clone(), page.rows);
+        let list = self
+            .store
+            .read(site, at_least_sequence, move |snapshot| snapshot.list_stock(&filter, after.as_ref(), rows));
+        let SiteRead { site, value: found, .. } = list.await.map_err(|error| of_error(error, Paths::REQUEST))?;
+        let next_page_token = page.next_token(found.next);
+        let default = site.settings.default_location;
+        let stock = found.rows.into_iter().map(|stock| encode::stock(stock, default)).collect();
         Ok(Response::new(v1::ListStockResponse { stock, next_page_token }))
     }
-}
-
-fn position(last: StockCursor) -> Cursor {
-    let StockCursor { unit: Unit { app_id, item_id, variant }, location } = last;
-    let location = location.map(|id| id.to_string()).unwrap_or_default();
-    (app_id, item_id, variant.as_str().to_owned(), location)
-}
-
-fn cursor((app_id, item_id, variant, location): Cursor) -> Result<StockCursor, Status> {
-    // No text that was stored holds a NUL (in a variant it is escaped), and Postgres takes none.
-    if [&app_id, &item_id, &variant].iter().any(|text| text.contains('\0')) {
-        return Err(page::not_ours());
-    }
-    let variant = inventory_core::catalog::Variant::from_text(variant);
-    let location = parse_guid(&location).map(LocationId::from_uuid);
-    Ok(StockCursor { unit: Unit { app_id, item_id, variant }, location })
 }

@@ -1,4 +1,6 @@
-//! Answers of many messages, made by a task that stops when nobody reads them any more.
+//! Streamed answers: a task makes the messages and ends when nobody reads them any more.
+//!
+//! At most one message waits for a slow reader. The task then waits too, so a reader costs the same however slow it is.
 
 use std::pin::Pin;
 
@@ -10,10 +12,10 @@ use tonic::Status;
 /// The messages of a streamed answer.
 pub(super) type Messages<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
-/// Where the task puts its messages; it waits there while the reader is slow.
+/// Takes the messages of the task. Waits while the reader is slow.
 pub(super) type Sender<T> = mpsc::Sender<Result<T, Status>>;
 
-/// Streams what `work` sends, and at last its error, if it ends with one.
+/// Streams what `work` sends, and at last its error if it ends with one.
 pub(super) fn stream<T, F>(work: impl FnOnce(Sender<T>) -> F) -> Messages<T>
 where
     T: Send + 'static,
@@ -24,6 +26,7 @@ where
     tokio::spawn(async move {
         tokio::select! {
             done = working => if let Err(status) = done {
+                // The reader may have left.
                 let _ = sender.send(Err(status)).await;
             },
             () = sender.closed() => {}

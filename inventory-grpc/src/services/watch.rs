@@ -1,64 +1,175 @@
-//! `WatchEntries`: a site's ledger, followed for as long as somebody reads.
+//! `WatchEntries`: follows a site's ledger for as long as somebody reads.
 //!
-//! A site's sequences are given out under its lock, so whoever sees an entry sees all before it: to
-//! follow the ledger is to read on after the last entry that was told. The database is asked, not
-//! the engine, so it does not matter which server wrote an entry, and a slow reader delays nobody.
+//! An idle watcher reads nothing: it waits until its site's known sequence number grows. The engine raises that number
+//! for this server's commits, and [`look_for_commits`] for those of other servers: one task for the whole server, which
+//! asks the store only while somebody watches. Sequence numbers are given out under the site's lock, so a reader that
+//! sees an entry sees all before it. So reading on after the last sent entry gives every entry once and in order,
+//! whichever server wrote it, and a slow reader delays nobody.
 
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
-use inventory_core::ids::SiteId;
-use inventory_core::store::{EntryFilter, Store};
+use inventory_core::engine::feed::{Feed, Watch};
+use inventory_core::model::entry::Entry;
+use inventory_core::model::error::{Error, Failed, Invalid};
+use inventory_core::model::ids::SiteId;
+use inventory_core::store::{EntryFilter, Page, SiteRead, Snapshot, Store};
 use inventory_proto::v1;
+use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
-use crate::services::stream::Sender;
-use crate::{encode, status};
+use super::stream::Sender;
+use crate::encode;
+use crate::status::{self, Paths, of_error};
 
-/// How often the ledger is looked at.
+/// How often the store is asked for commits of other servers.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
-/// How long nothing is said.
+/// How long a stream sends nothing.
 const HEARTBEAT_EVERY: Duration = Duration::from_secs(5);
 /// Entries of one message.
 const ENTRIES_MAX: i64 = 500;
+/// Watchers that read at a time. When a site with many watchers commits, other reads still get a connection.
+const READS_AT_A_TIME: usize = 2;
 
-/// Follows the ledger after the sequence `after`.
-pub(super) async fn watch(
-    store: Store,
-    site: SiteId,
-    mut after: i64,
-    stopping: CancellationToken,
-    to: Sender<v1::WatchEntriesResponse>,
-) -> Result<(), Status> {
-    if after > store.sequence(site).await.map_err(status::of_error)? {
-        return Err(status::invalid("after_sequence", "is after the last entry of the site"));
+/// The commits of all servers, as watchers see them. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Commits {
+    feed: Feed,
+    /// Told of every new watcher.
+    watched: Arc<Notify>,
+    /// Held by watchers while they read.
+    reads: Arc<Semaphore>,
+}
+
+impl Commits {
+    /// Over the engine's feed.
+    pub(crate) fn new(feed: Feed) -> Self {
+        Self { feed, watched: Arc::new(Notify::new()), reads: Arc::new(Semaphore::new(READS_AT_A_TIME)) }
     }
-    // The first message comes at once: it tells that the watch has begun, and where.
-    let mut beat = Instant::now();
+
+    /// Begins to watch a site. Fails if too many watch already.
+    pub(super) fn watch(&self, site: SiteId) -> Result<Watched, Failed> {
+        let watch = self.feed.watch(site)?;
+        self.watched.notify_one();
+        Ok(Watched { site, watch, reads: Arc::clone(&self.reads) })
+    }
+}
+
+/// Publishes what other servers commit to watched sites. Sleeps while nobody watches. Never ends.
+pub(crate) async fn look_for_commits(store: Store, commits: Commits) {
+    let Commits { feed, watched, reads: _ } = commits;
+    let mut failing = false;
     loop {
-        let mut entries = Vec::new();
-        if store.sequence(site).await.map_err(status::of_error)? > after {
-            let filter = EntryFilter { after_sequence: after, ..EntryFilter::default() };
-            entries = store.list_entries(site, filter, ENTRIES_MAX).await.map_err(status::of_error)?.entries;
+        let sites = feed.watched();
+        if sites.is_empty() {
+            watched.notified().await;
+            continue;
         }
-        after = entries.last().map_or(after, |last| last.sequence);
-        let quiet = entries.is_empty();
-        if !quiet || Instant::now() >= beat {
-            let entries = entries.into_iter().map(encode::entry).collect();
-            let message = v1::WatchEntriesResponse { entries, sequence: after };
-            tokio::select! {
-                sent = to.send(Ok(message)) => if sent.is_err() {
-                    return Ok(());
-                },
-                () = stopping.cancelled() => return Err(status::stopping()),
+        match store.sequences(sites).await {
+            Ok(sequences) => {
+                failing = false;
+                sequences.into_iter().for_each(|(site, sequence)| feed.publish(site, sequence));
             }
-            beat = Instant::now() + HEARTBEAT_EVERY;
-        }
-        if quiet {
-            tokio::select! {
-                () = tokio::time::sleep(LOOK_EVERY) => {}
-                () = stopping.cancelled() => return Err(status::stopping()),
+            Err(error) => {
+                if !failing {
+                    let error: &dyn std::error::Error = &error;
+                    tracing::warn!(error, "commits of other servers are not seen; looking again until they are");
+                }
+                failing = true;
             }
         }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+}
+
+/// A site that is watched for one stream.
+pub(super) struct Watched {
+    site: SiteId,
+    watch: Watch,
+    reads: Arc<Semaphore>,
+}
+
+/// A page of entries, with the site as it was when they were read.
+type EntriesRead = SiteRead<Page<Entry, i64>>;
+
+impl Watched {
+    /// Sends the entries after the sequence number `after`, and heartbeats. Ends when the server stops.
+    pub(super) async fn follow(
+        mut self,
+        store: Store,
+        mut after: i64,
+        stopping: CancellationToken,
+        to: Sender<v1::WatchEntriesResponse>,
+    ) -> Result<(), Status> {
+        let mut page = self.first_page(&store, after).await?;
+        loop {
+            let SiteRead { site, value: Page { rows, next }, .. } = page;
+            after = rows.last().map_or(after, |last| last.sequence);
+            let default = site.settings.default_location;
+            let entries = rows.into_iter().map(|entry| encode::entry(entry, default)).collect();
+            send(&to, &stopping, v1::WatchEntriesResponse { entries, sequence: after }).await?;
+            if next.is_none() {
+                self.wait_after(after, &stopping, &to).await?;
+            }
+            page = self.next_page(&store, after).await?;
+        }
+    }
+
+    /// The first entries after `after`, perhaps none. INVALID_ARGUMENT if the ledger is shorter.
+    async fn first_page(&self, store: &Store, after: i64) -> Result<EntriesRead, Status> {
+        let _permit = self.reads.acquire().await;
+        let read = store.read(self.site, 0, move |snapshot| {
+            let sequence = snapshot.site().sequence;
+            if after > sequence {
+                return Err(Error::Invalid(Invalid::AfterLastEntry { sequence }));
+            }
+            snapshot.list_entries(&after_sequence(after), ENTRIES_MAX)
+        });
+        read.await.map_err(|error| of_error(error, Paths::WATCH))
+    }
+
+    /// The entries after `after`, at least one: the read waits for it, because the database that is read may lag behind
+    /// the one that committed.
+    async fn next_page(&self, store: &Store, after: i64) -> Result<EntriesRead, Status> {
+        let _permit = self.reads.acquire().await;
+        let query = move |snapshot: &mut Snapshot<'_>| snapshot.list_entries(&after_sequence(after), ENTRIES_MAX);
+        let read = store.read(self.site, after.saturating_add(1), query);
+        read.await.map_err(|error| of_error(error, Paths::WATCH))
+    }
+
+    /// Waits until the site has an entry after `after`, and sends heartbeats meanwhile.
+    async fn wait_after(
+        &mut self,
+        after: i64,
+        stopping: &CancellationToken,
+        to: &Sender<v1::WatchEntriesResponse>,
+    ) -> Result<(), Status> {
+        loop {
+            tokio::select! {
+                () = self.watch.reaches(after.saturating_add(1)) => return Ok(()),
+                () = tokio::time::sleep(HEARTBEAT_EVERY) => {
+                    send(to, stopping, v1::WatchEntriesResponse { entries: Vec::new(), sequence: after }).await?;
+                }
+                () = stopping.cancelled() => return Err(status::stopping()),
+            }
+        }
+    }
+}
+
+fn after_sequence(after_sequence: i64) -> EntryFilter {
+    EntryFilter { after_sequence, ..EntryFilter::default() }
+}
+
+/// Sends a message. Fails if the server stops before the reader takes it.
+async fn send(
+    to: &Sender<v1::WatchEntriesResponse>,
+    stopping: &CancellationToken,
+    message: v1::WatchEntriesResponse,
+) -> Result<(), Status> {
+    tokio::select! {
+        // If the reader has left, `stream` ends the task anyway.
+        _ = to.send(Ok(message)) => Ok(()),
+        () = stopping.cancelled() => Err(status::stopping()),
     }
 }

@@ -44,7 +44,8 @@ pub fn svg(title: &str, series: &[Series]) -> String {
     let (width, tall) = (LEFT * 2.0 + WIDTH * 2.0 + GAP, TOP + HEIGHT + 84.0);
     let mut out = format!(
         "<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 {width} {tall}' font-family='sans-serif' font-size='12' \
-         fill='#333'>\n<rect width='100%' height='100%' fill='white'/>\n<text x='{LEFT}' y='24' font-size='15'>{title}</text>\n"
+         fill='#333'>\n<rect width='100%' height='100%' fill='white'/>\n<text x='{LEFT}' y='24' \
+         font-size='15'>{title}</text>\n"
     );
     let points = || series.iter().flat_map(|series| &series.points);
     let most = points().map(|point| point.offered).fold(1.0, f64::max);
@@ -70,7 +71,8 @@ pub fn svg(title: &str, series: &[Series]) -> String {
             let y = TOP + HEIGHT * (1.0 - share);
             let _ = writeln!(
                 out,
-                "<path d='M{left} {y:.1}h{WIDTH}' stroke='#ddd'/><text x='{}' y='{:.1}' text-anchor='end'>{label}</text>",
+                "<path d='M{left} {y:.1}h{WIDTH}' stroke='#ddd'/><text x='{}' y='{:.1}' \
+                 text-anchor='end'>{label}</text>",
                 left - 6.0,
                 y + 4.0
             );

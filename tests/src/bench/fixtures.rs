@@ -13,7 +13,7 @@ use uuid::Uuid;
 use wix_adapter::signing::{KeyFiles, generate};
 
 use crate::test_keys::signing_key;
-use crate::wix_caller::{APP_ID, CATALOG, now, sign};
+use crate::wix_caller::{self, APP_ID, now, sign};
 
 /// The site of every benchmark.
 pub const SITE: &str = "5eed0000-0000-4000-8000-000000000001";
@@ -138,7 +138,7 @@ fn make(site: &str, workload: Workload, stream: u64, range: std::ops::Range<usiz
 fn data(site: &str, workload: Workload, random: &mut Rng) -> Value {
     let mut guid = || Uuid::from_u128(random.u128(..)).to_string();
     let (order, request, member) = (guid(), guid(), guid());
-    let item = |item: usize| json!({"catalogReference": {"catalogItemId": item_id(item), "appId": CATALOG}, "quantity": 1, "subscriptionItem": false});
+    let item = |item: usize| wix_caller::item(&item_id(item), 1);
     json!({
         "request": {
             "items": workload.items(random).into_iter().map(item).collect::<Vec<_>>(),

@@ -52,8 +52,10 @@ fn prepare(backend: Backend) -> DatabaseUrl {
     let url = database.url.clone();
     Raw::open(&url)
         .run(
-            "CREATE TABLE stock (id bigint PRIMARY KEY, available bigint NOT NULL); INSERT INTO stock VALUES (1, 1000000000); \
-             CREATE TABLE entry (item bigint NOT NULL, delta bigint NOT NULL, level_after bigint NOT NULL, order_id text PRIMARY KEY)",
+            "CREATE TABLE stock (id bigint PRIMARY KEY, available bigint NOT NULL); INSERT INTO stock VALUES (1, \
+             1000000000); \
+             CREATE TABLE entry (item bigint NOT NULL, delta bigint NOT NULL, level_after bigint NOT NULL, order_id \
+             text PRIMARY KEY)",
         )
         .expect("tables");
     std::mem::forget(database);

@@ -9,8 +9,8 @@ use inventory_proto::v1::stock_service_client::StockServiceClient;
 use crate::bench::fixtures::{ITEMS, SITE, item_id, key};
 use crate::postgres::Durability;
 use crate::programs::{Running, grpc_server, program};
-use crate::wix_caller::{APP_ID, CATALOG};
-use crate::world::{Backend, Database};
+use crate::wix_caller::APP_ID;
+use crate::world::{Backend, Database, reference};
 
 /// What is run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,11 +91,7 @@ pub fn stock_site(grpc: SocketAddr, site: &str, items: usize) {
         let mut client = StockServiceClient::connect(format!("http://{grpc}")).await.expect("it connects");
         for first in (0..items).step_by(1_000) {
             let target = |item| v1::SetStockItem {
-                catalog_reference: Some(v1::CatalogReference {
-                    app_id: CATALOG.into(),
-                    catalog_item_id: item_id(item),
-                    options: None,
-                }),
+                unit: reference(&item_id(item)),
                 location_id: String::new(),
                 available: 1_000_000_000,
                 ..Default::default()

@@ -1,18 +1,17 @@
-//! A store that fails as it is told.
+//! A store with faults.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
-use diesel::result::{DatabaseErrorKind, Error as DieselError};
-
-use crate::error::StoreError;
-use crate::ids::{Fingerprint, LevelId, LocationId, OrderId, RequestKey, SiteId, UnitId};
-use crate::order::OrderPast;
-use crate::site::{Place, SiteSettings};
-use crate::store::batch::{
-    BatchStore, CommitError, LevelRow, LoadedLevels, PrunedTo, RecordedRow, SiteRow, Writes, Written,
+use crate::engine::storage::{
+    BatchStore, CommitError, LevelRow, LoadedLevels, PruneCursor, RecordedRequest, SiteSku, UnitWrite, Writes, Written,
 };
-use crate::unit::{SettledUnit, UnitSettings};
+use crate::model::catalog::Unit;
+use crate::model::error::StoreError;
+use crate::model::ids::{Fingerprint, LevelId, LocationId, RequestKey, SiteId, UnitId};
+use crate::model::order::{OrderHistory, OrderKey};
+use crate::model::site::{Site, SiteSettings};
+use crate::model::unit::UnitSettings;
 
 /// What the next transactions do.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -51,7 +50,7 @@ struct Open {
 }
 
 fn fault() -> StoreError {
-    StoreError::Fault(DieselError::DatabaseError(DatabaseErrorKind::CheckViolation, Box::new("poison".to_owned())))
+    StoreError::Fault("a CHECK was violated".into())
 }
 
 impl Faulty {
@@ -72,20 +71,20 @@ impl BatchStore for Faulty {
         if self.strikes(Fault::ConnectFails) { Err(StoreError::Gone("refused".into())) } else { Ok(()) }
     }
 
-    fn begin(&mut self, sites: &[SiteId]) -> Result<Vec<SiteRow>, StoreError> {
+    fn begin(&mut self, sites: &[SiteId]) -> Result<Vec<Site>, StoreError> {
         if self.strikes(Fault::BeginConflicts) {
-            return Err(StoreError::Conflict(DieselError::NotFound));
+            return Err(StoreError::Conflict("locked".into()));
         }
         self.open = Some(Open::default());
         let sequence = self.books.lock().expect("no panic").sequence;
-        Ok(sites.iter().map(|&site| SiteRow { site, sequence, settings: SiteSettings::default() }).collect())
+        Ok(sites.iter().map(|&site| Site { id: site, sequence, settings: SiteSettings::default() }).collect())
     }
 
     fn levels(&mut self, levels: &[(LevelId, UnitId)]) -> Result<LoadedLevels, StoreError> {
         let books = self.books.lock().expect("no panic");
         let row = |(level, _): &(LevelId, UnitId)| {
             Some(LevelRow {
-                level: *level,
+                id: *level,
                 available: *books.levels.get(level)?,
                 revision: 1,
                 last_sequence: books.sequence,
@@ -94,27 +93,27 @@ impl BatchStore for Faulty {
         Ok(LoadedLevels { rows: levels.iter().filter_map(row).collect(), rules: Vec::new() })
     }
 
-    fn orders(&mut self, orders: &[(SiteId, OrderId)]) -> Result<Vec<OrderPast>, StoreError> {
-        Ok(orders.iter().map(|_| OrderPast::default()).collect())
+    fn orders(&mut self, orders: &[OrderKey]) -> Result<Vec<OrderHistory>, StoreError> {
+        Ok(orders.iter().map(|_| OrderHistory::default()).collect())
     }
 
-    fn unit(&mut self, _: UnitId) -> Result<Option<UnitSettings>, StoreError> {
-        Ok(None)
+    fn units(&mut self, _: &[UnitId]) -> Result<Vec<(UnitId, UnitSettings)>, StoreError> {
+        Ok(Vec::new())
     }
 
-    fn unit_of_sku(&mut self, _: SiteId, _: &str) -> Result<Option<SettledUnit>, StoreError> {
-        Ok(None)
+    fn units_of_skus(&mut self, _: &[SiteSku]) -> Result<Vec<(SiteSku, Unit)>, StoreError> {
+        Ok(Vec::new())
     }
 
-    fn write_unit(&mut self, _: SiteId, _: &Place, _: &UnitSettings) -> Result<(), StoreError> {
+    fn write_units(&mut self, _: &[UnitWrite]) -> Result<(), StoreError> {
         Ok(())
     }
 
-    fn recorded(&mut self, requests: &[(SiteId, RequestKey)]) -> Result<Vec<RecordedRow>, StoreError> {
+    fn recorded(&mut self, requests: &[(SiteId, RequestKey)]) -> Result<Vec<RecordedRequest>, StoreError> {
         let books = self.books.lock().expect("no panic");
         let row = |(_, key): &(SiteId, RequestKey)| {
             let fingerprint = *books.requests.get(key)?;
-            Some(RecordedRow { key: *key, fingerprint, last_sequence: 0, refusal: None, entries: Vec::new() })
+            Some(RecordedRequest { key: *key, fingerprint, last_sequence: 0, refusal: None, entries: Vec::new() })
         };
         Ok(requests.iter().filter_map(row).collect())
     }
@@ -127,11 +126,11 @@ impl BatchStore for Faulty {
         Ok(false)
     }
 
-    fn write_settings(&mut self, _: SiteId, _: &SiteSettings) -> Result<(), StoreError> {
+    fn write_site(&mut self, _: &Site) -> Result<(), StoreError> {
         Ok(())
     }
 
-    fn prune(&mut self, _: PrunedTo, _: i64) -> Result<Option<PrunedTo>, StoreError> {
+    fn prune(&mut self, _: PruneCursor, _: i64) -> Result<Option<PruneCursor>, StoreError> {
         Ok(None)
     }
 
@@ -146,21 +145,28 @@ impl BatchStore for Faulty {
             return Err(fault());
         }
         if writes.requests.iter().any(|request| books.requests.contains_key(&request.key)) {
-            return Ok(Written::RepeatFound);
+            return Ok(Written::ReplayFound);
         }
-        let new = writes.new_levels.iter().map(|new| &new.write);
+        let new = writes.new_levels.iter().map(|new| &new.row);
         self.open = Some(Open {
-            levels: writes
-                .levels
-                .iter()
-                .map(|(_, write)| write)
-                .chain(new)
-                .map(|write| (write.level, write.available))
-                .collect(),
+            levels: writes.levels.iter().map(|(_, row)| row).chain(new).map(|row| (row.id, row.available)).collect(),
             requests: writes.requests.iter().map(|request| (request.key, request.fingerprint)).collect(),
             sequence: writes.sites.first().map(|site| site.sequence),
         });
         Ok(Written::All)
+    }
+
+    fn write_and_commit(&mut self, writes: &Writes) -> Result<Written, CommitError> {
+        let sites: Vec<SiteId> = writes.sites.iter().map(|site| site.before.id).collect();
+        let found = self.begin(&sites).map_err(CommitError::NotCommitted)?;
+        if !found.iter().eq(writes.sites.iter().map(|site| &site.before)) {
+            return Ok(Written::Outdated);
+        }
+        let written = self.write(writes).map_err(CommitError::NotCommitted)?;
+        if written == Written::All {
+            self.commit()?;
+        }
+        Ok(written)
     }
 
     fn commit(&mut self) -> Result<(), CommitError> {

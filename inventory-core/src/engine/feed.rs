@@ -1,0 +1,94 @@
+//! Wakes those who follow ledgers: the last known sequence number of each watched site.
+//!
+//! The engine publishes after each commit; for commits of other servers, whoever runs the server looks at the store
+//! for all watched sites at once and publishes what it finds. A watcher that is not woken costs nothing but its entry
+//! here.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::watch;
+
+use crate::model::error::Failed;
+use crate::model::ids::SiteId;
+use crate::model::limits;
+
+/// The handle. Cheap to clone.
+#[derive(Clone, Default)]
+pub struct Feed {
+    watched: Arc<Mutex<Watched>>,
+}
+
+#[derive(Default)]
+struct Watched {
+    sites: HashMap<SiteId, watch::Sender<i64>>,
+    watchers: usize,
+}
+
+impl Feed {
+    /// Begins to watch a site. Fails beyond `limits::WATCHERS_MAX` watchers. Entries that were committed before may
+    /// not be known: read the ledger once, then wait.
+    pub fn watch(&self, site: SiteId) -> Result<Watch, Failed> {
+        let mut watched = self.lock();
+        if watched.watchers >= limits::WATCHERS_MAX {
+            return Err(Failed::TooManyWatchers);
+        }
+        watched.watchers += 1;
+        let sequence = watched.sites.entry(site).or_insert_with(|| watch::Sender::new(0)).subscribe();
+        Ok(Watch { feed: self.clone(), site, sequence })
+    }
+
+    /// The sites that somebody watches.
+    pub fn watched(&self) -> Vec<SiteId> {
+        self.lock().sites.keys().copied().collect()
+    }
+
+    /// How many watchers there are.
+    pub fn watchers(&self) -> usize {
+        self.lock().watchers
+    }
+
+    /// Raises the known sequence number of a site to `sequence`, and wakes its watchers.
+    pub fn publish(&self, site: SiteId, sequence: i64) {
+        if let Some(known) = self.lock().sites.get(&site) {
+            known.send_if_modified(|known| {
+                let is_new = sequence > *known;
+                *known = sequence.max(*known);
+                is_new
+            });
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Watched> {
+        self.watched.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One watcher of one site. Dropping it ends the watch.
+pub struct Watch {
+    feed: Feed,
+    site: SiteId,
+    sequence: watch::Receiver<i64>,
+}
+
+impl Watch {
+    /// Returns once the site's known sequence number is at least `sequence`.
+    pub async fn reaches(&mut self, sequence: i64) {
+        // The sender lives as long as this watch, so waiting cannot fail.
+        let _ = self.sequence.wait_for(|known| *known >= sequence).await;
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        let mut watched = self.feed.lock();
+        watched.watchers = watched.watchers.saturating_sub(1);
+        if let Entry::Occupied(site) = watched.sites.entry(self.site)
+            // This watch's own receiver is the last one.
+            && site.get().receiver_count() <= 1
+        {
+            site.remove();
+        }
+    }
+}

@@ -1,0 +1,273 @@
+//! What the engine asks of a store, and the rows that pass between them. Both backends implement [`BatchStore`] with
+//! statements of their own. The engine decides in between, so a store knows no rule.
+
+use crate::model::action::Kind;
+use crate::model::catalog::Unit;
+use crate::model::command::Reason;
+use crate::model::entry::Marks;
+use crate::model::error::StoreError;
+use crate::model::ids::{Fingerprint, LevelId, LocationId, OrderId, RequestKey, SiteId, UnitId};
+use crate::model::order::{OrderHistory, OrderKey};
+use crate::model::outcome::Refusal;
+use crate::model::site::Site;
+use crate::model::unit::{Sku, UnitRules, UnitSettings};
+
+/// A writer's connection to the database. The methods are listed in the order in which a batch uses them. Every list
+/// that is passed in is sorted and free of duplicates.
+pub trait BatchStore: Send {
+    /// Opens a new connection. The old one, if any, is dropped with its transaction.
+    fn connect(&mut self) -> Result<(), StoreError>;
+    /// Begins a transaction, creates the rows of `sites` that are missing, and locks all of them until it ends.
+    fn begin(&mut self, sites: &[SiteId]) -> Result<Vec<Site>, StoreError>;
+    /// The units that have these SKUs. Unknown SKUs are left out.
+    fn units_of_skus(&mut self, skus: &[SiteSku]) -> Result<Vec<(SiteSku, Unit)>, StoreError>;
+    /// The recorded outcomes of `requests`. Requests without one are left out.
+    fn recorded(&mut self, requests: &[(SiteId, RequestKey)]) -> Result<Vec<RecordedRequest>, StoreError>;
+    /// The stored levels among `levels`, and the rules of their units that differ from the default.
+    fn levels(&mut self, levels: &[(LevelId, UnitId)]) -> Result<LoadedLevels, StoreError>;
+    /// The history of each order. Works outside of a transaction too.
+    fn orders(&mut self, orders: &[OrderKey]) -> Result<Vec<OrderHistory>, StoreError>;
+    /// A level as of the sequence number `sequence`. `head` is the sequence number of its last entry.
+    fn level_at(&mut self, site: SiteId, level: LevelId, head: i64, sequence: i64) -> Result<i64, StoreError>;
+    /// Writes all of `writes`, or nothing. Unless the answer is `Written::All`, roll back.
+    fn write(&mut self, writes: &Writes) -> Result<Written, StoreError>;
+    /// Writes and commits all of `writes` as a transaction of its own, without a lock held before: the optimistic path.
+    /// Nothing is written if a site is not as it was `before`. Unless the answer is `Written::All`, roll back.
+    fn write_and_commit(&mut self, writes: &Writes) -> Result<Written, CommitError>;
+    /// The settings of `units`. Units that are not stored are left out.
+    fn units(&mut self, units: &[UnitId]) -> Result<Vec<(UnitId, UnitSettings)>, StoreError>;
+    /// Writes the settings of units, and creates the units that are not stored. SKUs may change hands among them.
+    fn write_units(&mut self, units: &[UnitWrite]) -> Result<(), StoreError>;
+    /// Whether a level of `site` is stored under the location's own id.
+    fn location_in_use(&mut self, site: SiteId, location: LocationId) -> Result<bool, StoreError>;
+    /// Writes the settings of a site.
+    fn write_site(&mut self, site: &Site) -> Result<(), StoreError>;
+    /// Ends the transaction.
+    fn commit(&mut self) -> Result<(), CommitError>;
+    /// Rolls the transaction back, if one has begun.
+    fn rollback(&mut self) -> Result<(), StoreError>;
+    /// Outside of a transaction: looks at the next request records after `after`, deletes those recorded before the
+    /// time `before`, and returns the last one looked at; `None` at the end.
+    fn prune(&mut self, after: PruneCursor, before: i64) -> Result<Option<PruneCursor>, StoreError>;
+}
+
+/// Opens the writers' connections of a store.
+pub trait OpenWriters {
+    /// One store for each writer that the backend can use, not connected yet.
+    fn writers(&self) -> Vec<Box<dyn BatchStore>>;
+}
+
+/// What `write` and `write_and_commit` did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Written {
+    /// Everything is written.
+    All,
+    /// A request of the batch is a replay.
+    ReplayFound,
+    /// An order that the batch took to be new is not.
+    OrderFound,
+    /// A site is not as the batch took it to be.
+    Outdated,
+}
+
+/// Why a COMMIT did not succeed.
+#[derive(Debug)]
+pub enum CommitError {
+    /// The database said that it did not commit.
+    NotCommitted(StoreError),
+    /// The database did not say. It may have committed.
+    Unknown(StoreError),
+}
+
+/// A SKU of a site.
+pub type SiteSku = (SiteId, Sku);
+
+/// The last request record that pruning looked at.
+pub type PruneCursor = (SiteId, RequestKey);
+
+/// A stored level.
+#[derive(Clone, Copy, Debug)]
+pub struct LevelRow {
+    /// Its key.
+    pub id: LevelId,
+    /// The level.
+    pub available: i64,
+    /// The number of its entries.
+    pub revision: i64,
+    /// The sequence number of its last entry.
+    pub last_sequence: i64,
+}
+
+/// Levels as they are stored.
+#[derive(Debug, Default)]
+pub struct LoadedLevels {
+    /// The levels.
+    pub rows: Vec<LevelRow>,
+    /// Rules of units that differ from the default.
+    pub rules: Vec<(UnitId, UnitRules)>,
+}
+
+/// The recorded outcome of a request.
+#[derive(Clone, Debug)]
+pub struct RecordedRequest {
+    /// Its key.
+    pub key: RequestKey,
+    /// The digest of its content.
+    pub fingerprint: Fingerprint,
+    /// The site's sequence number after it.
+    pub last_sequence: i64,
+    /// Why it was refused, if it was.
+    pub refusal: Option<Refusal>,
+    /// Unit, location and level after, of each of its entries in order.
+    pub entries: Vec<(Unit, Option<LocationId>, i64)>,
+}
+
+/// Everything that one batch writes.
+#[derive(Debug, Default)]
+pub struct Writes {
+    /// Every site of the batch, whether or not it changes.
+    pub sites: Vec<SiteWrite>,
+    /// The units of new levels. Units that are stored already keep their settings.
+    pub new_units: Vec<UnitWrite>,
+    /// Levels that are stored for the first time.
+    pub new_levels: Vec<NewLevel>,
+    /// Levels that change.
+    pub levels: Vec<(SiteId, LevelRow)>,
+    /// A change for each applied request with entries.
+    pub changes: Vec<ChangeWrite>,
+    /// Ledger entries.
+    pub entries: Vec<EntryWrite>,
+    /// Every `limits::WAYPOINT_EVERY`th entry of a level.
+    pub waypoints: Vec<(LevelId, i64)>,
+    /// The outcome of each request.
+    pub requests: Vec<RequestWrite>,
+    /// Orders that must not have any change yet.
+    pub new_orders: Vec<OrderKey>,
+}
+
+/// A site before the batch, and its sequence number after.
+#[derive(Debug)]
+pub struct SiteWrite {
+    /// The site as the batch took it to be.
+    pub before: Site,
+    /// Its sequence number after the batch.
+    pub sequence: i64,
+}
+
+/// A level that is stored for the first time.
+#[derive(Debug)]
+pub struct NewLevel {
+    /// Its site.
+    pub site: SiteId,
+    /// The key of its unit.
+    pub unit_id: UnitId,
+    /// Its location as stored.
+    pub location: Option<LocationId>,
+    /// Its state after the batch.
+    pub row: LevelRow,
+}
+
+/// A unit with the settings to store.
+#[derive(Debug)]
+pub struct UnitWrite {
+    /// Its site.
+    pub site: SiteId,
+    /// Its key.
+    pub id: UnitId,
+    /// The unit.
+    pub unit: Unit,
+    /// Its settings.
+    pub settings: UnitSettings,
+}
+
+/// The header of the entries of one applied request.
+#[derive(Debug)]
+pub struct ChangeWrite {
+    /// Its site.
+    pub site: SiteId,
+    /// The sequence number of its first entry.
+    pub first_sequence: i64,
+    /// The sequence number of its last entry.
+    pub last_sequence: i64,
+    /// The kind of request.
+    pub kind: Kind,
+    /// The reason that it gave.
+    pub reason: Reason,
+    /// The order.
+    pub order: Option<OrderId>,
+    /// The idempotency key.
+    pub request_id: String,
+    /// Who called.
+    pub actor: String,
+    /// The caller's note.
+    pub note: String,
+    /// The batch's time: microseconds since 1970.
+    pub recorded_at: i64,
+}
+
+/// One ledger entry.
+#[derive(Clone, Copy, Debug)]
+pub struct EntryWrite {
+    /// Its site.
+    pub site: SiteId,
+    /// Its sequence number.
+    pub sequence: i64,
+    /// The sequence number of the first entry of its request.
+    pub change_sequence: i64,
+    /// The sequence number of the level's previous entry; 0 for its first.
+    pub previous_sequence: i64,
+    /// The key of its unit.
+    pub unit_id: UnitId,
+    /// Its location as stored.
+    pub location: Option<LocationId>,
+    /// The change that was asked for.
+    pub asked: i64,
+    /// The change.
+    pub delta: i64,
+    /// The level before.
+    pub level_before: i64,
+    /// The level after.
+    pub level_after: i64,
+    /// The lowest level that it may leave, if there is a bound.
+    pub floor: Option<i64>,
+    /// Whether the items were sold as subscriptions.
+    pub subscription: bool,
+    /// Findings of the order rules.
+    pub marks: Marks,
+}
+
+/// The outcome of one request, for its replays.
+#[derive(Debug)]
+pub struct RequestWrite {
+    /// Its site.
+    pub site: SiteId,
+    /// Its key.
+    pub key: RequestKey,
+    /// The digest of its content.
+    pub fingerprint: Fingerprint,
+    /// The sequence number of its first entry, or the next one if it made none.
+    pub first_sequence: i64,
+    /// The site's sequence number after it.
+    pub last_sequence: i64,
+    /// The refusal as JSON, if it was refused.
+    pub refusal: Option<String>,
+    /// Details of an order's call that made no entry; other calls are in `change`.
+    pub call: Option<CallWrite>,
+    /// The batch's time: microseconds since 1970.
+    pub recorded_at: i64,
+}
+
+/// An order's call that made no entry.
+#[derive(Debug)]
+pub struct CallWrite {
+    /// The order.
+    pub order: OrderId,
+    /// The kind of request.
+    pub kind: Kind,
+    /// The reason that it gave.
+    pub reason: Reason,
+    /// The idempotency key.
+    pub request_id: String,
+    /// Who called.
+    pub actor: String,
+}

@@ -1,0 +1,94 @@
+//! Every bound of the core in one place. Names end in the unit that they count.
+
+use std::time::Duration;
+
+/// Items of one availability request (Wix: 1..300, documented).
+pub const AVAILABILITY_ITEMS_MAX: usize = 300;
+/// Items of one stock request.
+pub const STOCK_ITEMS_MAX: usize = 1_000;
+/// Entries of one change: a move makes two of each item.
+pub const CHANGE_ENTRIES_MAX: i64 = 2 * STOCK_ITEMS_MAX as i64;
+/// Pieces of one item (Wix: 1..100,000, documented).
+pub const QUANTITY_MAX: i64 = 100_000;
+/// Characters of a catalog item id (Wix: 1..36, documented).
+pub const ITEM_ID_CHARS_MAX: usize = 36;
+/// Characters of a catalog app id. Wix states no upper bound; real ones are GUIDs.
+pub const APP_ID_CHARS_MAX: usize = 100;
+/// Bytes of the canonical JSON of the options that identify stock. Wix states no bound.
+pub const VARIANT_BYTES_MAX: usize = 2_000;
+/// Characters of an idempotency key.
+pub const REQUEST_ID_CHARS_MAX: usize = 128;
+/// Characters of an actor's name.
+pub const ACTOR_CHARS_MAX: usize = 64;
+/// Characters of a note.
+pub const NOTE_CHARS_MAX: usize = 200;
+/// Characters of a SKU.
+pub const SKU_CHARS_MAX: usize = 100;
+/// Characters of a unit's name.
+pub const UNIT_NAME_CHARS_MAX: usize = 200;
+/// A unit's backorder limit, in pieces.
+pub const BACKORDER_LIMIT_MAX: i64 = 1_000_000_000_000;
+/// Entries of an order's history that the rules look at; ten calls of the most items that Wix sends. Nothing is
+/// suspected of a longer history.
+pub const ORDER_ENTRIES_MAX: usize = 3_000;
+/// Calls of an order that readers get.
+pub const ORDER_CALLS_MAX: i64 = 300;
+
+/// Catalog apps for which one request may set option keys.
+pub const OPTION_KEY_APPS_MAX: usize = 100;
+/// Option keys of one catalog app.
+pub const OPTION_KEYS_MAX: usize = 20;
+/// Characters of one option key.
+pub const OPTION_KEY_CHARS_MAX: usize = 100;
+
+/// Entries of a level from one waypoint to the next. Fixed by the migration that made the waypoints.
+pub const WAYPOINT_EVERY: i64 = 64;
+
+/// Commands that may wait for one writer. One more is refused.
+pub const QUEUE_COMMANDS_MAX: usize = 4_096;
+/// Commands of one batch.
+pub const BATCH_COMMANDS_MAX: usize = 512;
+/// Items of one batch. Bounds its time and memory when requests are large.
+pub const BATCH_ITEMS_MAX: usize = 20_000;
+/// Times that a batch is run, at most, after conflicts and lost connections.
+pub const BATCH_ATTEMPTS_MAX: u32 = 4;
+/// Batches that look up replays first, after one met a replay.
+pub const CHECK_REPLAYS_BATCHES: u32 = 64;
+/// Batches that load the history of every order first, after one met an order that it took to be new.
+pub const LOAD_ORDERS_BATCHES: u32 = 64;
+/// Batches that lock their sites first, after another server wrote to one. Two servers that share a site would
+/// otherwise decide most batches twice.
+pub const LOCK_FIRST_BATCHES: u32 = 64;
+
+/// Request records that one step of pruning looks at.
+pub const PRUNED_ROWS: i64 = 500;
+/// Pause between two such steps, for the orders.
+pub const PRUNE_PAUSE: Duration = Duration::from_millis(100);
+
+/// Levels and SKUs that a writer caches, at some 100 bytes each.
+pub const CACHED_LEVELS_MAX: usize = 100_000;
+
+/// Rows of one page.
+pub const PAGE_ROWS_MAX: i64 = 1_000;
+/// Rows of a page if the caller names no size.
+pub const PAGE_ROWS_DEFAULT: i64 = 100;
+
+/// Callers that may watch ledgers at a time.
+pub const WATCHERS_MAX: usize = 10_000;
+
+/// How long a caller without a deadline waits for an answer.
+pub const ANSWER_TIME_DEFAULT: Duration = Duration::from_secs(10);
+/// How long SQLite waits for another process's write.
+pub const BUSY_MS_MAX: u64 = 2_000;
+/// Connections for reading.
+pub const READERS_MAX: u32 = 4;
+/// How long a read waits for a connection.
+pub const READER_WAIT_MAX: Duration = Duration::from_secs(2);
+/// How long a read waits until the database has the entry that the caller named.
+pub const SEQUENCE_WAIT_MAX: Duration = Duration::from_secs(2);
+
+const _: () = assert!(BATCH_COMMANDS_MAX <= QUEUE_COMMANDS_MAX);
+const _: () = assert!(AVAILABILITY_ITEMS_MAX <= STOCK_ITEMS_MAX);
+const _: () = assert!(STOCK_ITEMS_MAX <= BATCH_ITEMS_MAX);
+// The sum of a request's items cannot overflow.
+const _: () = assert!(QUANTITY_MAX.checked_mul(AVAILABILITY_ITEMS_MAX as i64).is_some());

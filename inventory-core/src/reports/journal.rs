@@ -1,0 +1,68 @@
+//! The journal of an order: what it took, gave back and still holds, and every call it made. Derived from the ledger.
+
+use crate::model::catalog::Unit;
+use crate::model::entry::Entry;
+use crate::model::error::Error;
+use crate::model::ids::{LocationId, OrderId};
+use crate::model::limits;
+use crate::model::order::OrderCall;
+use crate::store::{EntryFilter, Snapshot};
+
+/// The journal of an order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OrderJournal {
+    /// Per unit and location, in the order of their first entry.
+    pub lines: Vec<OrderLine>,
+    /// The order's first entries, at most `limits::PAGE_ROWS_MAX`.
+    pub entries: Vec<Entry>,
+    /// The order's calls.
+    pub calls: Vec<OrderCall>,
+}
+
+/// What an order did to one level.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OrderLine {
+    /// The unit.
+    pub unit: Unit,
+    /// The location as stored; `None` is the default location.
+    pub location: Option<LocationId>,
+    /// Pieces taken in all.
+    pub taken: i64,
+    /// Pieces given back in all.
+    pub returned: i64,
+}
+
+/// The journal of an order; `None` if nothing is recorded for it.
+pub fn order_journal(snapshot: &mut Snapshot<'_>, order: OrderId) -> Result<Option<OrderJournal>, Error> {
+    let calls = snapshot.order_calls(order)?;
+    if calls.is_empty() {
+        return Ok(None);
+    }
+    let (mut entries, mut lines) = (Vec::new(), Vec::new());
+    let mut after_sequence = 0;
+    loop {
+        let filter = EntryFilter { order: Some(order), after_sequence, ..EntryFilter::default() };
+        let page = snapshot.list_entries(&filter, limits::PAGE_ROWS_MAX)?;
+        page.rows.iter().for_each(|entry| add(&mut lines, entry));
+        if entries.is_empty() {
+            entries = page.rows;
+        }
+        match page.next {
+            Some(sequence) => after_sequence = sequence,
+            None => break,
+        }
+    }
+    Ok(Some(OrderJournal { lines, entries, calls }))
+}
+
+fn add(lines: &mut Vec<OrderLine>, entry: &Entry) {
+    let same = |line: &OrderLine| line.unit == entry.unit && line.location == entry.location;
+    let index = lines.iter().position(same).unwrap_or_else(|| {
+        let (unit, location) = (entry.unit.clone(), entry.location);
+        lines.push(OrderLine { unit, location, taken: 0, returned: 0 });
+        lines.len() - 1
+    });
+    let line = &mut lines[index];
+    let side = if entry.delta < 0 { &mut line.taken } else { &mut line.returned };
+    *side = side.saturating_add(entry.delta.saturating_abs());
+}

@@ -1,0 +1,309 @@
+//! The statements of the writer on Postgres. Each is a type, so that diesel prepares it once per connection. Rows
+//! travel as arrays, one for each column.
+
+use diesel::QueryResult;
+use diesel::pg::Pg;
+use diesel::query_builder::{AstPass, QueryFragment};
+use diesel::sql_types::{BigInt, Bool, Nullable, SmallInt, Text};
+
+use crate::engine::storage::{NewLevel, SiteSku, UnitWrite};
+use crate::model::ids::{LevelId, OrderId, RequestKey, SiteId, UnitId};
+use crate::model::order::OrderKey;
+use crate::model::unit::Sku;
+use crate::store::describe::Column;
+use crate::store::guid::Guid;
+use crate::store::records::RequestRecord;
+use crate::store::shared::HAS_OWN_RULES;
+use crate::store::tables::{LevelColumns, UnitColumns};
+
+/// Makes a type a statement that diesel prepares once, and names the SQL type of its rows.
+macro_rules! prepared {
+    ($name:ident $(<$life:lifetime>)? -> $rows:ty) => {
+        // The derive would ask for a 'static lifetime, so the statement's identity is a type beside it.
+        const _: () = {
+            pub(crate) struct Identity;
+
+            impl $(<$life>)? diesel::query_builder::QueryId for $name $(<$life>)? {
+                type QueryId = Identity;
+                const HAS_STATIC_QUERY_ID: bool = true;
+            }
+        };
+
+        impl $(<$life>)? diesel::query_builder::Query for $name $(<$life>)? {
+            type SqlType = $rows;
+        }
+
+        impl $(<$life>)? diesel::RunQueryDsl<diesel::pg::PgConnection> for $name $(<$life>)? {}
+    };
+}
+
+pub(super) use prepared;
+
+/// Declares a statement: its array parameters, the SQL type of its rows, and its text, in which the parameters stand
+/// by name between pieces of SQL.
+macro_rules! statement {
+    ($(#[$doc:meta])* $name:ident $(<$life:lifetime>)? ($($field:ident: $sql:ty, $rust:ty);+ $(;)?) -> $rows:ty {
+        $($text:literal $($param:ident)?)+
+    }) => {
+        $(#[$doc])*
+        pub(super) struct $name $(<$life>)? { $($field: Column<$sql, $rust>),+ }
+
+        prepared!($name $(<$life>)? -> $rows);
+
+        impl $(<$life>)? QueryFragment<Pg> for $name $(<$life>)? {
+            fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+                $(out.push_sql($text); $(self.$param.push(&mut out)?;)?)+
+                Ok(())
+            }
+        }
+    };
+}
+
+/// The SQL type of a row of `site`.
+type SiteType = (Guid, BigInt, Nullable<Guid>, Text, BigInt, SmallInt, SmallInt);
+
+statement! {
+    /// Locks sites in the order of their ids, so that no two batches wait for each other.
+    LockSites(sites: Guid, SiteId) -> SiteType {
+        "SELECT site_id, sequence, default_location_id, option_keys, revision, suspected_repeats, over_returns \
+         FROM site WHERE site_id = ANY(" sites ") ORDER BY site_id FOR UPDATE"
+    }
+}
+
+statement! {
+    /// Creates sites that do not exist yet.
+    AddSites(sites: Guid, SiteId) -> () {
+        "INSERT INTO site (site_id) SELECT unnest(" sites ") ON CONFLICT DO NOTHING"
+    }
+}
+
+statement! {
+    /// Units by SKU.
+    FindSkus<'a>(sites: Guid, SiteId; skus: Text, &'a str) -> (Guid, Text, (Text, Text, Text)) {
+        "SELECT asked.site_id, asked.sku, u.app_id, u.item_id, u.variant \
+         FROM unnest(" sites ", " skus ") AS asked (site_id, sku) \
+         JOIN unit u ON u.site_id = asked.site_id AND u.sku = asked.sku"
+    }
+}
+
+statement! {
+    /// Entries of orders, at most so many of each, with the headers of their changes.
+    LoadOrders(sites: Guid, SiteId; orders: Guid, OrderId; most: BigInt, i64) -> (
+        (Guid, Guid),
+        (BigInt, BigInt, SmallInt, SmallInt, Guid, Nullable<Guid>, Bool, Nullable<BigInt>, BigInt),
+    ) {
+        "SELECT asked.site_id, asked.order_id, part.* \
+         FROM unnest(" sites ", " orders ") AS asked (site_id, order_id) \
+         CROSS JOIN LATERAL ( \
+            SELECT l.sequence, l.change_sequence, c.kind, c.reason, l.unit_id, l.location_id, l.subscription, \
+                l.asked, l.delta \
+            FROM change c \
+            JOIN ledger l ON l.site_id = c.site_id AND l.sequence BETWEEN c.first_sequence AND c.last_sequence \
+            WHERE c.site_id = asked.site_id AND c.order_id = asked.order_id LIMIT (" most ")[1] \
+         ) AS part"
+    }
+}
+
+statement! {
+    /// Orders of which a call was answered without an entry.
+    FindAnswered(sites: Guid, SiteId; orders: Guid, OrderId) -> (Guid, Guid) {
+        "SELECT asked.site_id, asked.order_id FROM unnest(" sites ", " orders ") AS asked (site_id, order_id) \
+         WHERE EXISTS (SELECT FROM request r WHERE r.site_id = asked.site_id AND r.order_id = asked.order_id)"
+    }
+}
+
+statement! {
+    /// Recorded requests by key.
+    FindRequests(sites: Guid, SiteId; keys: Guid, RequestKey)
+        -> (Guid, Guid, Guid, BigInt, BigInt, Nullable<Text>)
+    {
+        "SELECT r.site_id, r.request_key, r.fingerprint, r.first_sequence, r.last_sequence, r.refusal \
+         FROM unnest(" sites ", " keys ") AS asked (site_id, request_key) \
+         JOIN request r ON r.site_id = asked.site_id AND r.request_key = asked.request_key"
+    }
+}
+
+statement! {
+    /// The entries of spans of sequence numbers, with their units, in order.
+    LoadSpans(sites: Guid, SiteId; first: BigInt, i64; last: BigInt, i64)
+        -> (Guid, BigInt, (Text, Text, Text), Nullable<Guid>, BigInt)
+    {
+        "SELECT l.site_id, l.sequence, u.app_id, u.item_id, u.variant, l.location_id, l.level_after \
+         FROM unnest(" sites ", " first ", " last ") AS span (site_id, first, last) \
+         JOIN ledger l ON l.site_id = span.site_id AND l.sequence BETWEEN span.first AND span.last \
+         JOIN unit u ON u.unit_id = l.unit_id ORDER BY l.site_id, l.sequence"
+    }
+}
+
+statement! {
+    /// Takes their SKUs from units, so that SKUs can change hands in the statement after it.
+    ReleaseSkus(units: Guid, UnitId) -> () {
+        "UPDATE unit SET sku = NULL WHERE unit_id = ANY(" units ")"
+    }
+}
+
+/// Levels by key, if they are stored, and the rules of their units, if they differ from the default.
+pub(super) struct LoadLevels {
+    levels: Column<Guid, LevelId>,
+    units: Column<Guid, UnitId>,
+}
+
+prepared!(LoadLevels -> (
+    (Nullable<Guid>, Nullable<BigInt>, Nullable<BigInt>, Nullable<BigInt>),
+    (Nullable<Guid>, Nullable<SmallInt>, Nullable<BigInt>, Nullable<Bool>),
+));
+
+impl QueryFragment<Pg> for LoadLevels {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        out.push_sql(
+            "SELECT level.level_id, available, revision, last_sequence, \
+                unit.unit_id, tracking, backorder_limit, counts_subscriptions FROM unnest(",
+        );
+        self.levels.push(&mut out)?;
+        out.push_sql(", ");
+        self.units.push(&mut out)?;
+        out.push_sql(
+            ") AS asked (level_id, unit_id) \
+             LEFT JOIN level ON level.level_id = asked.level_id \
+             LEFT JOIN unit ON unit.unit_id = asked.unit_id AND ",
+        );
+        out.push_sql(HAS_OWN_RULES);
+        Ok(())
+    }
+}
+
+/// Creates units that do not exist yet.
+pub(super) struct AddUnits<'a>(UnitColumns<'a>);
+
+prepared!(AddUnits<'a> -> ());
+
+impl QueryFragment<Pg> for AddUnits<'_> {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        out.push_sql("INSERT INTO unit (");
+        UnitColumns::push_names(&mut out);
+        out.push_sql(") ");
+        self.0.push_select(&mut out)?;
+        out.push_sql(" ON CONFLICT (unit_id) DO NOTHING");
+        Ok(())
+    }
+}
+
+/// Creates levels.
+pub(super) struct AddLevels<'a>(LevelColumns<'a>);
+
+prepared!(AddLevels<'a> -> ());
+
+impl QueryFragment<Pg> for AddLevels<'_> {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        out.push_sql("INSERT INTO level (");
+        LevelColumns::push_names(&mut out);
+        out.push_sql(") ");
+        self.0.push_select(&mut out)
+    }
+}
+
+/// Writes the settings of units, and creates those that do not exist.
+pub(super) struct WriteUnits<'a>(UnitColumns<'a>);
+
+prepared!(WriteUnits<'a> -> ());
+
+impl QueryFragment<Pg> for WriteUnits<'_> {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        out.push_sql("INSERT INTO unit (");
+        UnitColumns::push_names(&mut out);
+        out.push_sql(") ");
+        self.0.push_select(&mut out)?;
+        UnitColumns::push_update(&mut out);
+        Ok(())
+    }
+}
+
+impl LockSites {
+    pub(super) fn of(sites: &[SiteId]) -> Self {
+        Self { sites: sites.iter().copied().collect() }
+    }
+}
+
+impl AddSites {
+    pub(super) fn of(sites: &[SiteId]) -> Self {
+        Self { sites: sites.iter().copied().collect() }
+    }
+}
+
+impl<'a> FindSkus<'a> {
+    pub(super) fn of(skus: &'a [SiteSku]) -> Self {
+        let (sites, skus) = (skus.iter().map(|(site, _)| *site), skus.iter().map(|(_, sku)| sku));
+        Self { sites: sites.collect(), skus: skus.map(Sku::as_str).collect() }
+    }
+}
+
+impl LoadLevels {
+    pub(super) fn of(levels: &[(LevelId, UnitId)]) -> Self {
+        Self {
+            levels: levels.iter().map(|(level, _)| *level).collect(),
+            units: levels.iter().map(|(_, unit)| *unit).collect(),
+        }
+    }
+}
+
+impl LoadOrders {
+    pub(super) fn of(orders: &[OrderKey], most: i64) -> Self {
+        Self {
+            sites: orders.iter().map(|(site, _)| *site).collect(),
+            orders: orders.iter().map(|(_, order)| *order).collect(),
+            most: std::iter::once(most).collect(),
+        }
+    }
+}
+
+impl FindAnswered {
+    pub(super) fn of(orders: &[OrderKey]) -> Self {
+        Self {
+            sites: orders.iter().map(|(site, _)| *site).collect(),
+            orders: orders.iter().map(|(_, order)| *order).collect(),
+        }
+    }
+}
+
+impl FindRequests {
+    pub(super) fn of(requests: &[(SiteId, RequestKey)]) -> Self {
+        Self {
+            sites: requests.iter().map(|(site, _)| *site).collect(),
+            keys: requests.iter().map(|(_, key)| *key).collect(),
+        }
+    }
+}
+
+impl LoadSpans {
+    pub(super) fn of(requests: &[RequestRecord]) -> Self {
+        Self {
+            sites: requests.iter().map(|request| request.site_id).collect(),
+            first: requests.iter().map(|request| request.first_sequence).collect(),
+            last: requests.iter().map(|request| request.last_sequence).collect(),
+        }
+    }
+}
+
+impl ReleaseSkus {
+    pub(super) fn of(units: &[UnitWrite]) -> Self {
+        Self { units: units.iter().map(|unit| unit.id).collect() }
+    }
+}
+
+impl<'a> WriteUnits<'a> {
+    pub(super) fn of(units: &'a [UnitWrite]) -> Self {
+        Self(UnitColumns::of(units.iter()))
+    }
+}
+
+impl<'a> AddUnits<'a> {
+    pub(super) fn of(new: &'a [UnitWrite]) -> Self {
+        Self(UnitColumns::of(new.iter()))
+    }
+}
+
+impl<'a> AddLevels<'a> {
+    pub(super) fn of(new: &'a [NewLevel]) -> Self {
+        Self(LevelColumns::of(new.iter()))
+    }
+}

@@ -1,0 +1,272 @@
+//! Reading the ledger: entries of an order, of a unit, or of the whole site, in pages of constant cost.
+//!
+//! A page is taken by a key (the order, the chains of the unit, or the sequence number), and the rest of the filter is
+//! applied to what was taken. So a page may hold fewer entries than asked for, even none, while more follow.
+
+use diesel::prelude::*;
+
+use super::{Page, Snapshot};
+use crate::model::action::Kind;
+use crate::model::entry::{Entry, Marks};
+use crate::model::error::{Error, StoreError};
+use crate::model::ids::{LevelId, LocationId, OrderId, SiteId, UnitId};
+use crate::model::limits;
+use crate::model::unit::UnitSelector;
+use crate::store::chain;
+use crate::store::connection::{AnyConnection, on};
+use crate::store::records::{UnitRecord, stored_kind, stored_reason};
+use crate::store::tables::{change, ledger, level, unit};
+
+/// Which entries are asked for, and in which order. The filters combine with "and".
+#[derive(Clone, Debug, Default)]
+pub struct EntryFilter {
+    /// Only entries of this order.
+    pub order: Option<OrderId>,
+    /// Only entries of this unit.
+    pub unit: Option<UnitSelector>,
+    /// Only entries at this location; `Some(None)` is the default location.
+    pub at: Option<Option<LocationId>>,
+    /// Only entries of this kind.
+    pub kind: Option<Kind>,
+    /// Only entries after this sequence number.
+    pub after_sequence: i64,
+    /// Only entries up to and including this sequence number.
+    pub up_to_sequence: Option<i64>,
+    /// Newest entry first.
+    pub newest_first: bool,
+}
+
+impl Snapshot<'_> {
+    /// A page of the site's entries. `next` is the last sequence number that the page looked at.
+    pub fn list_entries(&mut self, filter: &EntryFilter, rows: i64) -> Result<Page<Entry, i64>, Error> {
+        let wanted = match &filter.unit {
+            Some(selector) => Some(self.resolve_one(selector, None)?),
+            None => None,
+        };
+        let at = filter.at.map(|location| self.site.settings.stored_location(location));
+        let (connection, id) = (&mut self.connection, self.site.id);
+        let entries = match (filter.order, &wanted) {
+            (None, Some(level)) => {
+                let sequences = chained(connection, id, level.unit_id, at, filter, rows + 1)?;
+                by_sequences(connection, id, &sequences, filter)?
+            }
+            (Some(_), _) | (None, None) => by_key(connection, id, filter, rows + 1)?,
+        };
+        let mut page = Page::cut(entries, rows, |last| last.sequence);
+        page.rows.retain(|entry| {
+            filter.kind.is_none_or(|kind| entry.kind == kind)
+                && at.is_none_or(|location| entry.location == location)
+                && wanted.as_ref().is_none_or(|level| entry.unit == level.unit)
+        });
+        Ok(page)
+    }
+
+    /// The sequence number of the site's last entry recorded before `time` (microseconds since 1970); 0 if there is
+    /// none. A binary search: there is no index on the time, and the result is as exact as the servers' clocks agree.
+    pub fn sequence_before(&mut self, time: i64) -> Result<i64, Error> {
+        let (mut low, mut high) = (0, self.site.sequence);
+        let id = self.site.id;
+        while low < high {
+            // Both are sequence numbers, so the number between them fits.
+            let middle = low + (high - low + 1) / 2;
+            let (first, last, recorded_at): (i64, i64, i64) = on!(&mut self.connection, |c| {
+                change::table
+                    .filter(change::site_id.eq(id))
+                    .filter(change::first_sequence.le(middle))
+                    .order(change::first_sequence.desc())
+                    .select((change::first_sequence, change::last_sequence, change::recorded_at))
+                    .first(c)
+            })?;
+            if recorded_at < time {
+                low = last;
+            } else {
+                high = first - 1;
+            }
+        }
+        Ok(low)
+    }
+}
+
+/// An entry with its unit and the header of its change.
+#[derive(Queryable, Selectable)]
+#[diesel(table_name = ledger)]
+struct EntryRecord {
+    sequence: i64,
+    change_sequence: i64,
+    location_id: Option<LocationId>,
+    delta: i64,
+    level_after: i64,
+    subscription: bool,
+    asked: Option<i64>,
+    marks: Option<i16>,
+    #[diesel(embed)]
+    unit: UnitRecord,
+    #[diesel(embed)]
+    header: HeaderRecord,
+}
+
+/// The header of a change.
+#[derive(Queryable, Selectable)]
+#[diesel(table_name = change)]
+struct HeaderRecord {
+    kind: i16,
+    reason: i16,
+    order_id: Option<OrderId>,
+    request_id: String,
+    actor: String,
+    recorded_at: i64,
+    note: String,
+}
+
+impl TryFrom<EntryRecord> for Entry {
+    type Error = StoreError;
+
+    fn try_from(record: EntryRecord) -> Result<Self, StoreError> {
+        let HeaderRecord { kind, reason, order_id, request_id, actor, recorded_at, note } = record.header;
+        Ok(Self {
+            sequence: record.sequence,
+            change_sequence: record.change_sequence,
+            unit: record.unit.into(),
+            location: record.location_id,
+            asked: record.asked.unwrap_or(record.delta),
+            delta: record.delta,
+            level_after: record.level_after,
+            subscription: record.subscription,
+            marks: record.marks.map(Marks::from_code).unwrap_or_default(),
+            kind: stored_kind(kind)?,
+            reason: stored_reason(reason),
+            order: order_id,
+            request_id,
+            actor,
+            recorded_at,
+            note,
+        })
+    }
+}
+
+/// Entries with their changes and units: the query that every page starts from.
+#[diesel::dsl::auto_type]
+fn entries() -> _ {
+    let of_change = change::site_id
+        .eq(ledger::site_id)
+        .and(change::first_sequence.eq(ledger::change_sequence))
+        // Follows from the line before; it leads from a change to its entries by key.
+        .and(ledger::sequence.between(change::first_sequence, change::last_sequence));
+    ledger::table.inner_join(change::table.on(of_change)).inner_join(unit::table.on(unit::unit_id.eq(ledger::unit_id)))
+}
+
+fn entries_of(records: Vec<EntryRecord>) -> Result<Vec<Entry>, StoreError> {
+    records.into_iter().map(Entry::try_from).collect()
+}
+
+/// Entries by their order, or by their sequence number alone.
+fn by_key(
+    connection: &mut AnyConnection<'_>,
+    id: SiteId,
+    filter: &EntryFilter,
+    rows: i64,
+) -> Result<Vec<Entry>, StoreError> {
+    entries_of(on!(connection, |c| {
+        let mut query = entries().select(EntryRecord::as_select()).filter(ledger::site_id.eq(id)).into_boxed();
+        query = query.filter(ledger::sequence.gt(filter.after_sequence));
+        if let Some(last) = filter.up_to_sequence {
+            query = query.filter(ledger::sequence.le(last));
+        }
+        if let Some(order) = filter.order {
+            // By the index on orders, from the first change on that can have entries of the page.
+            let from = filter.after_sequence.saturating_sub(limits::CHANGE_ENTRIES_MAX);
+            query = query.filter(change::site_id.eq(id).and(change::order_id.eq(order)));
+            query = query.filter(change::first_sequence.gt(from));
+            query = match filter.newest_first {
+                true => query.order(change::first_sequence.desc()),
+                false => query.order(change::first_sequence),
+            };
+            if let Some(last) = filter.up_to_sequence {
+                query = query.filter(change::first_sequence.le(last));
+            }
+        }
+        query = match filter.newest_first {
+            true => query.then_order_by(ledger::sequence.desc()),
+            false => query.then_order_by(ledger::sequence),
+        };
+        query.limit(rows).load(c)
+    })?)
+}
+
+/// The entries with these sequence numbers, in the filter's order.
+fn by_sequences(
+    connection: &mut AnyConnection<'_>,
+    id: SiteId,
+    sequences: &[i64],
+    filter: &EntryFilter,
+) -> Result<Vec<Entry>, StoreError> {
+    let mut found = entries_of(on!(connection, |c| {
+        entries()
+            .select(EntryRecord::as_select())
+            .filter(ledger::site_id.eq(id))
+            .filter(ledger::sequence.eq_any(sequences))
+            .load(c)
+    })?)?;
+    found.sort_unstable_by_key(|entry| entry.sequence);
+    if filter.newest_first {
+        found.reverse();
+    }
+    Ok(found)
+}
+
+/// The first `rows` sequence numbers of a unit's entries in the filter's order: those of its levels, merged.
+fn chained(
+    connection: &mut AnyConnection<'_>,
+    id: SiteId,
+    unit_id: UnitId,
+    at: Option<Option<LocationId>>,
+    filter: &EntryFilter,
+    rows: i64,
+) -> Result<Vec<i64>, StoreError> {
+    let levels: Vec<(LevelId, Option<LocationId>, i64)> = on!(connection, |c| {
+        level::table
+            .filter(level::unit_id.eq(unit_id))
+            .select((level::level_id, level::location_id, level::last_sequence))
+            .load(c)
+    })?;
+    let mut sequences = Vec::new();
+    for (level, location, head) in levels {
+        if at.is_none_or(|at| at == location) {
+            sequences.extend(walk(connection, id, level, head, filter, rows)?);
+        }
+    }
+    sequences.sort_unstable();
+    if filter.newest_first {
+        sequences.reverse();
+    }
+    sequences.truncate(usize::try_from(rows).unwrap_or(usize::MAX));
+    Ok(sequences)
+}
+
+/// At least the first `rows` sequence numbers of one level's entries in the filter's order, if there are as many. A
+/// chain leads from newer to older, so it is entered at the waypoint after the page, and followed back.
+fn walk(
+    connection: &mut AnyConnection<'_>,
+    id: SiteId,
+    level: LevelId,
+    head: i64,
+    filter: &EntryFilter,
+    rows: i64,
+) -> Result<Vec<i64>, StoreError> {
+    let after = filter.after_sequence;
+    let last = filter.up_to_sequence.unwrap_or(i64::MAX);
+    // Newest first: the first waypoint after the page. Oldest first: the page lies within this many waypoints.
+    let (from, skip) = match filter.newest_first {
+        true => (last, 0),
+        false => (after.saturating_add(1), rows / limits::WAYPOINT_EVERY + 1),
+    };
+    let start = chain::waypoint(connection, level, from, skip)?.unwrap_or(head);
+    if start <= after {
+        return Ok(Vec::new());
+    }
+    // One more, because a chain is followed to the first entry that is not after `after`.
+    let most = rows + (skip + 1) * limits::WAYPOINT_EVERY + 1;
+    let links = chain::links(connection, id, start, after, most)?;
+    let sequences = links.into_iter().map(|link| link.sequence);
+    Ok(sequences.filter(|sequence| (after + 1..=last).contains(sequence)).collect())
+}

@@ -1,0 +1,61 @@
+#![doc = include_str!("../README.md")]
+
+mod metrics;
+mod observe;
+mod signals;
+
+use std::error::Error;
+use std::process::ExitCode;
+
+pub use crate::metrics::{MetricsError, serve_metrics};
+pub use crate::signals::stop_on_signal;
+
+/// Runs `work` to its end and returns the exit code: 0 if it succeeds, otherwise 1 after one line on standard error.
+///
+/// `name` stands before that line and is the service name of the traces. `otlp` is the endpoint for traces; `None`
+/// sends none. Call it once per process: it installs the process's logs.
+pub fn run(
+    name: &'static str,
+    otlp: Option<String>,
+    work: impl Future<Output = Result<(), Box<dyn Error>>>,
+) -> ExitCode {
+    let result = runtime().map_err(Into::into).and_then(|runtime| {
+        runtime.block_on(async {
+            let traces = observe::start(name, otlp.as_deref())?;
+            let result = work.await;
+            if let Some(traces) = traces
+                && let Err(error) = traces.shutdown()
+            {
+                tracing::warn!(%error, "the last traces were not delivered");
+            }
+            result
+        })
+    });
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{name}: {}", with_causes(error.as_ref()));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// A runtime with one worker thread for every two cores, at least one.
+///
+/// The database and the other program need the other cores. On two cores a second worker made a request half as
+/// expensive again, by wake-ups alone (measured end to end).
+fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    tokio::runtime::Builder::new_multi_thread().worker_threads(cores.div_ceil(2)).enable_all().build()
+}
+
+/// The error and its causes, separated by colons.
+pub fn with_causes(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(&format!(": {error}"));
+        cause = error.source();
+    }
+    text
+}

@@ -1,0 +1,129 @@
+//! What a call says beside its message: who calls, how long the caller waits, and how many bytes of error details it
+//! can read.
+//!
+//! Metadata that is absent has a default. A bad value is INVALID_ARGUMENT at the metadata's name, except for
+//! `grpc-timeout`, which the transport owns: a value that gRPC would not write is ignored.
+
+use std::time::{Duration, Instant};
+
+use inventory_core::model::limits;
+use inventory_proto::{ACTOR_METADATA, DETAIL_BYTES_DEFAULT, MAX_DETAIL_BYTES_METADATA};
+use tonic::Status;
+use tonic::metadata::MetadataMap;
+
+use crate::decode::fields::{Checked, Fields};
+use crate::violation::At;
+
+/// Bytes of error details that a caller can ask for. They hold the shortages of 300 items with the longest options.
+const DETAIL_BYTES_MAX: usize = 2 * 1024 * 1024;
+
+/// What a call says beside its message.
+#[derive(Debug)]
+pub(crate) struct Caller {
+    /// Who calls. Empty if unknown.
+    pub(crate) actor: String,
+    /// Until when the caller waits.
+    pub(crate) deadline: Instant,
+    /// Bytes of error details that the caller can read.
+    pub(crate) detail_bytes: usize,
+}
+
+/// Reads the metadata of a call.
+pub(crate) fn caller(metadata: &MetadataMap) -> Result<Caller, Status> {
+    let mut fields = Fields::default();
+    let actor = actor(&mut fields, metadata);
+    let detail_bytes = detail_bytes(&mut fields, metadata);
+    let (actor, detail_bytes) = fields.finish(actor.and_then(|actor| Ok((actor, detail_bytes?))))?;
+    Ok(Caller { actor, deadline: deadline(metadata), detail_bytes })
+}
+
+fn actor(fields: &mut Fields, metadata: &MetadataMap) -> Checked<String> {
+    let Some(value) = metadata.get(ACTOR_METADATA) else { return Ok(String::new()) };
+    match value.to_str() {
+        Ok(actor) if actor.len() <= limits::ACTOR_CHARS_MAX => Ok(actor.to_owned()),
+        Ok(_) | Err(_) => {
+            let bounds = format_args!("must have at most {} ASCII characters", limits::ACTOR_CHARS_MAX);
+            fields.bad(At::REQUEST, ACTOR_METADATA, bounds)
+        }
+    }
+}
+
+/// At least the default, which any caller can read, and at most [`DETAIL_BYTES_MAX`].
+fn detail_bytes(fields: &mut Fields, metadata: &MetadataMap) -> Checked<usize> {
+    let Some(value) = metadata.get(MAX_DETAIL_BYTES_METADATA) else { return Ok(DETAIL_BYTES_DEFAULT) };
+    match value.to_str().ok().and_then(|text| text.parse::<usize>().ok()) {
+        Some(bytes) => Ok(bytes.clamp(DETAIL_BYTES_DEFAULT, DETAIL_BYTES_MAX)),
+        None => fields.bad(At::REQUEST, MAX_DETAIL_BYTES_METADATA, "must be a whole number of bytes"),
+    }
+}
+
+fn deadline(metadata: &MetadataMap) -> Instant {
+    let timeout = metadata.get("grpc-timeout").and_then(|value| value.to_str().ok()).and_then(timeout_of);
+    Instant::now() + timeout.unwrap_or(limits::ANSWER_TIME_DEFAULT).min(limits::ANSWER_TIME_DEFAULT)
+}
+
+/// The deadline of a call that names none.
+pub(crate) fn default_deadline() -> Instant {
+    Instant::now() + limits::ANSWER_TIME_DEFAULT
+}
+
+/// Reads at most eight digits and a unit, as gRPC over HTTP/2 writes a timeout.
+fn timeout_of(text: &str) -> Option<Duration> {
+    let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    if digits.len() > 8 {
+        return None;
+    }
+    let count: u32 = digits.parse().ok()?;
+    match unit {
+        "H" => Some(Duration::from_secs(3_600) * count),
+        "M" => Some(Duration::from_secs(60) * count),
+        "S" => Some(Duration::from_secs(1) * count),
+        "m" => Some(Duration::from_millis(1) * count),
+        "u" => Some(Duration::from_micros(1) * count),
+        "n" => Some(Duration::from_nanos(1) * count),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tonic::metadata::MetadataValue;
+    use tonic_types::StatusExt;
+
+    use super::*;
+
+    fn with(name: &'static str, value: &str) -> MetadataMap {
+        let mut metadata = MetadataMap::new();
+        metadata.insert(name, value.parse().expect("ASCII"));
+        metadata
+    }
+
+    #[test]
+    fn timeouts_are_read_as_grpc_writes_them() {
+        assert_eq!(timeout_of("2500m"), Some(Duration::from_millis(2_500)));
+        assert_eq!(timeout_of("3S"), Some(Duration::from_secs(3)));
+        assert_eq!(timeout_of("99999999H"), Some(Duration::from_secs(99_999_999 * 3_600)));
+        for bad in ["", "m", "5", "5x", "-1S", "5ä", "999999999S"] {
+            assert_eq!(timeout_of(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_caller_gets_the_default_bytes_unless_it_asks_for_more() {
+        for (value, bytes) in [("0", 4_096), ("4096", 4_096), ("100000", 100_000), ("99999999", 2_097_152)] {
+            let caller = caller(&with(MAX_DETAIL_BYTES_METADATA, value)).expect("a number");
+            assert_eq!(caller.detail_bytes, bytes, "{value}");
+        }
+        assert_eq!(caller(&MetadataMap::new()).expect("empty").detail_bytes, 4_096);
+    }
+
+    #[test]
+    fn bad_metadata_is_named() {
+        let mut metadata = with(ACTOR_METADATA, &"x".repeat(65));
+        metadata.insert(MAX_DETAIL_BYTES_METADATA, MetadataValue::from_static("4 KiB"));
+        let status = caller(&metadata).expect_err("both are bad");
+        let fields = status.get_details_bad_request().expect("a BadRequest").field_violations;
+        let names: Vec<&str> = fields.iter().map(|violation| violation.field.as_str()).collect();
+        assert_eq!(names, [ACTOR_METADATA, MAX_DETAIL_BYTES_METADATA]);
+    }
+}
