@@ -1,7 +1,7 @@
 //! The rules of stock: what a command does to levels. Pure functions: no I/O, no clock, no async.
 //!
 //! 1. All items or none.
-//! 2. Items of the same level are summed first.
+//! 2. Items of an order that mean the same level are summed first.
 //! 3. A restricted decrement leaves no level below minus its unit's backorder limit; its refusal lists every short
 //!    level.
 //! 4. Increments and adjustments are never refused for the level. No level leaves the 64-bit range.

@@ -16,6 +16,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use inventory_core::store::Store;
 use inventory_proto::ACTOR_METADATA;
 use inventory_proto::v1::ledger_service_client::LedgerServiceClient;
+use inventory_proto::v1::site_service_client::SiteServiceClient;
 use inventory_proto::v1::stock_service_client::StockServiceClient;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -24,7 +25,7 @@ use tonic::metadata::MetadataValue;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Status};
 
-use crate::config::{self, Upstream};
+use crate::config::Upstream;
 use crate::server::{self, ServeError};
 
 /// The actor of a command's changes in the ledger.
@@ -43,8 +44,10 @@ impl Connection {
     async fn open(upstream: &Upstream) -> Result<Self, Box<dyn Error>> {
         let Upstream { grpc_upstream, database_url, site_id: _ } = upstream;
         let Some(url) = database_url.clone() else {
-            let endpoint = Endpoint::from_shared(format!("http://{grpc_upstream}"))
-                .map_err(|_| format!("--grpc-upstream (GRPC_UPSTREAM): {grpc_upstream:?} must be HOST:PORT"))?;
+            let address = grpc_upstream.strip_prefix("http://").unwrap_or(grpc_upstream);
+            let endpoint = Endpoint::from_shared(format!("http://{address}")).map_err(|_| {
+                format!("--grpc-upstream (GRPC_UPSTREAM): {grpc_upstream:?} must be HOST:PORT or http://HOST:PORT")
+            })?;
             let absent = |_| format!("no server answers at {grpc_upstream}; start it, or pass --database-url");
             return Ok(Self { channel: endpoint.connect().await.map_err(absent)?, own: None });
         };
@@ -52,13 +55,17 @@ impl Connection {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let endpoint = Endpoint::from_shared(format!("http://{}", listener.local_addr()?))?;
         let stop = CancellationToken::new();
-        let retention = config::retention(config::REQUEST_RETENTION_DAYS);
-        let served = tokio::spawn(server::serve(listener, store, retention, stop.clone().cancelled_owned()));
+        // How long outcomes are kept is a setting of the servers. The command does not know it, so it keeps them all.
+        let served = tokio::spawn(server::serve(listener, store, None, stop.clone().cancelled_owned()));
         Ok(Self { channel: endpoint.connect().await?, own: Some((stop, served)) })
     }
 
     fn stock(&self) -> StockServiceClient<Channel> {
         StockServiceClient::new(self.channel.clone()).max_decoding_message_size(ANSWER_BYTES_MAX)
+    }
+
+    fn sites(&self) -> SiteServiceClient<Channel> {
+        SiteServiceClient::new(self.channel.clone())
     }
 
     fn ledger(&self) -> LedgerServiceClient<Channel> {

@@ -35,8 +35,9 @@ pub enum Command {
     /// or STATUS), `backorder_limit` and `counts_subscriptions` (true or false) are settings of the unit. An empty or
     /// absent value leaves what it stands for as it is.
     ///
-    /// The same file imported again sets no level, even if stock was sold since, unless you pass `--again`. An
-    /// interrupted import continues where it stopped. The settings are written each time.
+    /// The same file imported again sets no level, even if stock was sold since, unless you pass `--again`, or the
+    /// server has deleted the old outcomes (`--request-retention-days`). An interrupted import continues where it
+    /// stopped. The settings are written each time.
     Import(Import),
     /// Write stock or the ledger as CSV or NDJSON. Exported stock can be imported again.
     Export(Export),
@@ -47,10 +48,10 @@ pub enum Command {
 /// Whom the operator's commands ask: a running server, or a database that they open themselves.
 #[derive(Debug, Args)]
 pub struct Upstream {
-    /// The running server, HOST:PORT.
+    /// The running server: HOST:PORT or http://HOST:PORT.
     #[arg(long, env = "GRPC_UPSTREAM", default_value = "127.0.0.1:50051")]
     pub grpc_upstream: String,
-    /// Open this database instead of asking a server.
+    /// Open this database instead of asking a server. Its schema is brought up to date.
     #[arg(long)]
     pub database_url: Option<DatabaseUrl>,
     /// The site, a GUID. For Wix, the `instanceId` of the app's installation.

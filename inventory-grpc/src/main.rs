@@ -33,7 +33,7 @@ async fn serve(settings: Serve) -> Result<(), Box<dyn Error>> {
     let retention = config::retention(settings.listen.request_retention_days);
     let (store, listener) = inventory_grpc::open(settings.listen).await?;
     println!("grpc listening on {}", listener.local_addr()?);
-    Ok(server::serve(listener, store, retention, inventory_program::stop_on_signal()?.cancelled_owned()).await?)
+    Ok(server::serve(listener, store, Some(retention), inventory_program::stop_on_signal()?.cancelled_owned()).await?)
 }
 
 fn migrate(url: &DatabaseUrl) -> Result<(), Box<dyn Error>> {

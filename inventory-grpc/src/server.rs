@@ -53,11 +53,11 @@ pub enum ServeError {
 }
 
 /// Serves on `listener` until `stop` completes, and returns after everything is finished. Outcomes of requests are kept
-/// for `retention`.
+/// for `retention`; `None` keeps them all.
 pub async fn serve(
     listener: TcpListener,
     store: Store,
-    retention: Duration,
+    retention: Option<Duration>,
     stop: impl Future<Output = ()>,
 ) -> Result<(), ServeError> {
     let engine = Engine::start(&store)?;
@@ -65,7 +65,9 @@ pub async fn serve(
     let (health, health_service) = tonic_health::server::health_reporter();
     // Dropping the set ends its tasks.
     let mut tasks = JoinSet::new();
-    tasks.spawn(prune(engine.clone(), retention));
+    if let Some(retention) = retention {
+        tasks.spawn(prune(engine.clone(), retention));
+    }
     tasks.spawn(report_health(health, store.clone()));
     tasks.spawn(look_for_commits(store.clone(), commits.clone()));
     let reflection = || {

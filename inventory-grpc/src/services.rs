@@ -43,7 +43,7 @@ async fn write<M>(
     let Caller { actor, deadline, detail_bytes } = caller(metadata)?;
     let command = decode(message, actor)?;
     let outcome = engine.submit(command, deadline).await.map_err(|error| of_error(error, Paths::ITEMS))?;
-    // The engine has logged and counted the findings.
+    // The engine has counted the findings.
     let Outcome { site: _, default_location, sequence, replayed, verdict, findings: _ } = outcome;
     match verdict {
         Verdict::Applied(levels) => {

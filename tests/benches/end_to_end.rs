@@ -1,5 +1,5 @@
-//! From a signed HTTP body to the durable answer: adapter and server as two processes, Postgres on
-//! the same cores; and `standalone` on SQLite.
+//! From the signed HTTP body to the durable answer: adapter and server as two processes with Postgres on the same
+//! cores, and `standalone` on SQLite.
 //!
 //!     cargo bench --bench end_to_end
 
@@ -11,13 +11,13 @@ use inventory_tests::bench::rig::{Rig, Shape};
 use inventory_tests::programs::Running;
 use inventory_tests::world::Backend;
 
-/// Connections, as in the figures of others.
+/// Connections of the load generator.
 const CONNECTIONS: usize = 64;
 
 struct Row {
     shape: Shape,
     workload: Workload,
-    /// Requests before the measured ones, on the fresh database.
+    /// Requests on the new database, before the measured ones.
     fresh: usize,
     measured: usize,
 }
@@ -39,7 +39,7 @@ const ROWS: [Row; 7] = [
 fn main() {
     let only = std::env::var("BENCH_ONLY").unwrap_or_default();
     heading("end_to_end");
-    println!("a bare check of a token: {:.1} µs of one core", signature_check(scaled(10_000)));
+    println!("a check of a token: {:.1} µs of one core", signature_check(scaled(10_000)));
     if only.is_empty() {
         let calls = requests(Workload::Hot, 1, scaled(50_000));
         let rate = Figure::of(runs(), || checking_server(&calls, CONNECTIONS));
@@ -47,7 +47,7 @@ fn main() {
     }
     let naive = |backend| match only.as_str() {
         "" => Figure::of(runs(), || naive_orders(backend, CONNECTIONS, scaled(4_000))).median(),
-        // Looking at one row while working on it: the limit would only take time.
+        // A run of selected rows skips the limit to save time.
         _ => f64::NAN,
     };
     let (naive_postgres, naive_sqlite) = (naive(Backend::Postgres), naive(Backend::Sqlite));

@@ -1,4 +1,4 @@
-//! The core alone: no network, no JSON, no signatures.
+//! The engine alone: no network, no JSON, no signatures.
 //!
 //!     cargo bench --bench engine
 
@@ -52,9 +52,9 @@ fn main() {
 }
 
 fn run(backend: Backend, workload: Workload, callers: usize, count: usize) -> f64 {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("the runtime starts");
     let database = Database::with_durability(backend, Durability::Full);
-    let store = Store::open(database.url.clone()).expect("it opens");
+    let store = Store::open(database.url.clone()).expect("the store opens");
     runtime.block_on(async {
         let engine = Engine::start(&store).expect("writers start");
         let site = SiteId::from_uuid(Uuid::from_u128(0x5eed));
@@ -69,8 +69,8 @@ fn run(backend: Backend, workload: Workload, callers: usize, count: usize) -> f6
                     as_of: None,
                 })
                 .collect();
-            let command = Command::new(header(site, None), Action::Set { targets }).expect("in bounds");
-            engine.submit(command, deadline()).await.expect("it is stocked");
+            let command = Command::new(header(site, None), Action::Set { targets }).expect("the value is in bounds");
+            engine.submit(command, deadline()).await.expect("the levels can be set");
         }
         let started = Instant::now();
         let caller = |caller: usize| {
@@ -81,14 +81,14 @@ fn run(backend: Backend, workload: Workload, callers: usize, count: usize) -> f6
                     let line = |item| Line {
                         unit: unit(item),
                         location: None,
-                        quantity: Quantity::new(1).expect("in bounds"),
+                        quantity: Quantity::new(1).expect("the value is in bounds"),
                         subscription: false,
                     };
                     let lines = workload.items(&mut random).into_iter().map(line).collect();
                     let order = OrderId::from_uuid(Uuid::from_u128(random.u128(..)));
                     let action = Action::Decrement { lines, restricted: true };
-                    let command = Command::new(header(site, Some(order)), action).expect("in bounds");
-                    engine.submit(command, deadline()).await.expect("it is done");
+                    let command = Command::new(header(site, Some(order)), action).expect("the value is in bounds");
+                    engine.submit(command, deadline()).await.expect("the order is applied");
                 }
             }
         };
@@ -101,7 +101,7 @@ fn run(backend: Backend, workload: Workload, callers: usize, count: usize) -> f6
 
 fn unit(item: usize) -> UnitSelector {
     let reference = CatalogReference::new("bench", &format!("item-{item}"), serde_json::Map::new());
-    UnitSelector::Reference(reference.expect("in bounds"))
+    UnitSelector::Reference(reference.expect("the value is in bounds"))
 }
 
 fn header(site: SiteId, order: Option<OrderId>) -> Header {

@@ -1,5 +1,5 @@
-//! Whether an order's cost grows with the books: throughput of SPREAD on Postgres with 10,000 and
-//! 1,000,000 units, and with none and 20,000,000 entries behind it.
+//! Whether the cost of an order grows with the ledger: throughput of SPREAD on Postgres with 10,000 units, with
+//! 1,000,000 units, and with 1,000,000 units and 20,000,000 entries.
 //!
 //!     cargo bench --bench growth
 //!
@@ -19,14 +19,14 @@ fn main() {
     let mut table = Table::new(&["units", "entries before", "orders /s", "of the smallest", "p99 ms"]);
     let all: Vec<Vec<u8>> = (0..3).flat_map(|part| requests(Workload::Spread, 100 + part, 50_000)).collect();
     let mut smallest = None;
-    // One database that grows, so that each step is measured on top of the one before.
+    // One database grows from step to step.
     let rig = Rig::start(Shape::TwoProcesses(Backend::Postgres));
     let mut parts = all.chunks(all.len().div_ceil(3 * (runs() + 1)));
     for (units, entries) in [(ITEMS, 0), (scaled(1_000_000), 0), (scaled(1_000_000), scaled(20_000_000))] {
         stock(rig.grpc, units);
         fill(&rig, entries);
-        books::execute(&rig.database.url, "CHECKPOINT").expect("it settles");
-        load::closed(rig.http, parts.next().expect("enough"), CONNECTIONS).expect(200);
+        books::execute(&rig.database.url, "CHECKPOINT").expect("the checkpoint completes");
+        load::closed(rig.http, parts.next().expect("there are enough requests"), CONNECTIONS).expect(200);
         let (mut rate, mut p99) = (Vec::new(), Vec::new());
         for part in parts.by_ref().take(runs()) {
             let loaded = load::closed(rig.http, part, CONNECTIONS).expect(200);
@@ -38,14 +38,14 @@ fn main() {
         let share = format!("{:.2}", rate.median() / base);
         table.row(vec![units.to_string(), entries.to_string(), rate.shown(0), share, p99.shown(2)]);
     }
-    // The entries that were filled in belong to no level: there is nothing to prove.
+    // The filled entries belong to no level, so the check of the books would fail. The database is not dropped.
     let Rig { servers, database, .. } = rig;
     drop(servers);
     std::mem::forget(database);
     table.print();
 }
 
-/// Orders of another site, one entry each, as old as the hills: with random keys, as real ones have.
+/// Fills the ledger of another site with orders of one entry each. Their keys are random, as those of real orders.
 fn fill(rig: &Rig, entries: usize) {
     let site = "'0001d000-0000-4000-8000-000000000000'::uuid";
     for first in (1..=entries).step_by(500_000) {
@@ -62,7 +62,7 @@ fn fill(rig: &Rig, entries: usize) {
             ),
         ];
         for statement in statements {
-            books::execute(&rig.database.url, &statement).expect("it is filled");
+            books::execute(&rig.database.url, &statement).expect("the rows can be inserted");
         }
         eprintln!("filled {}", entries.min(first + 499_999));
     }

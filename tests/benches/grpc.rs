@@ -1,4 +1,4 @@
-//! Plain gRPC: one hot item, 64 calls in flight, beside an empty unary call on the same server.
+//! Plain gRPC: orders of one hot item with 64 calls in flight, compared with empty unary calls on the same server.
 //!
 //!     cargo bench --bench grpc
 
@@ -21,7 +21,7 @@ use tonic_health::pb::health_client::HealthClient;
 use uuid::Uuid;
 
 const IN_FLIGHT: usize = 64;
-/// Connections of the load generator: one would make its own task the limit.
+/// Connections of the load generator. With one, the task of that connection would be the limit.
 const CONNECTIONS: usize = 2;
 
 fn main() {
@@ -33,7 +33,8 @@ fn main() {
             let database = Database::with_durability(backend, Durability::Full);
             let server = grpc_server(&database.text);
             stock(server.addresses[0], 1);
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+            let runtime =
+                tokio::runtime::Builder::new_current_thread().enable_all().build().expect("the runtime starts");
             let address = format!("http://{}", server.addresses[0]);
             empty.push(runtime.block_on(call_all(&address, scaled(60_000), check)));
             orders.push(runtime.block_on(call_all(&address, scaled(60_000), decrement)));
@@ -46,12 +47,12 @@ fn main() {
 }
 
 async fn call_all(address: &str, count: usize, call: impl AsyncFn(Channel)) -> f64 {
-    let endpoint = Endpoint::from_shared(address.to_owned()).expect("a URL");
+    let endpoint = Endpoint::from_shared(address.to_owned()).expect("the URL is valid");
     let connect = |_| endpoint.connect();
     let channels: Vec<Channel> = join_all((0..CONNECTIONS).map(connect))
         .await
         .into_iter()
-        .map(|channel| channel.expect("it connects"))
+        .map(|channel| channel.expect("the server accepts connections"))
         .collect();
     let left = Cell::new(count);
     let started = Instant::now();
@@ -70,7 +71,7 @@ async fn call_all(address: &str, count: usize, call: impl AsyncFn(Channel)) -> f
 
 async fn check(channel: Channel) {
     let request = HealthCheckRequest { service: String::new() };
-    HealthClient::new(channel).check(request).await.expect("it answers");
+    HealthClient::new(channel).check(request).await.expect("the server answers");
 }
 
 async fn decrement(channel: Channel) {
@@ -82,5 +83,5 @@ async fn decrement(channel: Channel) {
         request_id: Uuid::new_v4().to_string(),
         ..Default::default()
     };
-    AvailabilityServiceClient::new(channel).decrement_availability(request).await.expect("it is done");
+    AvailabilityServiceClient::new(channel).decrement_availability(request).await.expect("the order is applied");
 }

@@ -1,5 +1,5 @@
-//! How long an order takes: on an idle system beside a bare commit, and at a steady rate from an
-//! open loop, where latency counts from when an order was due.
+//! The latency of an order: on an idle system compared with a bare commit, and at a steady rate from an open loop,
+//! where latency counts from the moment when the order was due.
 //!
 //!     cargo bench --bench latency
 
@@ -13,7 +13,7 @@ use inventory_tests::world::Backend;
 
 const SHAPES: [(Shape, Backend); 2] =
     [(Shape::TwoProcesses(Backend::Postgres), Backend::Postgres), (Shape::Standalone, Backend::Sqlite)];
-/// Threads of the open loop: more than are ever busy at the rates offered.
+/// Threads of the open loop. That is more than are busy at any offered rate.
 const CONNECTIONS: usize = 64;
 
 fn main() {
@@ -77,7 +77,7 @@ fn main() {
     chart(&all);
 }
 
-/// Offers more and more, up to beyond what can be done, and draws what comes of it.
+/// Offers rising rates, up to more than the servers can answer, and draws the chart.
 fn chart(all: &[Vec<u8>]) {
     let mut table = Table::new(&["Postgres, HOT, open loop", "offered /s", "answered /s", "p99 ms"]);
     let (mut ours, mut naive) = (Vec::new(), Vec::new());
@@ -105,6 +105,6 @@ fn chart(all: &[Vec<u8>]) {
     table.print();
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/latency.svg");
     let title = "HOT on Postgres: all orders take one of the same item; 2 cores for load, servers and database";
-    std::fs::write(path, svg(title, &series)).expect("the chart can be written");
+    std::fs::write(path, svg(title, &series)).expect("the folder of the chart is writable");
     println!("\nwritten: {path}");
 }

@@ -1,14 +1,13 @@
-//! What both processes hold in memory as orders go by: a million of SPREAD, on Postgres.
+//! The memory of both processes during a million orders of SPREAD on Postgres.
 //!
 //!     cargo bench --bench memory
 //!
-//! The first run signs a million requests, which takes minutes; they are kept (1.2 GB).
+//! The first run signs a million requests and keeps them (1.2 GB), which takes minutes.
 
 use inventory_tests::bench::fixtures::{Workload, requests};
 use inventory_tests::bench::load;
 use inventory_tests::bench::report::{Table, heading, scaled};
 use inventory_tests::bench::rig::{Rig, Shape};
-use inventory_tests::programs::Running;
 use inventory_tests::world::Backend;
 
 const CONNECTIONS: usize = 64;
@@ -24,9 +23,9 @@ fn main() {
         let loaded = load::closed(rig.http, &requests, CONNECTIONS).expect(200);
         done += requests.len();
         if [1, 4, PARTS / 2, PARTS].contains(&(part + 1)) {
-            let held = rig.servers.iter().map(Running::resident_megabytes).map(|held| format!("{held:.1}"));
-            let held: Vec<String> = held.collect();
-            table.row([vec![done.to_string()], held, vec![format!("{:.0}", loaded.rate())]].concat());
+            let memory = rig.servers.iter().map(|server| format!("{:.1}", server.resident_megabytes()));
+            let memory: Vec<String> = memory.collect();
+            table.row([vec![done.to_string()], memory, vec![format!("{:.0}", loaded.rate())]].concat());
         }
     }
     table.print();

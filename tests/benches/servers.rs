@@ -1,5 +1,5 @@
-//! Two servers, each with its adapter, on one Postgres: beside one of them alone, with orders of one
-//! hot item on the same site, and on a site for each.
+//! Two servers on one Postgres, each with its adapter, compared with one server: with orders of one hot item of the
+//! same site, and with a site for each server.
 //!
 //!     cargo bench --bench servers
 
@@ -30,7 +30,7 @@ fn main() {
             };
             let server = grpc_server(&rig.database.text);
             let adapter = adapter(server.addresses[0]);
-            // Each with half of the connections, from a thread of its own.
+            // Each server gets half of the connections, from a thread of its own.
             let loaded = std::thread::scope(|scope| {
                 let load = |at, requests| scope.spawn(move || load::closed(at, requests, CONNECTIONS / 2).expect(200));
                 let halves = [load(rig.http, &first), load(adapter.addresses[0], others)];

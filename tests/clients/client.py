@@ -1,5 +1,5 @@
-"""Uses the service with nothing of ours but its address: lists services by reflection, sets
-stock, takes some, is refused, and reads the ledger."""
+"""Uses the service with nothing but its address: lists the services by reflection, sets stock, takes some, is refused,
+and reads the ledger."""
 
 import sys
 
@@ -32,9 +32,8 @@ def call(service, method, **fields):
 health = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=5)
 assert health.status == health_pb2.HealthCheckResponse.SERVING, health
 
-reference = {"app_id": "python", "catalog_item_id": "from-python"}
-# The catalog of the tests, so that they can look the level up.
-reference["app_id"] = "cccccccc-0000-4000-8000-000000000001"
+# The app id is the catalog of the Rust tests, so that they can read the level.
+reference = {"app_id": "cccccccc-0000-4000-8000-000000000001", "catalog_item_id": "from-python"}
 item = {"catalog_reference": reference}
 answer = call("StockService", "SetStock", site_id=site, items=[{**item, "available": 7}], request_id="set")
 assert answer.sequence == 1, answer
@@ -48,7 +47,7 @@ assert (answer.sequence, answer.levels[0].available) == (2, 5), answer
 
 try:
     call("AvailabilityService", "DecrementAvailability", items=[{**item, "quantity": 6}], request_id="more", **take)
-    raise AssertionError("6 of 5 were sold")
+    raise AssertionError("6 pieces were sold, but only 5 are available")
 except grpc.RpcError as refused:
     assert refused.code() == grpc.StatusCode.FAILED_PRECONDITION, refused
 

@@ -1,30 +1,30 @@
-//! Questions about the books: why a level is what it is, and whether all levels are what they should be.
+//! The books: explained levels, verifications and their repairs, lists of stock, and outcomes that are pruned.
 
 use std::time::Duration;
 
 use inventory_proto::v1;
 use inventory_tests::books;
+use inventory_tests::errors::reason_of;
 use inventory_tests::on_both;
-use inventory_tests::wix_caller::{CATALOG, item, order};
-use inventory_tests::world::{World, reference, start_forgetful_grpc};
+use inventory_tests::requests::{all_pages, decrement, guid, reference, set, set_item};
+use inventory_tests::wix_caller::{CATALOG, item, order, order_id};
+use inventory_tests::world::{World, start_grpc_with_retention};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 use tonic::Code;
-use tonic_types::StatusExt;
-use uuid::Uuid;
 
 on_both!(
     a_level_is_explained_now_and_in_the_past,
-    a_site_verifies_while_orders_flow,
-    a_falsified_level_is_found_and_repaired_where_all_can_see,
-    stock_is_listed_by_what_is_asked,
-    a_read_waits_for_the_entry_it_names,
-    old_outcomes_are_forgotten_and_the_ledger_is_kept,
+    a_verification_under_load_finds_no_difference,
+    a_falsified_level_is_found_and_repaired_by_ledger_entries,
+    stock_is_listed_by_each_filter,
+    a_read_waits_for_the_sequence_number_it_names,
+    old_outcomes_are_pruned_and_the_ledger_is_kept,
 );
 
 async fn explain(world: &World, request: v1::ExplainLevelRequest) -> v1::ExplainLevelResponse {
     let request = v1::ExplainLevelRequest { site_id: world.site.clone(), ..request };
-    world.ledger().explain_level(request).await.expect("it is explained").into_inner()
+    world.ledger().explain_level(request).await.expect("the level can be explained").into_inner()
 }
 
 async fn a_level_is_explained_now_and_in_the_past(world: World) {
@@ -36,7 +36,7 @@ async fn a_level_is_explained_now_and_in_the_past(world: World) {
         assert_eq!(world.wix.call("decrement", data.clone()).await.status, 200);
     }
     let mut back = order(&world.site, json!([item("A", 4)]));
-    back["request"]["orderId"] = first["request"]["orderId"].clone();
+    back["request"]["orderId"] = json!(order_id(&first));
     assert_eq!(world.wix.call("increment", back).await.status, 200);
     let of = |id: &str| v1::ExplainLevelRequest { unit: reference(id), ..Default::default() };
     let now = explain(&world, of("A")).await;
@@ -45,7 +45,7 @@ async fn a_level_is_explained_now_and_in_the_past(world: World) {
     assert_eq!(sums, [(v1::Kind::Set, 1, 10), (v1::Kind::Decrement, 2, -7), (v1::Kind::Increment, 1, 4)]);
     assert_eq!(now.available_before + now.sums.iter().map(|sum| sum.delta).sum::<i64>(), now.available);
     let holding: Vec<_> = now.orders.iter().map(|order| (order.order_id.clone(), order.net)).collect();
-    assert_eq!(holding, [(second["request"]["orderId"].as_str().expect("text").to_owned(), 3)]);
+    assert_eq!(holding, [(order_id(&second).to_owned(), 3)]);
     assert_eq!(now.entries.iter().map(|entry| entry.sequence).collect::<Vec<_>>(), [6, 4, 3, 1]);
     let then = explain(&world, v1::ExplainLevelRequest { at_sequence: 3, ..of("A") }).await;
     assert_eq!((then.available, then.sequence, then.order_count), (6, 3, 1));
@@ -59,18 +59,18 @@ async fn a_level_is_explained_now_and_in_the_past(world: World) {
 
 async fn verify(world: &World, repair: bool) -> v1::VerifySiteResponse {
     let request = v1::VerifySiteRequest { site_id: world.site.clone(), repair };
-    let mut stream = world.ledger().verify_site(request).await.expect("it begins").into_inner();
+    let mut stream = world.ledger().verify_site(request).await.expect("the verification starts").into_inner();
     loop {
-        let message = stream.message().await.expect("it goes on").expect("a result");
+        let message = stream.message().await.expect("a report of progress").expect("the last message has the result");
         if message.done {
             return message;
         }
     }
 }
 
-async fn a_site_verifies_while_orders_flow(world: World) {
-    let unknown = v1::VerifySiteRequest { site_id: Uuid::new_v4().to_string(), repair: false };
-    let mut stream = world.ledger().verify_site(unknown).await.expect("it begins").into_inner();
+async fn a_verification_under_load_finds_no_difference(world: World) {
+    let unknown = v1::VerifySiteRequest { site_id: guid(), repair: false };
+    let mut stream = world.ledger().verify_site(unknown).await.expect("the verification starts").into_inner();
     assert_eq!(stream.message().await.expect_err("no such site").code(), Code::NotFound);
     world.set(&[("A", 1_000), ("B", 1_000)]).await;
     let orders = async {
@@ -91,7 +91,7 @@ async fn a_site_verifies_while_orders_flow(world: World) {
     assert_eq!((result.entries, result.levels, result.difference_count), (452, 42, 0));
 }
 
-async fn a_falsified_level_is_found_and_repaired_where_all_can_see(world: World) {
+async fn a_falsified_level_is_found_and_repaired_by_ledger_entries(world: World) {
     world.set(&[("A", 5), ("B", 7)]).await;
     let altered = books::execute(&world.database.url, "UPDATE level SET available = 9 WHERE available = 5");
     assert_eq!(altered, Ok(1));
@@ -104,54 +104,47 @@ async fn a_falsified_level_is_found_and_repaired_where_all_can_see(world: World)
     }
     assert_eq!((verify(&world, true).await.difference_count, world.level("A").await), (0, 5));
     let entries = world.entries().await;
-    let told: Vec<_> = entries[2..].iter().map(|e| (e.kind(), e.delta, e.level_after, e.change_sequence)).collect();
-    assert_eq!(told, [(v1::Kind::Repair, 4, 9, 3), (v1::Kind::Repair, -4, 5, 3)]);
+    let repairs: Vec<_> = entries[2..].iter().map(|e| (e.kind(), e.delta, e.level_after, e.change_sequence)).collect();
+    assert_eq!(repairs, [(v1::Kind::Repair, 4, 9, 3), (v1::Kind::Repair, -4, 5, 3)]);
     world.set(&[("A", 6)]).await;
     assert_eq!(verify(&world, false).await.difference_count, 0);
 }
 
-async fn stock_is_listed_by_what_is_asked(world: World) {
-    let shop = Uuid::new_v4().to_string();
+async fn stock_is_listed_by_each_filter(world: World) {
+    let shop = guid();
     let at = |id: &str, location_id: &str, available| v1::SetStockItem {
-        unit: reference(id),
         location_id: location_id.into(),
-        available,
-        ..Default::default()
+        ..set_item(id, available)
     };
     let mut items = vec![at("A", "", 5), at("A", &shop, -1), at("B", "", 2), at("C", &shop, 9)];
     let other = v1::CatalogReference { app_id: "other".into(), catalog_item_id: "A".into(), options: None };
     items.push(v1::SetStockItem { unit: Some(other.into()), available: 1, ..Default::default() });
-    let set = v1::SetStockRequest { site_id: world.site.clone(), items, ..Default::default() };
-    world.stock().set_stock(set).await.expect("it is set");
+    world.stock().set_stock(set(&world.site, items)).await.expect("the levels can be set");
     world.set(&[("B", 3)]).await;
     let base = || v1::ListStockRequest { site_id: world.site.clone(), page_size: 1, ..Default::default() };
     let rows: [(&str, v1::ListStockRequest, &[i64]); 9] = [
-        ("all", base(), &[5, -1, 3, 9, 1]),
-        ("a unit", v1::ListStockRequest { unit: reference("A"), ..base() }, &[5, -1]),
-        ("an app", v1::ListStockRequest { app_id: "other".into(), ..base() }, &[1]),
+        ("none", base(), &[5, -1, 3, 9, 1]),
+        ("unit", v1::ListStockRequest { unit: reference("A"), ..base() }, &[5, -1]),
+        ("app", v1::ListStockRequest { app_id: "other".into(), ..base() }, &[1]),
         ("another app", v1::ListStockRequest { app_id: CATALOG.into(), ..base() }, &[5, -1, 3, 9]),
-        ("a location", v1::ListStockRequest { location_id: shop.clone(), ..base() }, &[-1, 9]),
+        ("location", v1::ListStockRequest { location_id: shop.clone(), ..base() }, &[-1, 9]),
         ("below", v1::ListStockRequest { below: Some(3), ..base() }, &[-1, 1]),
         ("negative", v1::ListStockRequest { below: Some(0), ..base() }, &[-1]),
-        ("changed", v1::ListStockRequest { changed_after_sequence: 5, ..base() }, &[3]),
-        ("both", v1::ListStockRequest { unit: reference("A"), below: Some(0), ..base() }, &[-1]),
+        ("changed after an entry", v1::ListStockRequest { changed_after_sequence: 5, ..base() }, &[3]),
+        ("unit and below", v1::ListStockRequest { unit: reference("A"), below: Some(0), ..base() }, &[-1]),
     ];
-    for (what, request, expected) in rows {
-        let (mut told, mut page_token) = (Vec::new(), String::new());
-        loop {
+    for (filter, request, expected) in rows {
+        let page = async |page_token| {
             let request = v1::ListStockRequest { page_token, ..request.clone() };
-            let page = world.stock().list_stock(request).await.expect(what).into_inner();
-            told.extend(page.stock.iter().map(|stock| stock.available));
-            page_token = page.next_page_token;
-            if page_token.is_empty() {
-                break;
-            }
-        }
-        assert_eq!(told, expected, "{what}");
+            let page = world.stock().list_stock(request).await.expect(filter).into_inner();
+            (page.stock, page.next_page_token)
+        };
+        let levels: Vec<i64> = all_pages(page).await.iter().map(|stock| stock.available).collect();
+        assert_eq!(levels, expected, "filter: {filter}");
     }
 }
 
-async fn a_read_waits_for_the_entry_it_names(world: World) {
+async fn a_read_waits_for_the_sequence_number_it_names(world: World) {
     world.set(&[("A", 5)]).await;
     let read = |at_least_sequence| {
         let site_id = world.site.clone();
@@ -161,43 +154,37 @@ async fn a_read_waits_for_the_entry_it_names(world: World) {
     };
     assert!(read(1).await.is_ok());
     let (waited, ()) = tokio::join!(read(2), world.set(&[("A", 6)]));
-    assert_eq!(waited.expect("it comes").into_inner().stock.map(|stock| stock.available), Some(6));
-    let status = read(3).await.expect_err("it never comes");
-    let reason = status.get_details_error_info().map(|info| info.reason);
-    assert_eq!((status.code(), reason.as_deref()), (Code::Unavailable, Some("SEQUENCE_NOT_REACHED")));
+    assert_eq!(waited.expect("the entry is written in time").into_inner().stock.map(|stock| stock.available), Some(6));
+    let status = read(3).await.expect_err("the entry is never written");
+    assert_eq!((status.code(), reason_of(&status)), (Code::Unavailable, "SEQUENCE_NOT_REACHED".into()));
 }
 
-async fn old_outcomes_are_forgotten_and_the_ledger_is_kept(world: World) {
+async fn old_outcomes_are_pruned_and_the_ledger_is_kept(world: World) {
     world.set(&[("A", 5_000)]).await;
-    let take = |number: i32| v1::DecrementAvailabilityRequest {
-        site_id: world.site.clone(),
-        items: vec![v1::Item { unit: reference("A"), quantity: 1, ..Default::default() }],
-        order_id: Uuid::new_v4().to_string(),
-        request_id: number.to_string(),
-        ..Default::default()
-    };
-    let first = take(0);
+    let first = decrement(&world.site, &[("A", 1)]);
     let mut client = world.availability();
-    client.decrement_availability(first.clone()).await.expect("it is done");
-    // More than one step of pruning looks at.
-    for number in 1..700 {
-        client.decrement_availability(take(number)).await.expect("it is done");
+    client.decrement_availability(first.clone()).await.expect("applied");
+    // More requests than one step of pruning removes.
+    for _ in 1..700 {
+        client.decrement_availability(decrement(&world.site, &[("A", 1)])).await.expect("applied");
     }
-    assert!(client.decrement_availability(first.clone()).await.expect("recorded").into_inner().repeated_request);
+    assert!(
+        client.decrement_availability(first.clone()).await.expect("a recorded outcome").into_inner().repeated_request
+    );
     let stop = CancellationToken::new();
-    start_forgetful_grpc(world.database.url.clone(), Duration::ZERO, stop.clone()).await;
+    start_grpc_with_retention(world.database.url.clone(), Duration::ZERO, stop.clone()).await;
     let left = || books::count(&world.database.url, "SELECT count(*) AS wrong FROM request");
     let pruned = async {
         while left() > 0 {
             tokio::task::yield_now().await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(30), pruned).await.expect("they are forgotten");
+    tokio::time::timeout(Duration::from_secs(30), pruned).await.expect("all outcomes are pruned in time");
     stop.cancel();
     assert_eq!(world.entries().await.len(), 701);
     assert!(!client.decrement_availability(first).await.expect("a new request").into_inner().repeated_request);
     assert_eq!(verify(&world, false).await.difference_count, 0);
-    // The proof that every change has its record does not hold for what was pruned.
+    // The check of the books would miss the pruned outcomes, so the database is not dropped.
     let World { database, .. } = world;
     std::mem::forget(database);
 }

@@ -1,4 +1,4 @@
-//! The operator's commands as people run them: on a database, and against a running server.
+//! The operator's commands: import, export and verify, on a database and through a running server.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -10,22 +10,34 @@ use inventory_tests::world::{Backend, Database};
 const SITE: &str = "5eed0000-0000-4000-8000-000000000001";
 const SHOP: &str = "11111111-2222-4333-8444-555555555555";
 
-/// Exit code, standard output and standard error.
+/// Runs a command of `inventory-grpc`. Returns exit code, standard output and standard error.
 fn run(args: &[&str]) -> (i32, String, String) {
     let mut command: Command = program("inventory-grpc");
-    let output = command.args(args).stdin(Stdio::null()).env("SITE_ID", SITE).output().expect("it runs");
+    let output = command.args(args).stdin(Stdio::null()).env("SITE_ID", SITE).output().expect("the program starts");
     let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
     (output.status.code().unwrap_or(-1), text(output.stdout), text(output.stderr))
 }
 
+/// Writes a file and returns its path.
 fn write(folder: &Path, name: &str, content: &str) -> String {
     let path = folder.join(name);
-    std::fs::write(&path, content).expect("it can be written");
+    std::fs::write(&path, content).expect("the folder is writable");
     path.display().to_string()
 }
 
 const HEADER: &str = "app_id,catalog_item_id,options,location_id,available,\
                       sku,name,tracking,backorder_limit,counts_subscriptions";
+
+/// A CSV file with 2,501 levels, of which 357 are 0.
+const DEFAULT_LOCATION: &str = "dddddddd-0000-4000-8000-000000000001";
+
+/// A GUID as SQL of the store.
+fn stored_guid(backend: Backend, guid: &str) -> String {
+    match backend {
+        Backend::Sqlite => format!("x'{}'", guid.replace('-', "")),
+        Backend::Postgres => format!("CAST('{guid}' AS uuid)"),
+    }
+}
 
 fn stock() -> String {
     let mut csv = "app_id,catalog_item_id,options,location_id,available\n".to_owned();
@@ -36,11 +48,33 @@ fn stock() -> String {
     csv
 }
 
+/// An export that was imported into an empty database.
+struct Copy {
+    /// What the import printed.
+    import: String,
+    exported: String,
+    /// The export of the second database.
+    exported_again: String,
+}
+
+fn copy(database: &Database, backend: Backend, format: &str) -> Copy {
+    let (folder, other) = (database.folder(), Database::fresh(backend));
+    let file = folder.join(format!("export.{format}")).display().to_string();
+    let export = ["export", "stock", "--format", format, "--database-url"];
+    let first = run(&[&export[..], &[&database.text, "--output", &file]].concat());
+    assert_eq!(first.0, 0, "{first:?}");
+    let import = run(&["import", &file, "--database-url", &other.text]);
+    assert_eq!(import.0, 0, "{import:?}");
+    let second = run(&[&export[..], &[&other.text]].concat());
+    let exported = std::fs::read_to_string(&file).expect("the export was written");
+    Copy { import: import.1, exported, exported_again: second.1 }
+}
+
 #[test]
-fn stock_goes_out_as_it_came_in() {
+fn an_export_and_its_import_give_the_same_levels() {
     for backend in [Backend::Sqlite, Backend::Postgres] {
         let database = Database::fresh(backend);
-        let folder = tempfile::tempdir().expect("a folder");
+        let folder = tempfile::tempdir().expect("the temporary folder is writable");
         let file = write(folder.path(), "stock.csv", &stock());
         let own = ["--database-url", &database.text];
         let import = |file: &str, more: &[&str]| run(&[&["import", file][..], &own, more].concat());
@@ -59,16 +93,14 @@ fn stock_goes_out_as_it_came_in() {
         assert_eq!((forced.0, forced.1.contains("2501 were so already, 0 imported before")), (0, true), "{forced:?}");
         assert_eq!(run(&[&["verify"][..], &own].concat()).0, 0);
 
-        // Out in both forms, and into other books.
-        for (name, format) in [("out.csv", "csv"), ("out.ndjson", "ndjson")] {
-            let out = folder.path().join(name).display().to_string();
-            let exported = run(&[&["export", "stock", "--output", &out, "--format", format][..], &own].concat());
-            assert_eq!(exported.0, 0, "{exported:?}");
-            let other = Database::fresh(backend);
-            let copied = run(&["import", &out, "--database-url", &other.text]);
-            assert_eq!((copied.0, copied.1.contains("2144 levels changed")), (0, true), "{copied:?}");
-            let back = run(&["export", "stock", "--database-url", &other.text, "--format", format]);
-            assert_eq!(back.1, std::fs::read_to_string(&out).expect("it was written"));
+        // The default location gets an id. The copy has none, and still has the levels at its default location.
+        let name = format!("UPDATE site SET default_location_id = {}", stored_guid(backend, DEFAULT_LOCATION));
+        assert_eq!(books::execute(&database.url, &name), Ok(1));
+        for format in ["csv", "ndjson"] {
+            let Copy { import, exported, exported_again } = copy(&database, backend, format);
+            assert!(!exported.contains(DEFAULT_LOCATION), "{exported}");
+            assert!(import.contains("2144 levels changed"), "{import}");
+            assert_eq!(exported_again, exported);
         }
         let ledger = run(&[&["export", "ledger"][..], &own].concat());
         assert_eq!(ledger.1.lines().count(), 1 + 2144);
@@ -76,12 +108,12 @@ fn stock_goes_out_as_it_came_in() {
     }
 }
 
-/// Units with settings, levels and both; rows that name a unit by its SKU alone.
+/// The file has units with settings, with levels and with both. A second file has rows that name units by SKU alone.
 #[test]
-fn units_go_out_with_their_settings_as_they_came_in() {
+fn an_export_and_its_import_give_the_same_settings() {
     for backend in [Backend::Sqlite, Backend::Postgres] {
         let database = Database::fresh(backend);
-        let folder = tempfile::tempdir().expect("a folder");
+        let folder = tempfile::tempdir().expect("the temporary folder is writable");
         let own = ["--database-url", &database.text];
         let import = |file: &str, more: &[&str]| run(&[&["import", file][..], &own, more].concat());
         let settings = format!(
@@ -102,43 +134,37 @@ fn units_go_out_with_their_settings_as_they_came_in() {
         let (code, _, errors) = import(&unknown, &[]);
         assert_eq!((code, errors.contains("line 3")), (1, true), "{errors}");
 
-        for (name, format) in [("out.csv", "csv"), ("out.ndjson", "ndjson")] {
-            let out = folder.path().join(name).display().to_string();
-            let exported = run(&[&["export", "stock", "--output", &out, "--format", format][..], &own].concat());
-            assert_eq!(exported.0, 0, "{exported:?}");
-            let other = Database::fresh(backend);
-            let copied = run(&["import", &out, "--database-url", &other.text]);
-            assert_eq!(copied.0, 0, "{copied:?}");
-            let back = run(&["export", "stock", "--database-url", &other.text, "--format", format]);
-            let written = std::fs::read_to_string(&out).expect("it was written");
+        for format in ["csv", "ndjson"] {
+            let Copy { exported, exported_again, .. } = copy(&database, backend, format);
             if format == "csv" {
                 let class = "app,class,\"{\"\"date\"\":\"\"mon\"\"}\",,12,CLASS-MON,\"Class, Monday\",QUANTITY,3,false";
-                assert!(written.contains(class), "{written}");
-                assert!(written.contains(&format!("app,planned,,{SHOP},9,PLAN,Not yet stocked,QUANTITY,0,true")));
+                assert!(exported.contains(class), "{exported}");
+                assert!(exported.contains(&format!("app,planned,,{SHOP},9,PLAN,Not yet stocked,QUANTITY,0,true")));
             }
-            // A level of 0 makes no entry in the empty site, so its row comes back without one. It is 0 all the same.
+            // Setting a level that was never used to 0 writes no entry, so the second export has no level in that row.
             let without_zero = |text: &str| match format {
                 "csv" => text.replace("app,download,,,0,", "app,download,,,,"),
                 _ => text.replace("\"available\":0,", "").replace("\"location_id\":\"\",", ""),
             };
-            assert_eq!(without_zero(&back.1), without_zero(&written));
+            assert_eq!(without_zero(&exported_again), without_zero(&exported));
         }
     }
 }
 
 #[test]
-fn a_bad_row_is_told_and_nothing_is_imported() {
+fn every_bad_row_is_reported_and_nothing_is_imported() {
     let database = Database::fresh(Backend::Sqlite);
-    let folder = tempfile::tempdir().expect("a folder");
+    let folder = tempfile::tempdir().expect("the temporary folder is writable");
     let file = write(folder.path(), "bad.csv", "app_id,catalog_item_id,available\na,1,5\na,,5\na,3,many\n");
-    let (code, _, told) = run(&["import", &file, "--database-url", &database.text]);
+    let (code, _, errors) = run(&["import", &file, "--database-url", &database.text]);
     assert_eq!(code, 1);
-    assert!(told.contains("line 3: catalog_item_id: ") && told.contains("line 4: available: "), "{told}");
-    assert!(told.contains("nothing was imported; bad rows: 2"), "{told}");
-    // Nothing was even opened.
-    let (code, _, told) = run(&["import", "/nowhere/at/all.csv", "--database-url", &database.text]);
-    assert_eq!((code, told.contains("/nowhere/at/all.csv: No such file")), (1, true), "{told}");
-    // Two rows that only the server knows to be the same level.
+    assert!(errors.contains("line 3: catalog_item_id: ") && errors.contains("line 4: available: "), "{errors}");
+    assert!(errors.contains("nothing was imported; bad rows: 2"), "{errors}");
+    // The file does not exist.
+    let (code, _, errors) = run(&["import", "/nowhere/at/all.csv", "--database-url", &database.text]);
+    assert_eq!((code, errors.contains("/nowhere/at/all.csv: No such file")), (1, true), "{errors}");
+    // Two rows for the same level. Only the server can tell, because this option does not identify stock of Wix
+    // Bookings.
     let bookings = "13d21c63-b5ec-5912-8397-c3a5ddb27a97";
     let row = |option: i64| {
         let row = serde_json::json!({
@@ -147,28 +173,28 @@ fn a_bad_row_is_told_and_nothing_is_imported() {
         format!("{row}\n")
     };
     let file = write(folder.path(), "same.ndjson", &format!("{}{}", row(1), row(2)));
-    let (code, _, told) = run(&["import", &file, "--database-url", &database.text]);
-    assert_eq!((code, told.contains("line 2: items[1]")), (1, true), "{told}");
+    let (code, _, errors) = run(&["import", &file, "--database-url", &database.text]);
+    assert_eq!((code, errors.contains("line 2: items[1]")), (1, true), "{errors}");
 }
 
 #[test]
-fn a_running_server_is_asked_where_no_database_is_named() {
+fn the_commands_work_through_a_running_server() {
     let database = Database::fresh(Backend::Sqlite);
     let server = grpc_server(&database.text);
     let upstream = server.addresses[0].to_string();
-    let folder = tempfile::tempdir().expect("a folder");
+    let folder = tempfile::tempdir().expect("the temporary folder is writable");
     let file = write(folder.path(), "stock.csv", "app_id,catalog_item_id,available\na,1,5\n");
     let imported = run(&["import", &file, "--grpc-upstream", &upstream]);
     assert_eq!((imported.0, imported.1.contains("1 levels changed")), (0, true), "{imported:?}");
-    let (code, _, told) = run(&["export", "stock", "--grpc-upstream", "127.0.0.1:1"]);
-    assert_eq!((code, told.contains("no server answers at 127.0.0.1:1")), (1, true), "{told}");
+    let (code, _, errors) = run(&["export", "stock", "--grpc-upstream", "127.0.0.1:1"]);
+    assert_eq!((code, errors.contains("no server answers at 127.0.0.1:1")), (1, true), "{errors}");
     let exported = run(&["export", "stock", "--grpc-upstream", &upstream]);
     assert_eq!(exported.1, format!("{HEADER}\na,1,,,5,,,QUANTITY,0,true\n"));
-    // What was falsified is told, then mended.
+    // A falsified level is reported, then repaired.
     assert_eq!(books::execute(&database.url, "UPDATE level SET available = 8"), Ok(1));
-    let (code, told, _) = run(&["verify", "--grpc-upstream", &upstream]);
-    assert_eq!((code, told.contains("a/1 : is 8, its entries come to 5")), (1, true), "{told}");
-    let (code, told, _) = run(&["verify", "--repair", "--grpc-upstream", &upstream]);
-    assert_eq!((code, told.contains("repaired")), (0, true), "{told}");
+    let (code, output, _) = run(&["verify", "--grpc-upstream", &upstream]);
+    assert_eq!((code, output.contains("a/1 : is 8, its entries come to 5")), (1, true), "{output}");
+    let (code, output, _) = run(&["verify", "--repair", "--grpc-upstream", &upstream]);
+    assert_eq!((code, output.contains("repaired")), (0, true), "{output}");
     assert_eq!(run(&["verify", "--grpc-upstream", &upstream]).0, 0);
 }

@@ -1,4 +1,4 @@
-//! Many callers at once, in one server and in two.
+//! Many callers at the same time, on one server and on two.
 
 use futures_util::future::join_all;
 use inventory_tests::on_both;
@@ -9,18 +9,22 @@ use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 use uuid::Uuid;
 
-on_both!(a_thousand_orders_for_the_last_hundred, repeats_under_load_change_nothing, orders_cross_without_deadlock);
+on_both!(
+    a_thousand_orders_get_the_last_hundred_pieces_once,
+    replays_under_load_change_nothing,
+    orders_with_items_in_opposite_order_do_not_deadlock,
+);
 
-/// As many connections as a busy machine would have open at once.
-const CONNECTIONS: usize = 200;
+/// Calls in flight at most.
+const IN_FLIGHT: usize = 200;
 
-/// Sends all at once, and counts the answers by status.
+/// Sends all orders at once, over all callers in turn. Returns the status of each answer.
 async fn send_all(callers: &[WixCaller], orders: Vec<(&str, Value)>) -> Vec<u16> {
-    let gate = Semaphore::new(CONNECTIONS);
+    let gate = Semaphore::new(IN_FLIGHT);
     let send = |(index, (method, data)): (usize, (&'static str, Value))| {
         let (caller, gate) = (callers[index % callers.len()].clone(), &gate);
         async move {
-            let _open = gate.acquire().await.expect("never closed");
+            let _open = gate.acquire().await.expect("the semaphore is never closed");
             caller.call(method, data).await.status
         }
     };
@@ -30,10 +34,10 @@ async fn send_all(callers: &[WixCaller], orders: Vec<(&str, Value)>) -> Vec<u16>
 }
 
 fn count(statuses: &[u16], status: u16) -> usize {
-    statuses.iter().filter(|&&told| told == status).count()
+    statuses.iter().filter(|&&one| one == status).count()
 }
 
-async fn a_thousand_orders_for_the_last_hundred(world: World) {
+async fn a_thousand_orders_get_the_last_hundred_pieces_once(world: World) {
     world.set(&[("A", 100)]).await;
     let orders = (0..1_000).map(|_| ("decrement", order(&world.site, json!([item("A", 1)])))).collect();
     let statuses = send_all(std::slice::from_ref(&world.wix), orders).await;
@@ -41,7 +45,7 @@ async fn a_thousand_orders_for_the_last_hundred(world: World) {
     assert_eq!(world.level("A").await, 0);
 }
 
-async fn repeats_under_load_change_nothing(world: World) {
+async fn replays_under_load_change_nothing(world: World) {
     world.set(&[("A", 1_000)]).await;
     let distinct: Vec<Value> = (0..100).map(|_| order(&world.site, json!([item("A", 1)]))).collect();
     let orders = (0..1_000).map(|index| ("decrement", distinct[index % 100].clone())).collect();
@@ -51,7 +55,7 @@ async fn repeats_under_load_change_nothing(world: World) {
     assert_eq!(world.entries().await.len(), 101);
 }
 
-async fn orders_cross_without_deadlock(world: World) {
+async fn orders_with_items_in_opposite_order_do_not_deadlock(world: World) {
     world.set(&[("A", 500), ("B", 500)]).await;
     let orders = (0..400).map(|index| {
         let items =
@@ -64,7 +68,7 @@ async fn orders_cross_without_deadlock(world: World) {
 
 /// Two server processes on one Postgres, each behind an adapter process of its own.
 #[tokio::test(flavor = "multi_thread")]
-async fn two_servers_sell_the_last_hundred_once() {
+async fn two_servers_sell_the_last_hundred_pieces_once() {
     let database = Database::fresh(Backend::Postgres);
     let servers = [grpc_server(&database.text), grpc_server(&database.text)];
     let adapters = servers.each_ref().map(|server| adapter(server.addresses[0]));
@@ -73,7 +77,7 @@ async fn two_servers_sell_the_last_hundred_once() {
     for site in &sites {
         assert_eq!(callers[0].call("increment", order(site, json!([item("A", 100)]))).await.status, 200);
     }
-    // Half of the orders twice, through either server: a repeat is one wherever it arrives.
+    // Each order is sent twice, once to each server. The second call is a replay on either server.
     let orders: Vec<(&str, Value)> = (0..500)
         .flat_map(|index| {
             let data = order(&sites[index % 2], json!([item("A", 1)]));
@@ -84,6 +88,6 @@ async fn two_servers_sell_the_last_hundred_once() {
     assert_eq!((count(&statuses, 200), count(&statuses, 428)), (400, 600));
     for site in &sites {
         let answer = callers[1].call("decrement", order(site, json!([item("A", 1)]))).await;
-        assert_eq!(answer.body["applicationError"]["data"]["shortages"][0]["available"], 0);
+        assert_eq!(answer.error_data("shortages")[0]["available"], 0);
     }
 }

@@ -1,5 +1,5 @@
-//! `WatchEntries`: every entry once, in order, without a gap; from zero, through a kill, and through two
-//! servers that write to the same site.
+//! `WatchEntries` delivers every entry once, in order and without a gap: from the start of the ledger, after a server
+//! was killed, and while two servers write to the same site.
 
 use std::time::Duration;
 
@@ -8,141 +8,131 @@ use inventory_core::model::limits;
 use inventory_proto::v1;
 use inventory_proto::v1::ledger_service_client::LedgerServiceClient;
 use inventory_proto::v1::stock_service_client::StockServiceClient;
+use inventory_tests::errors::field_of;
 use inventory_tests::on_both;
 use inventory_tests::programs::grpc_server;
-use inventory_tests::world::{Backend, Database, World, reference, start_grpc};
+use inventory_tests::requests::{adjust, all_pages, guid};
+use inventory_tests::world::{Backend, Database, World, start_grpc};
 use tokio_util::sync::CancellationToken;
 use tonic::Code;
 use tonic::transport::{Channel, Endpoint};
-use tonic_types::StatusExt;
-use uuid::Uuid;
 
-on_both!(a_watch_begins_anywhere_and_goes_on_live, two_servers_are_followed_as_one);
+on_both!(a_watch_starts_anywhere_and_continues_live, a_watch_sees_the_entries_of_both_servers);
 
-/// Nothing here takes this long.
+/// No step here takes this long.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-fn adjust(site: &str, ids: &[&str]) -> v1::AdjustStockRequest {
-    let item = |id: &&str| v1::AdjustStockItem { unit: reference(id), delta: 1, ..Default::default() };
-    let (items, request_id) = (ids.iter().map(item).collect(), Uuid::new_v4().to_string());
-    v1::AdjustStockRequest { site_id: site.to_owned(), items, request_id, ..Default::default() }
-}
-
+/// Watches a site from after an entry.
 async fn watch(channel: &Channel, site: &str, after_sequence: i64) -> tonic::Streaming<v1::WatchEntriesResponse> {
     let request = v1::WatchEntriesRequest { site_id: site.to_owned(), after_sequence };
-    LedgerServiceClient::new(channel.clone()).watch_entries(request).await.expect("it begins").into_inner()
+    LedgerServiceClient::new(channel.clone()).watch_entries(request).await.expect("the watch starts").into_inner()
 }
 
-/// Reads until the entry `last` has been told; then all that was told, if the stream lasts so long.
-async fn read_to(stream: &mut tonic::Streaming<v1::WatchEntriesResponse>, last: i64, told: &mut Vec<v1::Entry>) {
+/// Appends what a watch delivers to `entries`, until the entry `last` is there or the stream ends.
+async fn read_to(stream: &mut tonic::Streaming<v1::WatchEntriesResponse>, last: i64, entries: &mut Vec<v1::Entry>) {
     let read = async {
-        while told.last().map_or(0, |entry| entry.sequence) < last {
+        while entries.last().map_or(0, |entry| entry.sequence) < last {
             let Ok(Some(message)) = stream.message().await else { return };
-            told.extend(message.entries);
-            assert_eq!(message.sequence, told.last().map_or(message.sequence, |entry| entry.sequence));
+            entries.extend(message.entries);
+            assert_eq!(message.sequence, entries.last().map_or(message.sequence, |entry| entry.sequence));
         }
     };
-    tokio::time::timeout(PATIENCE, read).await.expect("entries arrive");
+    tokio::time::timeout(PATIENCE, read).await.expect("the entries arrive in time");
 }
 
-async fn listed(channel: &Channel, site: &str) -> Vec<v1::Entry> {
-    let mut client = LedgerServiceClient::new(channel.clone());
-    let (mut entries, mut page_token) = (Vec::new(), String::new());
-    loop {
+/// The ledger of a site, as ListEntries returns it.
+async fn list_entries(channel: &Channel, site: &str) -> Vec<v1::Entry> {
+    let page = async |page_token| {
         let site_id = site.to_owned();
         let request = v1::ListEntriesRequest { site_id, page_size: 1_000, page_token, ..Default::default() };
-        let page = client.list_entries(request).await.expect("a page").into_inner();
-        entries.extend(page.entries);
-        page_token = page.next_page_token;
-        if page_token.is_empty() {
-            return entries;
-        }
-    }
+        let mut client = LedgerServiceClient::new(channel.clone());
+        let page = client.list_entries(request).await.expect("entries can be read").into_inner();
+        (page.entries, page.next_page_token)
+    };
+    all_pages(page).await
 }
 
 fn channel(address: std::net::SocketAddr) -> Channel {
-    Endpoint::from_shared(format!("http://{address}")).expect("a URL").connect_lazy()
+    Endpoint::from_shared(format!("http://{address}")).expect("the URL is valid").connect_lazy()
 }
 
-/// How many watchers an idle server must carry, what they may cost in all, and what may stay of that afterwards.
+/// Watchers that an idle server must be able to hold.
 const WATCHERS: usize = 1_000;
+/// The most memory that all watchers together may take.
 const COST_MEGABYTES_MAX: f64 = 60.0;
+/// The most of that memory that the server may keep after the watchers have left.
 const LEFT_MEGABYTES_MAX: f64 = 15.0;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn idle_watchers_are_cheap() {
+async fn a_thousand_idle_watchers_take_little_memory_and_no_threads() {
     for backend in [Backend::Sqlite, Backend::Postgres] {
         let database = Database::fresh(backend);
         let server = grpc_server(&database.text);
-        let site = Uuid::new_v4().to_string();
+        let threads_max = server.threads() + limits::READERS_MAX as usize;
+        let site = guid();
         let channels: Vec<Channel> = (0..10).map(|_| channel(server.addresses[0])).collect();
         for channel in &channels {
-            StockServiceClient::new(channel.clone()).adjust_stock(adjust(&site, &["A"])).await.expect("it is done");
+            StockServiceClient::new(channel.clone()).adjust_stock(adjust(&site, &[("A", 1)])).await.expect("applied");
         }
-        // As many at once as there are readers' connections, so that all threads for reading exist.
-        let warm =
-            (0..4 * limits::READERS_MAX as usize).map(|index| watch(&channels[index % channels.len()], &site, 0));
-        for mut stream in join_all(warm).await {
-            stream.message().await.expect("a message");
-        }
-        let before = (server.resident_megabytes(), server.threads());
+        let before = server.resident_megabytes();
         let mut streams = Vec::new();
         for index in 0..WATCHERS {
-            // Half of them watch sites of their own.
-            let own = Uuid::new_v4().to_string();
+            // Half of the watchers watch a site of their own.
+            let own = guid();
             let (site, after) = if index % 2 == 0 { (&site, channels.len() as i64) } else { (&own, 0) };
             let mut stream = watch(&channels[index % channels.len()], site, after).await;
             let first = stream.message().await.expect("a message").expect("one");
             assert_eq!((first.entries.len(), first.sequence), (0, after));
             streams.push(stream);
         }
-        let cost = server.resident_megabytes() - before.0;
+        let cost = server.resident_megabytes() - before;
         println!("{backend:?}: {cost:.1} MB for {WATCHERS} watchers");
-        assert!(cost < COST_MEGABYTES_MAX, "{backend:?}: {WATCHERS} watchers cost {cost:.1} MB");
-        assert!(server.threads() <= before.1, "{backend:?}: {} threads, {} before", server.threads(), before.1);
-        // They are awake when something happens.
-        StockServiceClient::new(channels[0].clone()).adjust_stock(adjust(&site, &["A"])).await.expect("it is done");
+        assert!(cost < COST_MEGABYTES_MAX, "{backend:?}: {WATCHERS} watchers take {cost:.1} MB");
+        // Each connection for reading has a thread while it reads, however many watch.
+        assert!(server.threads() <= threads_max, "{backend:?}: {} threads, at most {threads_max}", server.threads());
+        // An entry wakes all watchers of its site.
+        StockServiceClient::new(channels[0].clone()).adjust_stock(adjust(&site, &[("A", 1)])).await.expect("applied");
         for stream in streams.iter_mut().step_by(2) {
-            let mut told = Vec::new();
-            read_to(stream, channels.len() as i64 + 1, &mut told).await;
-            assert_eq!(told.len(), 1);
+            let mut received = Vec::new();
+            read_to(stream, channels.len() as i64 + 1, &mut received).await;
+            assert_eq!(received.len(), 1);
         }
         drop((streams, channels));
-        // The allocator gives memory back when it is used, so a few more calls are made.
+        // The allocator returns memory only when it is used, so a few more calls follow.
         let mut client = StockServiceClient::new(channel(server.addresses[0]));
         let returned = tokio::time::timeout(PATIENCE, async {
-            while server.resident_megabytes() - before.0 > LEFT_MEGABYTES_MAX {
-                client.adjust_stock(adjust(&site, &["A"])).await.expect("it is done");
+            while server.resident_megabytes() - before > LEFT_MEGABYTES_MAX {
+                client.adjust_stock(adjust(&site, &[("A", 1)])).await.expect("applied");
             }
         });
-        let left = || server.resident_megabytes() - before.0;
+        let left = || server.resident_megabytes() - before;
         returned.await.unwrap_or_else(|_| panic!("{backend:?}: {:.1} MB did not come back", left()));
     }
 }
 
-async fn a_watch_begins_anywhere_and_goes_on_live(world: World) {
+async fn a_watch_starts_anywhere_and_continues_live(world: World) {
     let channel = channel(world.grpc);
-    // Of a site that is not there yet: the first message tells that the watch has begun.
+    // The site does not exist yet. The first message shows that the watch has started.
     let mut early = watch(&channel, &world.site, 0).await;
     let first = early.message().await.expect("a message").expect("one");
     assert_eq!((first.entries.len(), first.sequence), (0, 0));
     world.set(&[("A", 1), ("B", 2), ("C", 3)]).await;
-    let mut told = Vec::new();
-    read_to(&mut early, 3, &mut told).await;
+    let mut received = Vec::new();
+    read_to(&mut early, 3, &mut received).await;
     let mut late = watch(&channel, &world.site, 2).await;
     world.set(&[("A", 9)]).await;
-    read_to(&mut early, 4, &mut told).await;
-    assert_eq!(told, world.entries().await);
+    read_to(&mut early, 4, &mut received).await;
+    assert_eq!(received, world.entries().await);
     let mut rest = Vec::new();
     read_to(&mut late, 4, &mut rest).await;
-    assert_eq!(rest, told[2..]);
+    assert_eq!(rest, received[2..]);
     let request = v1::WatchEntriesRequest { site_id: world.site.clone(), after_sequence: 5 };
-    let mut beyond = world.ledger().watch_entries(request).await.expect("it begins").into_inner();
+    let mut beyond = world.ledger().watch_entries(request).await.expect("the watch starts").into_inner();
     let status = beyond.message().await.expect_err("there is no such entry yet");
-    assert_eq!(status.get_details_bad_request().expect("a field").field_violations[0].field, "after_sequence");
+    assert_eq!(field_of(&status), "after_sequence");
 }
 
-async fn two_servers_are_followed_as_one(world: World) {
+async fn a_watch_sees_the_entries_of_both_servers(world: World) {
     let stop = CancellationToken::new();
     let second = start_grpc(world.database.url.clone(), stop.clone()).await;
     let channels = [channel(world.grpc), channel(second)];
@@ -151,20 +141,20 @@ async fn two_servers_are_followed_as_one(world: World) {
         let (mut client, site) = (StockServiceClient::new(channels[caller % 2].clone()), world.site.clone());
         async move {
             for round in 0..25 {
-                let ids = ["A", "B", "C"];
-                client.adjust_stock(adjust(&site, &ids[..1 + (caller + round) % 3])).await.expect("it is done");
+                let deltas = [("A", 1), ("B", 1), ("C", 1)];
+                client.adjust_stock(adjust(&site, &deltas[..1 + (caller + round) % 3])).await.expect("applied");
             }
         }
     };
     join_all((0..8).map(load)).await;
-    let expected = listed(&channels[1], &world.site).await;
+    let expected = list_entries(&channels[1], &world.site).await;
     assert_eq!(expected.last().map(|entry| entry.sequence), Some(expected.len() as i64));
     for stream in &mut streams {
-        let mut told = Vec::new();
-        read_to(stream, expected.len() as i64, &mut told).await;
-        assert_eq!(told, expected);
+        let mut received = Vec::new();
+        read_to(stream, expected.len() as i64, &mut received).await;
+        assert_eq!(received, expected);
     }
-    // A server that stops ends its watches, and says so.
+    // A server that stops ends its watches with an error.
     stop.cancel();
     let ended = tokio::time::timeout(PATIENCE, async {
         loop {
@@ -174,35 +164,39 @@ async fn two_servers_are_followed_as_one(world: World) {
             }
         }
     });
-    assert_eq!(ended.await.expect("it ends").expect_err("by its server").code(), Code::Unavailable);
+    assert_eq!(
+        ended.await.expect("the watch ends in time").expect_err("the server ended it").code(),
+        Code::Unavailable
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_watch_goes_on_after_a_kill() {
+async fn a_watch_continues_after_the_server_was_killed() {
     for backend in [Backend::Sqlite, Backend::Postgres] {
         let database = Database::fresh(backend);
-        let site = Uuid::new_v4().to_string();
-        let mut told = Vec::new();
+        let site = guid();
+        let mut received = Vec::new();
         for _ in 0..3 {
             let mut server = grpc_server(&database.text);
             let channel = channel(server.addresses[0]);
-            let mut stream = watch(&channel, &site, told.last().map_or(0, |entry: &v1::Entry| entry.sequence)).await;
+            let mut stream =
+                watch(&channel, &site, received.last().map_or(0, |entry: &v1::Entry| entry.sequence)).await;
             let load = tokio::spawn({
                 let (mut client, site) = (StockServiceClient::new(channel.clone()), site.clone());
-                async move { while client.adjust_stock(adjust(&site, &["A", "B"])).await.is_ok() {} }
+                async move { while client.adjust_stock(adjust(&site, &[("A", 1), ("B", 1)])).await.is_ok() {} }
             });
-            let enough = told.len() as i64 + 100;
-            read_to(&mut stream, enough, &mut told).await;
+            let enough = received.len() as i64 + 100;
+            read_to(&mut stream, enough, &mut received).await;
             server.kill();
             load.await.expect("no panic");
-            // What was under way when the server died may still come.
-            read_to(&mut stream, i64::MAX, &mut told).await;
+            // Messages that were under way when the server was killed may still arrive.
+            read_to(&mut stream, i64::MAX, &mut received).await;
         }
         let server = grpc_server(&database.text);
         let channel = channel(server.addresses[0]);
-        let expected = listed(&channel, &site).await;
-        let mut stream = watch(&channel, &site, told.last().map_or(0, |entry| entry.sequence)).await;
-        read_to(&mut stream, expected.len() as i64, &mut told).await;
-        assert_eq!(told, expected, "{backend:?}");
+        let expected = list_entries(&channel, &site).await;
+        let mut stream = watch(&channel, &site, received.last().map_or(0, |entry| entry.sequence)).await;
+        read_to(&mut stream, expected.len() as i64, &mut received).await;
+        assert_eq!(received, expected, "{backend:?}");
     }
 }

@@ -1,4 +1,4 @@
-//! What an operator can see from outside: metrics and traces of the real programs.
+//! Metrics and traces of the real programs, as an operator sees them.
 
 use std::sync::{Arc, Mutex};
 
@@ -16,7 +16,7 @@ use tonic::transport::server::TcpIncoming;
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
-/// Keeps whatever spans it is sent, as text.
+/// A trace collector that keeps all spans as text.
 #[derive(Clone, Default)]
 struct Collector(Arc<Mutex<String>>);
 
@@ -32,10 +32,10 @@ impl TraceService for Collector {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn traces_name_site_and_order_and_carry_no_token() {
+async fn traces_name_site_order_and_request_but_never_the_token() {
     let collector = Collector::default();
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
-    let endpoint = format!("http://{}", listener.local_addr().expect("it has an address"));
+    let endpoint = format!("http://{}", listener.local_addr().expect("a listener has an address"));
     let service = TraceServiceServer::new(collector.clone());
     tokio::spawn(Server::builder().add_service(service).serve_with_incoming(TcpIncoming::from(listener)));
 
@@ -51,21 +51,26 @@ async fn traces_name_site_and_order_and_carry_no_token() {
     let token = caller.token(data.clone());
     assert_eq!(caller.post("/v1/increment", token.clone()).await.status, 200);
     drop(caller);
-    // Ending well, it delivers what it has.
+    // A clean exit delivers the spans that are still waiting.
     assert_eq!(tokio::task::spawn_blocking(|| front.terminate().code()).await.expect("no panic"), Some(0));
     let spans = collector.0.lock().expect("no panic").clone();
-    let said =
-        |field: &str| data["request"][field].as_str().or(data["metadata"][field].as_str()).expect("text").to_owned();
-    for named in [site, said("orderId"), said("requestId")] {
-        assert!(spans.contains(&named), "{named}");
+    let text = |field: &str| {
+        data["request"][field].as_str().or(data["metadata"][field].as_str()).expect("the field is text").to_owned()
+    };
+    for named in [site, text("orderId"), text("requestId")] {
+        assert!(spans.contains(&named), "no span names {named}");
     }
-    let (_, signature) = token.rsplit_once('.').expect("three parts");
+    let (_, signature) = token.rsplit_once('.').expect("a token has three parts");
     assert!(!spans.contains(signature) && !spans.contains("catalogItemId"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn metrics_count_what_was_decided() {
-    let free = TcpListener::bind("127.0.0.1:0").await.expect("a port is free").local_addr().expect("an address");
+async fn metrics_count_orders_by_outcome() {
+    let free = TcpListener::bind("127.0.0.1:0")
+        .await
+        .expect("a port is free")
+        .local_addr()
+        .expect("a listener has an address");
     let database = Database::fresh(Backend::Sqlite);
     let mut command = program("wix-adapter");
     command.args(["standalone", "--http-listen", "127.0.0.1:0", "--grpc-listen", "127.0.0.1:0"]);
@@ -78,12 +83,13 @@ async fn metrics_count_what_was_decided() {
     assert_eq!(caller.call("increment", give.clone()).await.status, 200);
     assert_eq!(caller.call("increment", give).await.status, 200);
     assert_eq!(caller.call("decrement", order(&site, json!([item("A", 2)]))).await.status, 428);
-    let metrics = WixCaller::new(free).send(Method::GET, "/metrics", Vec::new()).await.expect("it answers").text;
+    let metrics =
+        WixCaller::new(free).send(Method::GET, "/metrics", Vec::new()).await.expect("the admin server answers").text;
     for line in [
         r#"inventory_commands_total{outcome="applied"} 1"#,
         r#"inventory_commands_total{outcome="replayed"} 1"#,
         r#"inventory_commands_total{outcome="refused"} 1"#,
-        // Of an order that was never seen something came back.
+        // The increment returns a piece of an order that took none.
         r#"inventory_order_marks_total{mark="over_return",policy="report"} 1"#,
         r#"wix_calls_total{method="decrement",answer="not_possible"} 1"#,
     ] {

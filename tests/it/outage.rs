@@ -1,5 +1,5 @@
-//! What stands behind the adapter goes away and comes back: 503 in between, never 428, and
-//! nothing is lost or done twice.
+//! The database or the gRPC server is away for a while. Wix gets 503 in the meantime, never 428; no order is lost or
+//! applied twice.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -7,14 +7,13 @@ use std::time::Duration;
 use inventory_core::store::DatabaseUrl;
 use inventory_tests::books;
 use inventory_tests::chaos::Link;
-use inventory_tests::wix_caller::WixCaller;
-use inventory_tests::wix_caller::{Answered, item, order};
+use inventory_tests::wix_caller::{Answered, WixCaller, item, order};
 use inventory_tests::world::{Backend, Database, World, start_adapter, start_grpc};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-/// Asks until the answer is not 503, as Wix or a person would; bounded by the test's patience.
+/// Sends the same call until the answer is not 503, as Wix does; at most 100 times.
 async fn until_served(wix: &WixCaller, data: &Value) -> Answered {
     for _ in 0..100 {
         let answer = wix.call("decrement", data.clone()).await;
@@ -22,17 +21,18 @@ async fn until_served(wix: &WixCaller, data: &Value) -> Answered {
             return answer;
         }
     }
-    panic!("service did not return");
+    panic!("the service still answers 503 after 100 calls");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_database_goes_away_and_comes_back() {
+async fn an_outage_of_the_database_loses_no_order() {
     let database = Database::fresh(Backend::Postgres);
-    let DatabaseUrl::Postgres(url) = &database.url else { unreachable!("asked for Postgres") };
-    let server = url.split('@').nth(1).and_then(|rest| rest.split('/').next()).expect("host and port").to_owned();
-    let target: SocketAddr = server.parse().expect("an address");
+    let DatabaseUrl::Postgres(url) = &database.url else { unreachable!("the database is on Postgres") };
+    let server =
+        url.split('@').nth(1).and_then(|rest| rest.split('/').next()).expect("the URL has host and port").to_owned();
+    let target: SocketAddr = server.parse().expect("host and port are an address");
     let link = Link::to(target).await;
-    let through: DatabaseUrl = url.replace(&server, &link.address.to_string()).parse().expect("a URL");
+    let through: DatabaseUrl = url.replace(&server, &link.address.to_string()).parse().expect("the URL is valid");
     let world = World::over(database, through).await;
     world.set(&[("A", 10)]).await;
 
@@ -45,22 +45,22 @@ async fn the_database_goes_away_and_comes_back() {
             let answer = world.wix.call("decrement", data.clone()).await;
             assert_eq!((answer.status, answer.retry_after.as_deref()), (503, Some("1")), "round {round}");
         }
-        // What cannot be taken is not refused either: nobody can know.
+        // An order for too much is not refused either, because the server cannot read the level.
         let too_much = order(&world.site, json!([item("A", 99)]));
         assert_eq!(world.wix.call("decrement", too_much).await.status, 503);
         link.restore();
-        assert_eq!(until_served(&world.wix, &before).await.status, 200, "a repeat, in round {round}");
+        assert_eq!(until_served(&world.wix, &before).await.status, 200, "a replay, in round {round}");
         assert_eq!(until_served(&world.wix, &during[0]).await.status, 200);
     }
-    assert_eq!(world.level("A").await, 4, "one before each outage, and one that was asked for again after it");
+    assert_eq!(world.level("A").await, 4, "each round takes one piece before the outage and one after it");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_demoted_database_is_away_and_still_read() {
+async fn a_read_only_database_refuses_no_order_and_can_be_read() {
     let world = World::start(Backend::Postgres).await;
     world.set(&[("A", 5)]).await;
     let url = world.database.url.clone();
-    let name = world.database.text.rsplit('/').next().expect("a URL").to_owned();
+    let name = world.database.text.rsplit('/').next().expect("the URL ends with the name").to_owned();
     let demote = |on: bool| {
         let demoted = format!("ALTER DATABASE \"{name}\" SET default_transaction_read_only = {on}");
         let ended = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
@@ -71,7 +71,11 @@ async fn a_demoted_database_is_away_and_still_read() {
     let data = order(&world.site, json!([item("A", 1)]));
     assert_eq!(world.wix.call("decrement", data.clone()).await.status, 503);
     let too_much = order(&world.site, json!([item("A", 99)]));
-    assert_eq!(world.wix.call("decrement", too_much).await.status, 503, "nobody can know");
+    assert_eq!(
+        world.wix.call("decrement", too_much).await.status,
+        503,
+        "the server cannot lock the level, so it must not refuse"
+    );
     assert_eq!(world.level("A").await, 5);
     demote(false);
     assert_eq!(until_served(&world.wix, &data).await.status, 200);
@@ -79,12 +83,13 @@ async fn a_demoted_database_is_away_and_still_read() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_link_breaks_under_load_and_nothing_is_done_twice() {
+async fn broken_connections_under_load_apply_no_order_twice() {
     let database = Database::fresh(Backend::Postgres);
-    let DatabaseUrl::Postgres(url) = &database.url else { unreachable!("asked for Postgres") };
-    let server = url.split('@').nth(1).and_then(|rest| rest.split('/').next()).expect("host and port").to_owned();
-    let link = Link::to(server.parse().expect("an address")).await;
-    let through: DatabaseUrl = url.replace(&server, &link.address.to_string()).parse().expect("a URL");
+    let DatabaseUrl::Postgres(url) = &database.url else { unreachable!("the database is on Postgres") };
+    let server =
+        url.split('@').nth(1).and_then(|rest| rest.split('/').next()).expect("the URL has host and port").to_owned();
+    let link = Link::to(server.parse().expect("host and port are an address")).await;
+    let through: DatabaseUrl = url.replace(&server, &link.address.to_string()).parse().expect("the URL is valid");
     let world = World::over(database, through).await;
     world.set(&[("A", 100_000)]).await;
     let orders: Vec<Value> = (0..2_000).map(|_| order(&world.site, json!([item("A", 1)]))).collect();
@@ -102,11 +107,11 @@ async fn the_link_breaks_under_load_and_nothing_is_done_twice() {
         }
     };
     tokio::join!(cutter, send);
-    assert_eq!(world.level("A").await, 98_000, "each order once, though commits were cut off");
+    assert_eq!(world.level("A").await, 98_000, "each order is applied once, although commits were interrupted");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_grpc_server_goes_away_and_comes_back() {
+async fn an_outage_of_the_grpc_server_loses_no_order() {
     for backend in [Backend::Sqlite, Backend::Postgres] {
         let database = Database::fresh(backend);
         let stop = CancellationToken::new();
@@ -116,9 +121,9 @@ async fn the_grpc_server_goes_away_and_comes_back() {
         let give = |quantity| order(&site, json!([item("A", quantity)]));
         assert_eq!(wix.call("increment", give(5)).await.status, 200);
         link.cut();
-        let ready = wix.send(axum::http::Method::GET, "/readyz", Vec::new()).await.expect("answers");
+        let ready = wix.send(axum::http::Method::GET, "/readyz", Vec::new()).await.expect("the adapter answers");
         assert_eq!(ready.status, 503);
-        let alive = wix.send(axum::http::Method::GET, "/healthz", Vec::new()).await.expect("answers");
+        let alive = wix.send(axum::http::Method::GET, "/healthz", Vec::new()).await.expect("the adapter answers");
         assert_eq!(alive.status, 200);
         let lost = give(1);
         assert_eq!(wix.call("decrement", lost.clone()).await.status, 503);

@@ -1,4 +1,4 @@
-//! The programs as an operator meets them: settings, migrations, signals.
+//! The programs as an operator runs them: wrong settings, migrations, signals, the demonstration.
 
 use std::process::Command;
 
@@ -11,15 +11,15 @@ use serde_json::json;
 use tempfile::TempDir;
 use uuid::Uuid;
 
-/// Runs to the end; its exit code and what it said.
+/// Runs a command to its end. Returns its exit code and all of its output.
 fn run(mut command: Command) -> (i32, String) {
-    let output = command.output().expect("it runs");
-    let said = [output.stdout, output.stderr].map(|said| String::from_utf8_lossy(&said).into_owned()).concat();
-    (output.status.code().unwrap_or(-1), said)
+    let output = command.output().expect("the program starts");
+    let text = [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned()).concat();
+    (output.status.code().unwrap_or(-1), text)
 }
 
 #[test]
-fn a_wrong_setting_ends_the_program_with_one_clear_sentence() {
+fn a_wrong_setting_ends_the_program_with_a_message_that_names_it() {
     let rows: [(&str, &[&str], &str); 9] = [
         ("inventory-grpc", &["serve", "--database-url", "mysql://x"], "a database is sqlite:PATH or postgres://"),
         ("inventory-grpc", &["serve", "--grpc-listen", "here"], "--grpc-listen"),
@@ -35,13 +35,13 @@ fn a_wrong_setting_ends_the_program_with_one_clear_sentence() {
         ("wix-adapter", &["serve", "--grpc-upstream", "ftp://x"], "must be HOST:PORT or http://HOST:PORT"),
         ("wix-adapter", &["send", "decrement", "--item", "a:x"], "must be ITEM or ITEM:QUANTITY"),
     ];
-    for (name, arguments, sentence) in rows {
+    for (name, arguments, message) in rows {
         let mut command = program(name);
         command.args(arguments);
-        let (code, said) = run(command);
+        let (code, output) = run(command);
         assert_ne!(code, 0, "{name} {arguments:?}");
-        assert!(said.contains(sentence), "{name} {arguments:?}: {said}");
-        assert!(!said.contains("panicked"), "{said}");
+        assert!(output.contains(message), "{name} {arguments:?}: {output}");
+        assert!(!output.contains("panicked"), "{output}");
     }
 }
 
@@ -54,23 +54,23 @@ fn migrations_run_once_and_a_newer_schema_is_refused() {
             command.args(["migrate", "--database-url", &database.text]);
             run(command)
         };
-        let (code, said) = migrate();
-        assert!(code == 0 && said.contains("applied"), "{said}");
-        let (code, said) = migrate();
-        assert!(code == 0 && said.contains("up to date"), "{said}");
+        let (code, output) = migrate();
+        assert!(code == 0 && output.contains("applied"), "{output}");
+        let (code, output) = migrate();
+        assert!(code == 0 && output.contains("up to date"), "{output}");
         let newer = "INSERT INTO __diesel_schema_migrations (version) VALUES ('29991231000001')";
-        books::execute(&database.url, newer).expect("a step of a newer version");
-        let (code, said) = migrate();
-        assert!(code != 0 && said.contains("newer than this program"), "{said}");
+        books::execute(&database.url, newer).expect("the migration of a newer version can be recorded");
+        let (code, output) = migrate();
+        assert!(code != 0 && output.contains("newer than this program"), "{output}");
         let mut command = program("inventory-grpc");
         command.args(["serve", "--grpc-listen", "127.0.0.1:0", "--database-url", &database.text]);
-        let (code, said) = run(command);
-        assert!(code != 0 && said.contains("newer than this program"), "{said}");
+        let (code, output) = run(command);
+        assert!(code != 0 && output.contains("newer than this program"), "{output}");
     }
 }
 
 #[test]
-fn the_ledger_cannot_be_altered_even_in_the_database() {
+fn the_database_refuses_to_change_or_remove_ledger_entries() {
     for backend in [Backend::Sqlite, Backend::Postgres] {
         let database = Database::fresh(backend);
         let mut command = program("inventory-grpc");
@@ -80,13 +80,17 @@ fn the_ledger_cannot_be_altered_even_in_the_database() {
             Backend::Sqlite => "zeroblob(16)",
             Backend::Postgres => "CAST('00000000-0000-0000-0000-000000000000' AS uuid)",
         };
-        let change = format!("INSERT INTO change VALUES ({site}, 1, 1, 1, 0, NULL, 'r', '', 0, '')");
-        books::execute(&database.url, &change).expect("a line can be added");
+        let change = format!(
+            "INSERT INTO change (site_id, first_sequence, last_sequence, kind, reason, request_id, actor, recorded_at) \
+             VALUES ({site}, 1, 1, 1, 0, 'r', '', 0)"
+        );
+        books::execute(&database.url, &change).expect("a row can be added");
+        let columns = "site_id, sequence, change_sequence, previous_sequence, unit_id, \
+                       delta, level_before, level_after, floor, subscription";
         for table in ["change", "ledger"] {
-            let row =
-                format!("INSERT INTO ledger VALUES ({site}, 1, 1, {site}, NULL, 1, 0, 1, NULL, false, 0, NULL, NULL)");
+            let row = format!("INSERT INTO ledger ({columns}) VALUES ({site}, 1, 1, 0, {site}, 1, 0, 1, NULL, false)");
             if table == "ledger" {
-                books::execute(&database.url, &row).expect("a line can be added");
+                books::execute(&database.url, &row).expect("a row can be added");
             }
             for alter in [format!("DELETE FROM {table}"), format!("UPDATE {table} SET site_id = site_id")] {
                 let error = books::execute(&database.url, &alter).expect_err(&alter).to_string();
@@ -94,17 +98,17 @@ fn the_ledger_cannot_be_altered_even_in_the_database() {
             }
         }
         for wrong in ["2, 0, 1, NULL", "-1, 0, -1, 0"] {
-            let row = format!("INSERT INTO ledger VALUES ({site}, 2, 2, {site}, NULL, {wrong}, false, 0, NULL, NULL)");
+            let row = format!("INSERT INTO ledger ({columns}) VALUES ({site}, 2, 2, 0, {site}, {wrong}, false)");
             let error = books::execute(&database.url, &row).expect_err(wrong).to_string();
             assert!(error.to_lowercase().contains("check"), "{error}");
         }
-        // The lines above belong to no level, which the proof of the books would rightly find.
+        // The rows above belong to no level. The check of the books would find that, so the database is not dropped.
         std::mem::forget(database);
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn sigterm_finishes_what_is_under_way_and_exits_with_0() {
+async fn sigterm_finishes_requests_under_way_and_exits_with_0() {
     let database = Database::fresh(Backend::Sqlite);
     let server = grpc_server(&database.text);
     let front = adapter(server.addresses[0]);
@@ -119,10 +123,10 @@ async fn sigterm_finishes_what_is_under_way_and_exits_with_0() {
     assert_eq!(books::count(&database.url, "SELECT available AS wrong FROM level"), 20);
 }
 
-/// The README's first command, and its tour.
+/// The README's first command, and the orders of its tour.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_demonstration_shows_an_order_and_its_proof() {
-    let folder = TempDir::new().expect("a folder");
+    let folder = TempDir::new().expect("the temporary folder is writable");
     let mut command = program("wix-adapter");
     command.current_dir(folder.path());
     command.args(["standalone", "--demo", "--http-listen", "127.0.0.1:0", "--grpc-listen", "127.0.0.1:0"]);
@@ -134,17 +138,17 @@ async fn the_demonstration_shows_an_order_and_its_proof() {
         command.current_dir(folder.path()).arg("send").args(arguments).args(["--url", &url]);
         run(command)
     };
-    // The key and the stock are there once the first order gets through.
+    // The demonstration has written the key and set the stock once an order is applied.
     let mut tries = 0;
     while !key.exists() || send(&["decrement", "--item", "mug"]).1.contains("shortages") {
         tries += 1;
-        assert!(tries < 200, "the demonstration did not come up");
+        assert!(tries < 200, "the demonstration did not start within 200 tries");
     }
     let order_id = Uuid::new_v4().to_string();
     let same = ["decrement", "--item", "mug:2", "--order-id", &order_id, "--request-id", "r1"];
     let first = send(&same);
     assert!(first.1.contains("200 {}"), "{}", first.1);
-    assert_eq!(send(&same), first, "the recorded answer");
+    assert_eq!(send(&same), first, "the replay gets the recorded answer");
     let (_, short) = send(&["decrement", "--item", "mug:99", "--item", "last-one:2"]);
     assert!(short.contains("428") && short.contains("last-one") && short.contains(r#""available":2"#), "{short}");
     assert!(send(&["increment", "--item", "mug:1"]).1.contains("200 {}"));

@@ -1,5 +1,5 @@
-//! Random commands against the model: engine and store must agree with it, answer by answer and entry by entry. A
-//! million commands, fewer in CI; `RANDOM_COMMANDS` sets the number, `RANDOM_SEED` repeats a run.
+//! Random commands: engine and store must agree with the reference model in every answer and every entry. A run has a
+//! million commands, fewer in CI. `RANDOM_COMMANDS` sets the number, `RANDOM_SEED` repeats a run.
 
 use std::time::{Duration, Instant};
 
@@ -15,22 +15,22 @@ use inventory_core::model::outcome::{Outcome, Refusal, Verdict};
 use inventory_core::model::site::{OverReturnPolicy, SiteChange, SuspectedRepeatPolicy};
 use inventory_core::model::unit::{Sku, Tracking, UnitChange, UnitSelector};
 use inventory_core::store::{EntryFilter, Store};
-use inventory_tests::model::{self, Ask, Entry, ITEMS, Model, Policies, Rules, Told, UNITS};
+use inventory_tests::model::{self, Answer, Entry, ITEMS, Model, Policies, Request, Rules, UNITS};
 use inventory_tests::wix_caller::CATALOG;
 use inventory_tests::world::{Backend, Database};
 use uuid::Uuid;
 
 const SITES: usize = 3;
-/// Sent at once, so that the engine forms batches of every size.
+/// The most commands that are sent at once. The engine forms batches of every size from them.
 const BURST: usize = 200;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn sqlite() {
+async fn a_random_run_agrees_with_the_model_on_sqlite() {
     run(Backend::Sqlite).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn postgres() {
+async fn a_random_run_agrees_with_the_model_on_postgres() {
     run(Backend::Postgres).await;
 }
 
@@ -50,8 +50,8 @@ async fn run(backend: Backend) {
     let sites: Vec<SiteId> = (0..SITES).map(|_| SiteId::from_uuid(Uuid::from_u128(random.u128(..)))).collect();
     let mut models: Vec<Model> = (0..SITES).map(|_| Model::default()).collect();
     for site in &sites {
-        let named = (0..UNITS).map(|unit| (by_reference(unit), with_sku(Some(unit)))).collect();
-        engine.configure_units(*site, named, soon()).await.expect("free SKUs");
+        let with_skus = (0..UNITS).map(|unit| (by_reference(unit), with_sku(Some(unit)))).collect();
+        engine.configure_units(*site, with_skus, soon()).await.expect("the SKUs are free");
     }
     let mut fresh_key = 0;
     let mut done = 0;
@@ -59,18 +59,18 @@ async fn run(backend: Backend) {
         let burst: Vec<(usize, Step)> = (0..random.usize(1..=BURST))
             .map(|_| {
                 let site = random.usize(..SITES);
-                // One in ten is under a key that was used before, with other content or the same.
+                // One command in ten reuses a key, with the same content or other content.
                 let key = if random.u8(..10) == 0 { random.u64(..=fresh_key) } else { fresh_key + 1 };
                 fresh_key = fresh_key.max(key);
-                (site, step(&mut random, key, &models[site]))
+                (site, random_step(&mut random, key, &models[site]))
             })
             .collect();
-        let repeated: Vec<(usize, Step)> = burst.iter().filter(|_| random.u8(..20) == 0).cloned().collect();
-        let burst: Vec<_> = burst.into_iter().chain(repeated).collect();
-        // Polled in their order, so each site's queue has the order in which the model is asked.
+        let replays: Vec<(usize, Step)> = burst.iter().filter(|_| random.u8(..20) == 0).cloned().collect();
+        let burst: Vec<_> = burst.into_iter().chain(replays).collect();
+        // join_all polls the calls in order, so each site's queue has the order in which the model answers.
         let answers = join_all(burst.iter().map(|(site, step)| submit(&engine, sites[*site], step))).await;
         for ((site, step), answer) in burst.iter().zip(answers) {
-            assert_eq!(answer, expected(&mut models[*site], step), "seed {seed}: {step:?}");
+            assert_eq!(answer, expected(&mut models[*site], step), "seed {seed}: the answer differs: {step:?}");
         }
         done += burst.len() as u64;
     }
@@ -78,36 +78,43 @@ async fn run(backend: Backend) {
         let items: Vec<_> = (0..ITEMS).map(|item| (by_reference(item), location(item))).collect();
         let read = store.read(*site, 0, move |snapshot| snapshot.stock(&items)).await.expect("stock can be read");
         let levels: Vec<i64> = read.value.iter().map(|stock| stock.available).collect();
-        assert_eq!(levels, (0..ITEMS).map(|item| model.level(item)).collect::<Vec<_>>(), "seed {seed}");
+        assert_eq!(
+            levels,
+            (0..ITEMS).map(|item| model.level(item)).collect::<Vec<_>>(),
+            "seed {seed}: the levels differ"
+        );
         assert!(ledger(&store, *site).await == model.entries, "seed {seed}: the ledgers differ");
     }
     let entries = || models.iter().flat_map(|model| &model.entries);
     let tally = [
-        ("suspected duplicates", entries().filter(|entry| entry.repeat).count()),
+        ("suspected duplicates", entries().filter(|entry| entry.duplicate).count()),
         ("over-returns", entries().filter(|entry| entry.over_return && entry.delta == entry.asked).count()),
-        ("clipped", entries().filter(|entry| entry.over_return && entry.delta < entry.asked).count()),
-        ("not counted", entries().filter(|entry| !entry.over_return && entry.delta != entry.asked).count()),
+        ("clipped returns", entries().filter(|entry| entry.over_return && entry.delta < entry.asked).count()),
+        (
+            "changes that change no level",
+            entries().filter(|entry| !entry.over_return && entry.delta != entry.asked).count(),
+        ),
     ];
     println!("{} entries; {tally:?}", entries().count());
     let enough = commands < 10_000 || tally.iter().all(|(_, count)| *count > 0);
-    assert!(enough, "something did not happen: {tally:?}");
+    assert!(enough, "seed {seed}: a case never occurred: {tally:?}");
     engine.drain().await;
 }
 
 /// One call to a site.
 #[derive(Clone, Debug)]
 enum Step {
-    /// A command under a key; with the flag, its items are SKUs and not units.
-    Ask(u64, bool, Ask),
-    /// The rules of a unit.
+    /// A request under an idempotency key. With the flag, its items are SKUs, not units.
+    Request(u64, bool, Request),
+    /// Changes the rules of a unit.
     Rules(usize, Rules),
-    /// The policies about orders.
+    /// Changes the policies about orders.
     Policies(Policies),
-    /// Two SKUs change hands, in one transaction.
+    /// Exchanges the SKUs of two units in one transaction.
     Swap(usize, usize),
 }
 
-fn step(random: &mut fastrand::Rng, key: u64, model: &Model) -> Step {
+fn random_step(random: &mut fastrand::Rng, key: u64, model: &Model) -> Step {
     match random.u8(..200) {
         0 => Step::Policies(Policies { suppress: random.bool(), clip: random.bool() }),
         1 => {
@@ -116,23 +123,25 @@ fn step(random: &mut fastrand::Rng, key: u64, model: &Model) -> Step {
             Step::Rules(random.usize(..UNITS), rules)
         }
         2 => Step::Swap(random.usize(..UNITS), random.usize(..UNITS)),
-        _ => Step::Ask(key, random.u8(..3) == 0, ask(random, key, model)),
+        _ => Step::Request(key, random.u8(..3) == 0, random_request(random, key, model)),
     }
 }
 
-fn expected(model: &mut Model, step: &Step) -> Told {
+fn expected(model: &mut Model, step: &Step) -> Answer {
     match step {
-        Step::Ask(key, by_sku, ask) => return model.ask(*key, *by_sku, ask),
+        Step::Request(key, by_sku, request) => return model.answer(*key, *by_sku, request),
         Step::Rules(unit, rules) => model.rules[*unit] = *rules,
         Step::Policies(policies) => model.policies = *policies,
         Step::Swap(one, other) => model.skus.swap(*one, *other),
     }
-    Told::Configured
+    Answer::Configured
 }
 
-fn submit<'a>(engine: &'a Engine, site: SiteId, step: &Step) -> BoxFuture<'a, Told> {
+fn submit<'a>(engine: &'a Engine, site: SiteId, step: &Step) -> BoxFuture<'a, Answer> {
     match step {
-        Step::Ask(key, by_sku, ask) => engine.submit(command(site, *key, *by_sku, ask), soon()).map(told).boxed(),
+        Step::Request(key, by_sku, request) => {
+            engine.submit(command(site, *key, *by_sku, request), soon()).map(answer).boxed()
+        }
         Step::Rules(unit, Rules { status, backorder_limit, skips_subscriptions }) => {
             let change = UnitChange {
                 tracking: Some(if *status { Tracking::Status } else { Tracking::Quantity }),
@@ -163,24 +172,25 @@ fn submit<'a>(engine: &'a Engine, site: SiteId, step: &Step) -> BoxFuture<'a, To
     }
 }
 
-fn configured(done: Result<(), Error>) -> Told {
-    done.expect("settings can be written");
-    Told::Configured
+fn configured(done: Result<(), Error>) -> Answer {
+    done.expect("the settings can be changed");
+    Answer::Configured
 }
 
+/// The deadline of a call. No call takes that long.
 fn soon() -> Instant {
     Instant::now() + Duration::from_secs(60)
 }
 
 fn sku(index: usize) -> Sku {
-    Sku::new(&format!("sku-{index}")).expect("in bounds")
+    Sku::new(&format!("sku-{index}")).expect("the value is in bounds")
 }
 
 fn with_sku(index: Option<usize>) -> UnitChange {
     UnitChange { sku: Some(index.map(sku)), ..UnitChange::default() }
 }
 
-/// Exchanges two SKUs by way of a third, since no two units may have the same.
+/// Exchanges two SKUs by way of a third one, because no two units of a site may have the same SKU.
 fn swap(one: usize, other: usize) -> Vec<(UnitSelector, UnitChange)> {
     vec![
         (by_sku(one), with_sku(Some(UNITS))),
@@ -189,19 +199,22 @@ fn swap(one: usize, other: usize) -> Vec<(UnitSelector, UnitChange)> {
     ]
 }
 
-/// A site's whole ledger, in the model's terms.
+/// The whole ledger of a site, as entries of the model.
 async fn ledger(store: &Store, site: SiteId) -> Vec<Entry> {
     let mut ledger = Vec::new();
     loop {
         let filter = EntryFilter { after_sequence: ledger.len() as i64, ..EntryFilter::default() };
-        let page =
-            store.read(site, 0, move |snapshot| snapshot.list_entries(&filter, 1_000)).await.expect("a page").value;
+        let page = store
+            .read(site, 0, move |snapshot| snapshot.list_entries(&filter, 1_000))
+            .await
+            .expect("the ledger can be read")
+            .value;
         ledger.extend(page.rows.into_iter().map(|entry| Entry {
             item: item(&entry.unit.item_id, entry.location),
             asked: entry.asked,
             delta: entry.delta,
             subscription: entry.subscription,
-            repeat: entry.marks.suspected_repeat,
+            duplicate: entry.marks.suspected_repeat,
             over_return: entry.marks.over_return,
         }));
         if page.next.is_none() {
@@ -210,28 +223,28 @@ async fn ledger(store: &Store, site: SiteId) -> Vec<Entry> {
     }
 }
 
-fn ask(random: &mut fastrand::Rng, key: u64, model: &Model) -> Ask {
+fn random_request(random: &mut fastrand::Rng, key: u64, model: &Model) -> Request {
     let many = [1, 1, 1, 2, 3, 8][random.usize(..6)];
     let lines: Vec<(usize, i64)> = (0..many).map(|_| (random.usize(..ITEMS), random.i64(1..=5))).collect();
-    // Each order is named about thirty times, over all sites.
+    // About thirty requests of all sites belong to the same order.
     let order = (key / 30) as usize + random.usize(..3);
     let mut sold = |lines: &[(usize, i64)]| -> Vec<model::Line> {
         lines.iter().map(|(item, pieces)| (*item, *pieces, random.u8(..5) == 0)).collect()
     };
     let of_order = sold(&lines);
-    // Few items and few pieces, so that the same is taken again.
-    let again = vec![(order % 3, 1, false)];
+    // Few items and one piece, so that an order takes and returns the same items again.
+    let same = vec![(order % 3, 1, false)];
     match random.u8(..13) {
-        0..4 => Ask::Decrement(of_order, true, order, random.bool()),
-        4 => Ask::Decrement(of_order, false, order, random.bool()),
-        5 => Ask::Decrement(again, true, order, true),
-        6..9 => Ask::Increment(of_order, order),
-        9 => Ask::Increment(again, order),
-        10 => Ask::Adjust(lines.into_iter().map(|(item, pieces)| (item, 2 * pieces - 7)).collect()),
+        0..4 => Request::Decrement(of_order, true, order, random.bool()),
+        4 => Request::Decrement(of_order, false, order, random.bool()),
+        5 => Request::Decrement(same, true, order, true),
+        6..9 => Request::Increment(of_order, order),
+        9 => Request::Increment(same, order),
+        10 => Request::Adjust(lines.into_iter().map(|(item, pieces)| (item, 2 * pieces - 7)).collect()),
         11 => {
             let other = |item| (item + UNITS) % ITEMS;
             let moves = lines.into_iter().map(|(item, pieces)| (item, other(item), pieces));
-            Ask::Move(moves.collect(), random.u8(..4) != 0)
+            Request::Move(moves.collect(), random.u8(..4) != 0)
         }
         _ => {
             let mut items: Vec<usize> = lines.iter().map(|(item, _)| *item).collect();
@@ -245,18 +258,18 @@ fn ask(random: &mut fastrand::Rng, key: u64, model: &Model) -> Ask {
                     _ => None,
                 };
                 let expected = (random.u8(..4) == 0).then(|| random.i64(-2..6));
-                // Right, unless the burst changes the level before.
+                // It holds unless an earlier command of the burst changes the level.
                 let expected_revision = (random.u8(..4) == 0).then(|| model.revision(item));
                 model::Target { item, level: random.i64(-5..30), expected, expected_revision, as_of }
             };
-            Ask::Set(items.into_iter().map(target).collect())
+            Request::Set(items.into_iter().map(target).collect())
         }
     }
 }
 
 fn reference(item: usize) -> CatalogReference {
     let unit = item % UNITS;
-    CatalogReference::new(CATALOG, &format!("item-{unit}"), serde_json::Map::new()).expect("in bounds")
+    CatalogReference::new(CATALOG, &format!("item-{unit}"), serde_json::Map::new()).expect("the value is in bounds")
 }
 
 fn by_reference(item: usize) -> UnitSelector {
@@ -271,30 +284,30 @@ fn location(item: usize) -> Option<LocationId> {
     (item >= UNITS).then(|| LocationId::from_uuid(Uuid::from_u128(7)))
 }
 
-fn command(site: SiteId, key: u64, is_by_sku: bool, ask: &Ask) -> Command {
+fn command(site: SiteId, key: u64, is_by_sku: bool, request: &Request) -> Command {
     let unit = |item: usize| if is_by_sku { by_sku(item % UNITS) } else { by_reference(item) };
     let lines = |lines: &[model::Line]| -> Vec<Line> {
         let line = |&(item, quantity, subscription): &model::Line| Line {
             unit: unit(item),
             location: location(item),
-            quantity: Quantity::new(quantity).expect("in bounds"),
+            quantity: Quantity::new(quantity).expect("the value is in bounds"),
             subscription,
         };
         lines.iter().map(line).collect()
     };
     let (mut order, mut reason) = (None, Reason::Unspecified);
     let named = |order: usize| Some(OrderId::from_uuid(Uuid::from_u128(order as u128)));
-    let action = match ask {
-        Ask::Decrement(asked, restricted, of_order, placed) => {
+    let action = match request {
+        Request::Decrement(asked, restricted, of_order, placed) => {
             order = named(*of_order);
             reason = if *placed { Reason::OrderPlaced } else { Reason::OrderEdited };
             Action::Decrement { lines: lines(asked), restricted: *restricted }
         }
-        Ask::Increment(asked, of_order) => {
+        Request::Increment(asked, of_order) => {
             order = named(*of_order);
             Action::Increment { lines: lines(asked) }
         }
-        Ask::Set(targets) => {
+        Request::Set(targets) => {
             let target = |&model::Target { item, level, expected, expected_revision, as_of }: &model::Target| Target {
                 unit: unit(item),
                 location: location(item),
@@ -304,43 +317,44 @@ fn command(site: SiteId, key: u64, is_by_sku: bool, ask: &Ask) -> Command {
             };
             Action::Set { targets: targets.iter().map(target).collect() }
         }
-        Ask::Adjust(deltas) => {
+        Request::Adjust(deltas) => {
             let adjustment =
                 |&(item, delta): &(usize, i64)| Adjustment { unit: unit(item), location: location(item), delta };
             Action::Adjust { adjustments: deltas.iter().map(adjustment).collect() }
         }
-        Ask::Move(moves, restricted) => {
+        Request::Move(moves, restricted) => {
             let item = |&(from, to, pieces): &(usize, usize, i64)| Move {
                 unit: unit(from),
                 from: location(from),
                 to: location(to),
-                quantity: Quantity::new(pieces).expect("in bounds"),
+                quantity: Quantity::new(pieces).expect("the value is in bounds"),
             };
             Action::Move { moves: moves.iter().map(item).collect(), restricted: *restricted }
         }
     };
     let (actor, note) = (String::new(), String::new());
     let header = Header { site, request_id: key.to_string(), order, reason, actor, note };
-    Command::new(header, action).expect("in bounds")
+    Command::new(header, action).expect("the value is in bounds")
 }
 
-fn told(answer: Result<Outcome, Error>) -> Told {
+/// The engine's answer, in the terms of the model.
+fn answer(answer: Result<Outcome, Error>) -> Answer {
     match answer {
-        Ok(Outcome { sequence, verdict: Verdict::Applied(_), .. }) => Told::Applied(sequence),
+        Ok(Outcome { sequence, verdict: Verdict::Applied(_), .. }) => Answer::Applied(sequence),
         Ok(Outcome { verdict: Verdict::Refused(Refusal::Short(short)), .. }) => {
-            Told::Short(short.iter().map(|short| (item(&short.unit.item_id, short.location), short.short)).collect())
+            Answer::Short(short.iter().map(|short| (item(&short.unit.item_id, short.location), short.short)).collect())
         }
-        Ok(Outcome { verdict: Verdict::Refused(Refusal::Changed(changed)), .. }) => Told::Changed(
+        Ok(Outcome { verdict: Verdict::Refused(Refusal::Changed(changed)), .. }) => Answer::Changed(
             changed.iter().map(|level| (item(&level.unit.item_id, level.location), level.available)).collect(),
         ),
-        Ok(Outcome { verdict: Verdict::Refused(Refusal::NotYet { .. }), .. }) => Told::NotYet,
-        Err(Error::Invalid(Invalid::KeyReused)) => Told::KeyReused,
-        other => panic!("{other:?}"),
+        Ok(Outcome { verdict: Verdict::Refused(Refusal::NotYet { .. }), .. }) => Answer::NotYet,
+        Err(Error::Invalid(Invalid::KeyReused)) => Answer::KeyReused,
+        other => panic!("the model does not know this answer: {other:?}"),
     }
 }
 
-/// The item that a level is in the model.
+/// The model's item for a level.
 fn item(id: &str, location: Option<LocationId>) -> usize {
-    let unit: usize = id.strip_prefix("item-").and_then(|unit| unit.parse().ok()).expect("our own ids");
+    let unit: usize = id.strip_prefix("item-").and_then(|unit| unit.parse().ok()).expect("the ids are item-NUMBER");
     unit + if location.is_some() { UNITS } else { 0 }
 }

@@ -1,153 +1,208 @@
-//! The worked examples of the design, through signed HTTP and through gRPC.
+//! The rules of orders: worked examples through signed HTTP and through gRPC, replays, refusals and the 64-bit range.
 
 use inventory_proto::v1;
+use inventory_tests::errors::{insufficient_stock, reason_of};
 use inventory_tests::on_both;
-use inventory_tests::wix_caller::{Answered, item, order};
-use inventory_tests::world::{World, reference};
+use inventory_tests::requests::{decrement, guid, increment, set, set_item};
+use inventory_tests::wix_caller::{item, order, with_new_request_id};
+use inventory_tests::world::World;
 use serde_json::{Value, json};
 use tonic::{Code, Status};
-use tonic_types::StatusExt;
-use uuid::Uuid;
 
 on_both!(
     examples_through_grpc,
     examples_through_wix,
-    a_repeat_changes_nothing,
-    a_refusal_stays_a_refusal,
-    a_key_belongs_to_its_content,
-    nothing_leaves_the_64_bit_range,
-    equal_refunds_are_two_refunds,
-    a_refusal_lists_every_short_line,
-    subscriptions_are_noted,
+    a_replay_changes_nothing,
+    the_replay_of_a_refused_order_is_refused,
+    an_idempotency_key_belongs_to_its_content,
+    no_level_leaves_the_64_bit_range,
+    equal_refunds_under_two_keys_are_two_refunds,
+    a_refusal_lists_every_shortage,
+    the_ledger_marks_subscriptions,
 );
 
-enum Do {
-    Take(&'static [(&'static str, i64)]),
-    TakeUnrestricted(&'static [(&'static str, i64)]),
-    Give(&'static [(&'static str, i64)]),
+/// Units, each with a quantity or a level.
+type Units = &'static [(&'static str, i64)];
+
+enum Order {
+    Take(Units),
+    TakeUnrestricted(Units),
+    Return(Units),
 }
-use Do::{Give, Take, TakeUnrestricted};
+use Order::{Return, Take, TakeUnrestricted};
 
 struct Example {
-    before: &'static [(&'static str, i64)],
-    request: Do,
-    /// Entries made, or what is short.
-    outcome: Result<&'static [i64], &'static [(&'static str, i64)]>,
-    after: &'static [(&'static str, i64)],
+    name: &'static str,
+    before: Units,
+    order: Order,
+    /// The deltas of the entries, or the units that are short and by how much.
+    outcome: Result<&'static [i64], Units>,
+    after: Units,
 }
 
 const EXAMPLES: &[Example] = &[
-    Example { before: &[("A", 5)], request: Take(&[("A", 3)]), outcome: Ok(&[-3]), after: &[("A", 2)] },
-    Example { before: &[("A", 2)], request: Take(&[("A", 3)]), outcome: Err(&[("A", 1)]), after: &[("A", 2)] },
-    Example { before: &[("A", 2)], request: TakeUnrestricted(&[("A", 3)]), outcome: Ok(&[-3]), after: &[("A", -1)] },
-    Example { before: &[("A", -1)], request: Give(&[("A", 4)]), outcome: Ok(&[4]), after: &[("A", 3)] },
     Example {
+        name: "an order takes less than is available",
         before: &[("A", 5)],
-        request: Take(&[("A", 3), ("A", 3)]),
+        order: Take(&[("A", 3)]),
+        outcome: Ok(&[-3]),
+        after: &[("A", 2)],
+    },
+    Example {
+        name: "an order for more than is available is refused",
+        before: &[("A", 2)],
+        order: Take(&[("A", 3)]),
+        outcome: Err(&[("A", 1)]),
+        after: &[("A", 2)],
+    },
+    Example {
+        name: "an unrestricted order takes more than is available",
+        before: &[("A", 2)],
+        order: TakeUnrestricted(&[("A", 3)]),
+        outcome: Ok(&[-3]),
+        after: &[("A", -1)],
+    },
+    Example {
+        name: "a return raises a negative level",
+        before: &[("A", -1)],
+        order: Return(&[("A", 4)]),
+        outcome: Ok(&[4]),
+        after: &[("A", 3)],
+    },
+    Example {
+        name: "items of the same unit are summed before they are refused",
+        before: &[("A", 5)],
+        order: Take(&[("A", 3), ("A", 3)]),
         outcome: Err(&[("A", 1)]),
         after: &[("A", 5)],
     },
-    Example { before: &[("A", 6)], request: Take(&[("A", 3), ("A", 3)]), outcome: Ok(&[-6]), after: &[("A", 0)] },
     Example {
+        name: "items of the same unit make one entry",
+        before: &[("A", 6)],
+        order: Take(&[("A", 3), ("A", 3)]),
+        outcome: Ok(&[-6]),
+        after: &[("A", 0)],
+    },
+    Example {
+        name: "one shortage refuses the whole order",
         before: &[("A", 5), ("B", 0)],
-        request: Take(&[("A", 1), ("B", 1)]),
+        order: Take(&[("A", 1), ("B", 1)]),
         outcome: Err(&[("B", 1)]),
         after: &[("A", 5), ("B", 0)],
     },
-    Example { before: &[], request: Take(&[("A", 1)]), outcome: Err(&[("A", 1)]), after: &[("A", 0)] },
-    Example { before: &[], request: TakeUnrestricted(&[("A", 1)]), outcome: Ok(&[-1]), after: &[("A", -1)] },
-    Example { before: &[], request: Give(&[("A", 1)]), outcome: Ok(&[1]), after: &[("A", 1)] },
+    Example {
+        name: "a unit that was never stocked has none available",
+        before: &[],
+        order: Take(&[("A", 1)]),
+        outcome: Err(&[("A", 1)]),
+        after: &[("A", 0)],
+    },
+    Example {
+        name: "an unrestricted order takes a unit that was never stocked",
+        before: &[],
+        order: TakeUnrestricted(&[("A", 1)]),
+        outcome: Ok(&[-1]),
+        after: &[("A", -1)],
+    },
+    Example {
+        name: "a return stocks a unit that was never stocked",
+        before: &[],
+        order: Return(&[("A", 1)]),
+        outcome: Ok(&[1]),
+        after: &[("A", 1)],
+    },
 ];
 
-/// Each example speaks of items of its own, so that all of them share one world.
-fn own(index: usize, id: &str) -> String {
-    format!("{id}{index}")
+/// Gives the units of an example ids of their own, so that all examples share one world.
+fn own(example: &Example, units: Units) -> Vec<(String, i64)> {
+    let number = EXAMPLES.iter().position(|other| other.name == example.name).expect("the example is in the table");
+    units.iter().map(|(id, quantity)| (format!("{id}{number}"), *quantity)).collect()
 }
 
-async fn set_before(world: &World, index: usize, example: &Example) -> usize {
-    for (id, level) in example.before {
-        world.set(&[(&own(index, id), *level)]).await;
+/// Sets the levels before an example. Returns the number of entries.
+async fn set_before(world: &World, example: &Example) -> usize {
+    for (id, level) in own(example, example.before) {
+        world.set(&[(&id, level)]).await;
     }
     world.entries().await.len()
 }
 
-async fn check_after(world: &World, index: usize, example: &Example, entries_before: usize) {
-    for (id, level) in example.after {
-        assert_eq!(world.level(&own(index, id)).await, *level, "example {index}, {id}");
+async fn check_after(world: &World, example: &Example, entries_before: usize) {
+    for (id, level) in own(example, example.after) {
+        assert_eq!(world.level(&id).await, level, "{}: the level of {id}", example.name);
     }
     let deltas: Vec<i64> = world.entries().await[entries_before..].iter().map(|entry| entry.delta).collect();
-    assert_eq!(deltas, example.outcome.unwrap_or_default(), "example {index}");
+    assert_eq!(deltas, example.outcome.unwrap_or_default(), "{}: the entries", example.name);
 }
 
 async fn examples_through_grpc(world: World) {
-    for (index, example) in EXAMPLES.iter().enumerate() {
-        let entries = set_before(&world, index, example).await;
-        let result = match &example.request {
-            Take(lines) => take(&world, &lines_of(index, lines), Some(true), &Uuid::new_v4().to_string()).await,
-            TakeUnrestricted(lines) => {
-                take(&world, &lines_of(index, lines), Some(false), &Uuid::new_v4().to_string()).await
-            }
-            Give(lines) => give(&world, &lines_of(index, lines), &Uuid::new_v4().to_string()).await,
+    for example in EXAMPLES {
+        let name = example.name;
+        let entries = set_before(&world, example).await;
+        let result = match example.order {
+            Take(units) => take(&world, &own(example, units), Some(true), &guid()).await,
+            TakeUnrestricted(units) => take(&world, &own(example, units), Some(false), &guid()).await,
+            Return(units) => give(&world, &own(example, units), &guid()).await,
         };
         match example.outcome {
-            Ok(_) => assert_eq!(result.map(|_| ()).map_err(|status| status.code()), Ok(()), "example {index}"),
+            Ok(_) => assert_eq!(result.map(|_| ()).map_err(|status| status.code()), Ok(()), "{name}"),
             Err(short) => {
-                let status = result.expect_err("refused");
-                assert_eq!(status.code(), Code::FailedPrecondition, "example {index}");
-                assert_eq!(reason_of(&status), "INSUFFICIENT_STOCK");
-                let told: Vec<(String, i64)> = shortages(&status);
-                let expected: Vec<(String, i64)> = short.iter().map(|(id, by)| (own(index, id), *by)).collect();
-                assert_eq!(told, expected, "example {index}");
+                let status = result.expect_err(name);
+                assert_eq!(status.code(), Code::FailedPrecondition, "{name}");
+                assert_eq!(reason_of(&status), "INSUFFICIENT_STOCK", "{name}");
+                assert_eq!(shortages(&status), own(example, short), "{name}");
             }
         }
-        check_after(&world, index, example, entries).await;
+        check_after(&world, example, entries).await;
     }
 }
 
 async fn examples_through_wix(world: World) {
-    for (index, example) in EXAMPLES.iter().enumerate() {
-        let entries = set_before(&world, index, example).await;
-        let (method, lines, restricted) = match &example.request {
-            Take(lines) => ("decrement", lines, true),
-            TakeUnrestricted(lines) => ("decrement", lines, false),
-            Give(lines) => ("increment", lines, true),
+    for example in EXAMPLES {
+        let name = example.name;
+        let entries = set_before(&world, example).await;
+        let (method, units, restricted) = match example.order {
+            Take(units) => ("decrement", units, true),
+            TakeUnrestricted(units) => ("decrement", units, false),
+            Return(units) => ("increment", units, true),
         };
-        let items: Vec<Value> = lines.iter().map(|(id, quantity)| item(&own(index, id), *quantity)).collect();
+        let items: Vec<Value> = own(example, units).iter().map(|(id, quantity)| item(id, *quantity)).collect();
         let mut data = order(&world.site, json!(items));
         data["request"]["restrictInventoryValue"] = json!(restricted);
-        let Answered { status, body, .. } = world.wix.call(method, data).await;
+        let answer = world.wix.call(method, data).await;
         match example.outcome {
-            Ok(_) => assert_eq!((status, body), (200, json!({})), "example {index}"),
+            Ok(_) => assert_eq!((answer.status, answer.body), (200, json!({})), "{name}"),
             Err(short) => {
-                assert_eq!(status, 428, "example {index}");
-                assert_eq!(body["applicationError"]["code"], "DECREMENT_NOT_POSSIBLE");
-                let told: Vec<Value> = body["applicationError"]["data"]["shortages"]
+                assert_eq!(answer.status, 428, "{name}");
+                assert_eq!(answer.body["applicationError"]["code"], "DECREMENT_NOT_POSSIBLE", "{name}");
+                let shortages: Vec<Value> = answer
+                    .error_data("shortages")
                     .as_array()
-                    .expect("a list")
+                    .expect(name)
                     .iter()
                     .map(|short| json!([short["catalogReference"]["catalogItemId"], short["short"]]))
                     .collect();
-                let expected: Vec<Value> = short.iter().map(|(id, by)| json!([own(index, id), by])).collect();
-                assert_eq!(told, expected, "example {index}");
+                let expected: Vec<Value> = own(example, short).iter().map(|(id, by)| json!([id, by])).collect();
+                assert_eq!(shortages, expected, "{name}");
             }
         }
-        check_after(&world, index, example, entries).await;
+        check_after(&world, example, entries).await;
     }
 }
 
-async fn a_repeat_changes_nothing(world: World) {
+async fn a_replay_changes_nothing(world: World) {
     world.set(&[("A", 5)]).await;
     let first = take(&world, &[("A".into(), 2)], None, "same").await.expect("there is enough");
-    let again = take(&world, &[("A".into(), 2)], None, "same").await.expect("the recorded outcome");
-    assert!(!first.repeated_request && again.repeated_request);
-    assert_eq!((first.sequence, first.levels), (again.sequence, again.levels));
+    let replay = take(&world, &[("A".into(), 2)], None, "same").await.expect("the recorded outcome");
+    assert!(!first.repeated_request && replay.repeated_request);
+    assert_eq!((first.sequence, first.levels), (replay.sequence, replay.levels));
     assert_eq!(world.level("A").await, 3);
 
     let data = order(&world.site, json!([item("A", 1)]));
     for _ in 0..3 {
         assert_eq!(world.wix.call("decrement", data.clone()).await.status, 200);
     }
-    // Without a request id, the token itself is the request.
+    // Without a request id, the idempotency key is a hash of the token.
     let mut data = order(&world.site, json!([item("A", 1)]));
     data["metadata"]["requestId"] = Value::Null;
     let token = world.wix.token(data);
@@ -158,16 +213,16 @@ async fn a_repeat_changes_nothing(world: World) {
     assert_eq!(world.entries().await.len(), 4);
 }
 
-async fn a_refusal_stays_a_refusal(world: World) {
+async fn the_replay_of_a_refused_order_is_refused(world: World) {
     let data = order(&world.site, json!([item("A", 1)]));
     let refused = world.wix.call("decrement", data.clone()).await;
     assert_eq!(refused.status, 428);
     world.set(&[("A", 9)]).await;
-    assert_eq!(world.wix.call("decrement", data).await, refused, "an order that was told no must not take stock later");
+    assert_eq!(world.wix.call("decrement", data).await, refused, "a refused order must not take stock later");
     assert_eq!(world.level("A").await, 9);
 }
 
-async fn a_key_belongs_to_its_content(world: World) {
+async fn an_idempotency_key_belongs_to_its_content(world: World) {
     world.set(&[("A", 5)]).await;
     take(&world, &[("A".into(), 2)], None, "key").await.expect("there is enough");
     for misuse in [
@@ -182,13 +237,13 @@ async fn a_key_belongs_to_its_content(world: World) {
     let mut other = data.clone();
     other["request"]["items"][0]["quantity"] = json!(2);
     let answer = world.wix.call("decrement", other).await;
-    assert_eq!((answer.status, &answer.body["applicationError"]["data"]["reason"]), (428, &json!("REQUEST_ID_REUSED")));
+    assert_eq!((answer.status, answer.error_data("reason")), (428, &json!("REQUEST_ID_REUSED")));
     assert_eq!(world.level("A").await, 2);
-    // The same request id on another site, or of the other method, is another request.
+    // Wix's request id belongs to one method: the other method with the same id is another request.
     assert_eq!(world.wix.call("increment", data).await.status, 200);
 }
 
-async fn nothing_leaves_the_64_bit_range(world: World) {
+async fn no_level_leaves_the_64_bit_range(world: World) {
     world.set(&[("A", i64::MAX), ("B", i64::MIN)]).await;
     let over = give(&world, &[("A".into(), 1)], "over").await.expect_err("out of range");
     assert_eq!((over.code(), reason_of(&over).as_str()), (Code::OutOfRange, "LEVEL_OUT_OF_RANGE"));
@@ -199,71 +254,51 @@ async fn nothing_leaves_the_64_bit_range(world: World) {
     let answer = world.wix.call("increment", order(&world.site, json!([item("A", 1)]))).await;
     assert_eq!((answer.status, &answer.body["applicationError"]["code"]), (428, &json!("INCREMENT_NOT_POSSIBLE")));
     assert_eq!((world.level("A").await, world.level("B").await), (i64::MAX, i64::MIN));
-    // From one edge to the other is no 64-bit change.
-    let request = v1::SetStockRequest {
-        site_id: world.site.clone(),
-        items: vec![v1::SetStockItem {
-            unit: reference("A"),
-            location_id: String::new(),
-            available: -2,
-            ..Default::default()
-        }],
-        request_id: String::new(),
-        ..Default::default()
-    };
+    // The delta from the maximum to -2 does not fit into 64 bits.
+    let request = set(&world.site, vec![set_item("A", -2)]);
     assert_eq!(world.stock().set_stock(request).await.expect_err("out of range").code(), Code::OutOfRange);
 }
 
-async fn equal_refunds_are_two_refunds(world: World) {
+async fn equal_refunds_under_two_keys_are_two_refunds(world: World) {
     let mut data = order(&world.site, json!([item("A", 1)]));
     data["request"]["reason"] = json!("ORDER_REFUNDED");
     assert_eq!(world.wix.call("increment", data.clone()).await.status, 200);
-    data["metadata"]["requestId"] = json!(Uuid::new_v4());
-    assert_eq!(world.wix.call("increment", data).await.status, 200);
+    assert_eq!(world.wix.call("increment", with_new_request_id(data)).await.status, 200);
     assert_eq!(world.level("A").await, 2);
     let reasons: Vec<i32> = world.entries().await.iter().map(|entry| entry.reason).collect();
     assert_eq!(reasons, [v1::Reason::OrderRefunded as i32; 2]);
 }
 
-async fn a_refusal_lists_every_short_line(world: World) {
+async fn a_refusal_lists_every_shortage(world: World) {
     world.set(&[("A", 1), ("B", 5), ("C", -2)]).await;
     let lines: Vec<(String, i64)> = ["A", "B", "C", "D", "A"].iter().map(|id| ((*id).to_owned(), 2)).collect();
     let refused = take(&world, &lines, None, "key").await.expect_err("short");
     let expected = [("A".to_owned(), 3), ("C".to_owned(), 4), ("D".to_owned(), 2)];
     assert_eq!(shortages(&refused), expected);
-    let again = take(&world, &lines, None, "key").await.expect_err("the recorded refusal");
-    assert_eq!(shortages(&again), expected);
-    assert_eq!(again.message(), refused.message());
+    let replay = take(&world, &lines, None, "key").await.expect_err("the recorded refusal");
+    assert_eq!(shortages(&replay), expected);
+    assert_eq!(replay.message(), refused.message());
 }
 
-async fn subscriptions_are_noted(world: World) {
+async fn the_ledger_marks_subscriptions(world: World) {
     world.set(&[("A", 5)]).await;
     let mut items = json!([item("A", 1), item("A", 2)]);
     items[1]["subscriptionItem"] = json!(true);
     assert_eq!(world.wix.call("decrement", order(&world.site, items)).await.status, 200);
     let entries = world.entries().await;
-    let told: Vec<(i64, i64, bool)> =
+    let changes: Vec<(i64, i64, bool)> =
         entries[1..].iter().map(|entry| (entry.delta, entry.level_after, entry.subscription_item)).collect();
-    assert_eq!(told, [(-1, 4, false), (-2, 2, true)]);
+    assert_eq!(changes, [(-1, 4, false), (-2, 2, true)]);
     assert_eq!(entries[1].actor, "wix");
 }
 
-fn lines_of(index: usize, lines: &[(&str, i64)]) -> Vec<(String, i64)> {
-    lines.iter().map(|(id, quantity)| (own(index, id), *quantity)).collect()
-}
-
-fn items(lines: &[(String, i64)]) -> Vec<v1::Item> {
-    let item = |(id, quantity): &(String, i64)| v1::Item {
-        unit: reference(id),
-        location_id: String::new(),
-        quantity: *quantity,
-        subscription_item: false,
-    };
-    lines.iter().map(item).collect()
+fn borrowed(lines: &[(String, i64)]) -> Vec<(&str, i64)> {
+    lines.iter().map(|(id, quantity)| (id.as_str(), *quantity)).collect()
 }
 
 const ORDER: &str = "00000000-0000-4000-8000-00000000000a";
 
+/// Takes units for the order `ORDER`.
 async fn take(
     world: &World,
     lines: &[(String, i64)],
@@ -271,42 +306,35 @@ async fn take(
     request_id: &str,
 ) -> Result<v1::DecrementAvailabilityResponse, Status> {
     let request = v1::DecrementAvailabilityRequest {
-        site_id: world.site.clone(),
-        items: items(lines),
         restrict_inventory_value: restrict,
         order_id: ORDER.into(),
         reason: v1::Reason::OrderPlaced.into(),
         request_id: request_id.into(),
+        ..decrement(&world.site, &borrowed(lines))
     };
     world.availability().decrement_availability(request).await.map(tonic::Response::into_inner)
 }
 
+/// Returns units of the order `ORDER`. The answer has the form of a decrement's.
 async fn give(
     world: &World,
     lines: &[(String, i64)],
     request_id: &str,
 ) -> Result<v1::DecrementAvailabilityResponse, Status> {
     let request = v1::IncrementAvailabilityRequest {
-        site_id: world.site.clone(),
-        items: items(lines),
-        order_id: ORDER.into(),
         reason: v1::Reason::OrderPlaced.into(),
         request_id: request_id.into(),
+        ..increment(&world.site, ORDER, &borrowed(lines))
     };
     let v1::IncrementAvailabilityResponse { sequence, levels, repeated_request } =
         world.availability().increment_availability(request).await?.into_inner();
     Ok(v1::DecrementAvailabilityResponse { sequence, levels, repeated_request })
 }
 
-fn reason_of(status: &Status) -> String {
-    status.get_details_error_info().expect("every error says who it is").reason
-}
-
+/// The units that a refusal lists, each with the quantity it is short by.
 fn shortages(status: &Status) -> Vec<(String, i64)> {
-    use prost::Message;
-    let rich = tonic_types::Status::decode(status.details()).expect("details");
-    let any = rich.details.iter().find(|any| any.type_url.ends_with("InsufficientStock")).expect("a typed detail");
-    let short = v1::InsufficientStock::decode(any.value.as_slice()).expect("decodes");
-    let one = |short: v1::Shortage| (short.catalog_reference.expect("named").catalog_item_id, short.short);
-    short.shortages.into_iter().map(one).collect()
+    let one = |short: v1::Shortage| {
+        (short.catalog_reference.expect("a shortage names its unit").catalog_item_id, short.short)
+    };
+    insufficient_stock(status).shortages.into_iter().map(one).collect()
 }

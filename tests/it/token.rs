@@ -1,5 +1,5 @@
-//! Whom the adapter believes: every row of the SDK's table (`wix-protocol.md`, section 8), with
-//! our stricter answers. Whatever is refused here reaches no server: the ledger stays empty.
+//! Which tokens the adapter accepts: every row of the SDK's table (`wix-protocol.md`, section 8), with stricter answers
+//! in some rows. A call with a refused token changes no stock.
 
 use std::sync::Arc;
 
@@ -13,13 +13,13 @@ use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde_json::{Value, json};
 use wix_adapter::keys;
 
-on_both!(what_is_refused, what_is_accepted);
+on_both!(invalid_tokens_are_refused, valid_tokens_are_accepted);
 
-/// A token whose header and claims are any JSON, signed with RS256 as any header would have it.
+/// A token with any JSON as its header and claims. It is signed with RS256, whatever the header says.
 fn crafted(header: &Value, claims: &Value, key: &EncodingKey) -> String {
     let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
     let message = format!("{}.{}", part(header), part(claims));
-    let signature = jsonwebtoken::crypto::sign(message.as_bytes(), key, Algorithm::RS256).expect("it signs");
+    let signature = jsonwebtoken::crypto::sign(message.as_bytes(), key, Algorithm::RS256).expect("the key can sign");
     format!("{message}.{signature}")
 }
 
@@ -33,14 +33,14 @@ fn without(mut claims: Value, name: &str) -> Value {
     claims
 }
 
-async fn what_is_refused(world: World) {
+async fn invalid_tokens_are_refused(world: World) {
     world.set(&[("A", 100)]).await;
     let good = || claims(order(&world.site, json!([item("A", 1)])));
     let key = signing_key(app_key());
     let rs = |claims: Value| sign(Algorithm::RS256, &key, &claims);
     let token = rs(good());
-    let (message, signature) = token.rsplit_once('.').expect("three parts");
-    let (header, payload) = message.split_once('.').expect("three parts");
+    let (message, signature) = token.rsplit_once('.').expect("a token has three parts");
+    let (header, payload) = message.split_once('.').expect("a token has three parts");
     let shared_secret = EncodingKey::from_secret(app_key().public.as_bytes());
     let other_jwk = json!({"alg": "RS256", "jwk": {"kty": "RSA", "n": "AQAB", "e": "AQAB"}});
     let far = claims(order(&world.site, json!([item("A", 50)])));
@@ -84,15 +84,19 @@ async fn what_is_refused(world: World) {
         ("iss in a list", rs(with(good(), "iss", json!(["wix.com"])))),
         ("claims are a list", rs(json!([1]))),
     ];
-    for (what, body) in rows {
+    for (name, body) in rows {
         for method in ["decrement", "increment"] {
             let answer = world.wix.post(&format!("/v1/{method}"), body.clone()).await;
-            assert_eq!(answer.status, 401, "{what}");
-            assert_eq!(answer.body, json!({"message": "the token was not accepted"}), "{what}: one line, no detail");
+            assert_eq!(answer.status, 401, "{name}");
+            assert_eq!(
+                answer.body,
+                json!({"message": "the token was not accepted"}),
+                "{name}: the answer has no details"
+            );
         }
     }
 
-    // Signed by Wix, but not something that can be asked: nothing was taken, and the field is named.
+    // The token is valid, but its data is not a call of this plugin. The refusal names the field.
     let data = || order(&world.site, json!([item("A", 1)]));
     let other_plugin = {
         let mut data = data();
@@ -106,15 +110,15 @@ async fn what_is_refused(world: World) {
         ("another plugin", with(good(), "data", other_plugin), "metadata.appExtensionType"),
         ("no request", with(good(), "data", without(data(), "request")), "request"),
     ];
-    for (what, claims, field) in rows {
+    for (name, claims, field) in rows {
         let answer = world.wix.post("/v1/decrement", rs(claims)).await;
-        assert_eq!(answer.status, 428, "{what}");
-        assert_eq!(answer.body["applicationError"]["data"]["field"], *field, "{what}");
+        assert_eq!(answer.status, 428, "{name}");
+        assert_eq!(*answer.error_data("field"), *field, "{name}");
     }
-    assert_eq!(world.entries().await.len(), 1, "nothing reached the ledger but the stock itself");
+    assert_eq!(world.entries().await.len(), 1, "the ledger has only the entry that set the stock");
 }
 
-async fn what_is_accepted(world: World) {
+async fn valid_tokens_are_accepted(world: World) {
     let world = Arc::new(world);
     world.set(&[("A", 1_000)]).await;
     let good = || claims(order(&world.site, json!([item("A", 1)])));
@@ -136,7 +140,7 @@ async fn what_is_accepted(world: World) {
         ("padding on the signature", format!("{}==", rs(good()))),
         ("any kid and typ", {
             let header = Header { kid: Some("any".into()), typ: Some("x".into()), ..Header::new(Algorithm::RS256) };
-            jsonwebtoken::encode(&header, &good(), &key).expect("it signs")
+            jsonwebtoken::encode(&header, &good(), &key).expect("the key can sign")
         }),
         ("no typ", crafted(&json!({"alg": "RS256"}), &good(), &key)),
         ("exp within the leeway", rs(with(good(), "exp", json!(now() - 5)))),
@@ -150,38 +154,38 @@ async fn what_is_accepted(world: World) {
         ("no plugin named", rs(no_plugin)),
     ];
     let count = rows.len() as i64;
-    for (what, body) in rows {
+    for (name, body) in rows {
         let answer = world.wix.post("/v1/decrement", body).await;
-        assert_eq!((answer.status, answer.body), (200, json!({})), "{what}");
+        assert_eq!((answer.status, answer.body), (200, json!({})), "{name}");
     }
     assert_eq!(world.level("A").await, 1_000 - count);
 }
 
 #[test]
-fn keys_are_read_in_every_form_in_which_they_are_pasted() {
+fn public_keys_are_read_in_every_pasted_form() {
     let pem = &app_key().public;
     let body: String = pem.lines().filter(|line| !line.starts_with("-----")).collect();
     let der = STANDARD.decode(&body).expect("base64");
     // The PKCS#1 key is the bit string inside the SPKI wrapper, whose prefix is 24 bytes for 2,048 bits.
     let pkcs1 = STANDARD.encode(&der[24..]);
     let forms = [
-        pem.clone(),
-        format!("  {pem}\n\n"),
-        pem.replace('\n', "\r\n"),
-        pem.trim_end().replace('\n', "\\n"),
-        pem.replace('\n', " "),
-        pem.replace('\n', ""),
-        format!("\"{}\"", pem.trim_end().replace('\n', "\\n")),
-        STANDARD.encode(pem),
-        format!("{}\n", STANDARD.encode(pem)),
-        body.clone(),
-        format!("{body}\n"),
-        body.trim_end_matches('=').to_owned(),
-        pkcs1.clone(),
-        format!("-----BEGIN RSA PUBLIC KEY-----\n{pkcs1}\n-----END RSA PUBLIC KEY-----\n"),
+        ("PEM", pem.clone()),
+        ("PEM with spaces and empty lines around it", format!("  {pem}\n\n")),
+        ("PEM with CRLF", pem.replace('\n', "\r\n")),
+        ("PEM with \\n as text", pem.trim_end().replace('\n', "\\n")),
+        ("PEM with spaces for line breaks", pem.replace('\n', " ")),
+        ("PEM without line breaks", pem.replace('\n', "")),
+        ("PEM with \\n as text, in quotes", format!("\"{}\"", pem.trim_end().replace('\n', "\\n"))),
+        ("PEM in base64", STANDARD.encode(pem)),
+        ("PEM in base64 and a line break", format!("{}\n", STANDARD.encode(pem))),
+        ("DER in base64", body.clone()),
+        ("DER in base64 and a line break", format!("{body}\n")),
+        ("DER in base64 without padding", body.trim_end_matches('=').to_owned()),
+        ("PKCS#1 in base64", pkcs1.clone()),
+        ("PKCS#1 as PEM", format!("-----BEGIN RSA PUBLIC KEY-----\n{pkcs1}\n-----END RSA PUBLIC KEY-----\n")),
     ];
-    for form in &forms {
-        assert!(keys::parse(form).is_ok(), "{form}");
+    for (name, form) in &forms {
+        assert!(keys::parse(form).is_ok(), "{name}: {form}");
     }
     for bad in ["", "hello", "-----BEGIN PUBLIC KEY-----", &app_key().private, &body[..100]] {
         assert!(keys::parse(bad).is_err(), "{bad}");
@@ -193,13 +197,14 @@ fn keys_are_read_in_every_form_in_which_they_are_pasted() {
 }
 
 #[test]
-fn several_keys_are_believed_so_that_they_can_be_rotated() {
+fn tokens_of_each_configured_key_are_accepted_so_that_keys_can_be_rotated() {
     use wix_adapter::token::{UnverifiedToken, Verifier};
-    let found = [app_key(), other_key()].map(|files| keys::parse(&files.public).expect("a key"));
+    let found =
+        [app_key(), other_key()].map(|files| keys::parse(&files.public).expect("a generated key can be parsed"));
     let verifier = Verifier::new(inventory_tests::wix_caller::APP_ID, found.to_vec());
     for files in [app_key(), other_key()] {
         let token = sign(Algorithm::RS256, &signing_key(files), &claims(json!({})));
-        let token = UnverifiedToken::from_body(token.as_bytes()).expect("text");
+        let token = UnverifiedToken::from_body(token.as_bytes()).expect("a token is text");
         assert!(verifier.verify(&token, now()).is_ok());
     }
 }

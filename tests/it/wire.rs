@@ -1,4 +1,4 @@
-//! How Wix may write a call: paths, encoding habits, bounds.
+//! The calls of Wix as they arrive: paths, ways to write a field, bounds.
 
 use axum::http::Method;
 use inventory_tests::on_both;
@@ -8,31 +8,31 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 on_both!(
-    paths_and_methods,
-    encoding_habits,
-    bounds_are_named_as_wix_spells_them,
-    three_hundred_items_and_one_more,
+    only_the_plugins_paths_and_methods_are_served,
+    every_way_to_write_a_field_is_understood,
+    bad_fields_are_named_as_wix_spells_them,
+    an_order_has_at_most_300_items,
     the_ledger_shows_wix_s_own_request_id,
 );
 
-/// The idempotency key of a Wix call can be read, so that a person finds a call in the ledger by the id that Wix's
-/// support names. Where that id is missing or too long, the key is a hash.
+/// The idempotency key contains Wix's request id, so that a person finds a call in the ledger by the id that Wix's
+/// support names. If that id is missing or too long, the key is a hash.
 async fn the_ledger_shows_wix_s_own_request_id(world: World) {
-    let give = |request_id: Value| {
+    let call = |request_id: Value| {
         let mut data = order(&world.site, json!([item("A", 1)]));
         data["metadata"]["requestId"] = request_id;
         data
     };
     let long = "x".repeat(200);
     for request_id in [json!("1658407.wix|a"), json!(long), Value::Null] {
-        let data = give(request_id);
-        // The same token twice is a replay in each case.
+        let data = call(request_id);
+        // The second call with the same token is a replay in each case.
         let token = world.wix.token(data);
         for _ in 0..2 {
             assert_eq!(world.wix.post("/v1/increment", token.clone()).await.status, 200);
         }
     }
-    assert_eq!(world.wix.call("decrement", give(json!("1658407.wix|a"))).await.status, 200);
+    assert_eq!(world.wix.call("decrement", call(json!("1658407.wix|a"))).await.status, 200);
     let keys: Vec<String> = world.entries().await.into_iter().map(|entry| entry.request_id).collect();
     assert_eq!(keys.len(), 4, "{keys:?}");
     assert_eq!(keys[0], "wix:increment:1658407.wix|a");
@@ -41,7 +41,7 @@ async fn the_ledger_shows_wix_s_own_request_id(world: World) {
     assert_eq!(keys[3], "wix:decrement:1658407.wix|a");
 }
 
-async fn paths_and_methods(world: World) {
+async fn only_the_plugins_paths_and_methods_are_served(world: World) {
     world.set(&[("A", 100)]).await;
     let token = || world.wix.token(order(&world.site, json!([item("A", 1)])));
     for path in [
@@ -58,24 +58,29 @@ async fn paths_and_methods(world: World) {
         assert_eq!(world.wix.post(path, token()).await.status, 404, "{path}");
     }
     for method in [Method::GET, Method::PUT, Method::DELETE] {
-        let answer = world.wix.send(method.clone(), "/v1/decrement", token().into_bytes()).await.expect("answers");
+        let answer =
+            world.wix.send(method.clone(), "/v1/decrement", token().into_bytes()).await.expect("the adapter answers");
         assert_eq!(answer.status, 405, "{method}");
     }
     let large = vec![b'a'; 5 * 1024 * 1024];
-    // The server answers before the body is through and closes the connection, which some clients see as a
-    // broken pipe; so it is one that nobody else uses.
+    // The adapter answers before it has read the whole body and closes the connection. Some clients see a broken pipe,
+    // so this call uses a connection of its own.
     let answer = WixCaller::new(world.http).send(Method::POST, "/v1/decrement", large).await;
     assert!(answer.map_or(true, |answer| answer.status == 413));
     for (path, status) in [("/healthz", 200), ("/readyz", 200)] {
-        assert_eq!(world.wix.send(Method::GET, path, Vec::new()).await.expect("answers").status, status, "{path}");
+        assert_eq!(
+            world.wix.send(Method::GET, path, Vec::new()).await.expect("the adapter answers").status,
+            status,
+            "{path}"
+        );
     }
     assert_eq!(world.level("A").await, 94);
 }
 
-/// Changes one thing about a good request; what must come of it.
-type Habit = (&'static str, fn(&mut Value), i64);
+/// A name, a change to a good order for 1 piece, and the pieces that the changed order takes.
+type Variant = (&'static str, fn(&mut Value), i64);
 
-const HABITS: &[Habit] = &[
+const VARIANTS: &[Variant] = &[
     ("subscriptionItem absent", |data| remove(&mut data["request"]["items"][0], "subscriptionItem"), 1),
     ("subscriptionItem null", |data| data["request"]["items"][0]["subscriptionItem"] = Value::Null, 1),
     ("locationId null", |data| data["request"]["items"][0]["locationId"] = Value::Null, 1),
@@ -140,22 +145,22 @@ fn remove(parent: &mut Value, field: &str) {
     parent.as_object_mut().expect("an object").remove(field);
 }
 
-async fn encoding_habits(world: World) {
-    for (index, (what, change, takes)) in HABITS.iter().enumerate() {
+async fn every_way_to_write_a_field_is_understood(world: World) {
+    for (index, (name, change, takes)) in VARIANTS.iter().enumerate() {
         let id = format!("item-{index}");
         world.set(&[(&id, 10)]).await;
         let mut data = order(&world.site, json!([item(&id, 1)]));
         change(&mut data);
         let answer = world.wix.call("decrement", data).await;
-        assert_eq!((answer.status, answer.body), (200, json!({})), "{what}");
-        assert_eq!(world.level(&id).await, 10 - takes, "{what}");
+        assert_eq!((answer.status, answer.body), (200, json!({})), "{name}");
+        assert_eq!(world.level(&id).await, 10 - takes, "{name}");
     }
-    // Strict where it is left open: null does not let a level go below zero.
+    // null means restricted: the level must not become negative.
     let mut data = order(&world.site, json!([item("none", 1)]));
     data["request"]["restrictInventoryValue"] = Value::Null;
     assert_eq!(world.wix.call("decrement", data).await.status, 428);
 
-    // Keys of options stay as they are: `id` is not `_id`.
+    // Names of options are not changed: `id` is not `_id`. Their order does not matter.
     let variant = |options: Value| json!([item_with("v", options)]);
     let give = world.wix.call("increment", order(&world.site, variant(json!({"id": "x", "Size": "M"})))).await;
     assert_eq!(give.status, 200);
@@ -165,7 +170,7 @@ async fn encoding_habits(world: World) {
     assert_eq!(reordered.status, 200);
 }
 
-async fn bounds_are_named_as_wix_spells_them(world: World) {
+async fn bad_fields_are_named_as_wix_spells_them(world: World) {
     world.set(&[("A", 100)]).await;
     let deep = (0..40).fold(json!(1), |inner, _| json!({"x": inner}));
     let rows: Vec<(&str, Value, Value)> = vec![
@@ -223,36 +228,35 @@ async fn bounds_are_named_as_wix_spells_them(world: World) {
     for (field, path, value) in rows {
         for (method, code) in [("decrement", "DECREMENT_NOT_POSSIBLE"), ("increment", "INCREMENT_NOT_POSSIBLE")] {
             let mut data = order(&world.site, json!([item("A", 1)]));
-            let place = path.as_array().expect("a path").iter().fold(&mut data, |at, step| match step {
+            let target = path.as_array().expect("a path").iter().fold(&mut data, |at, step| match step {
                 Value::Number(index) => &mut at[index.as_u64().unwrap_or_default() as usize],
                 step => &mut at[step.as_str().unwrap_or_default()],
             });
-            *place = value.clone();
+            *target = value.clone();
             let answer = world.wix.call(method, data).await;
-            let error = &answer.body["applicationError"];
-            let told = (answer.status, error["code"].as_str(), error["data"]["field"].as_str());
-            assert_eq!(told, (428, Some(code), Some(field)), "{field} = {value:.80}");
+            let answered_code = answer.body["applicationError"]["code"].as_str();
+            let error = (answer.status, answered_code, answer.error_data("field").as_str());
+            assert_eq!(error, (428, Some(code), Some(field)), "{field} = {value:.80}");
         }
     }
     assert_eq!(world.entries().await.len(), 1);
 }
 
-async fn three_hundred_items_and_one_more(world: World) {
+async fn an_order_has_at_most_300_items(world: World) {
     let items = |count: usize| -> Value { (0..count).map(|index| item(&format!("i{index}"), 1)).collect() };
     assert_eq!(world.wix.call("increment", order(&world.site, items(300))).await.status, 200);
     assert_eq!(world.wix.call("decrement", order(&world.site, items(300))).await.status, 200);
     assert_eq!(world.entries().await.len(), 600);
     let answer = world.wix.call("increment", order(&world.site, items(301))).await;
-    assert_eq!((answer.status, &answer.body["applicationError"]["data"]["field"]), (428, &json!("items")));
+    assert_eq!((answer.status, answer.error_data("field")), (428, &json!("items")));
 
-    // One item that cannot be taken, and none is.
+    // One item of 300 is short, so no item is taken.
     assert_eq!(world.wix.call("increment", order(&world.site, items(299))).await.status, 200);
     let answer = world.wix.call("decrement", order(&world.site, items(300))).await;
-    let short = answer.body["applicationError"]["data"]["shortages"].as_array().map(Vec::len);
-    assert_eq!((answer.status, short), (428, Some(1)));
+    assert_eq!((answer.status, answer.shortage_count()), (428, Some(1)));
     assert_eq!(world.entries().await.len(), 899);
 
-    // All of them short, with ids as long as they get: each is listed.
+    // All items are short and have the longest ids. The refusal lists every one.
     let variant = "33333333-3333-4333-8333-333333333333";
     let mut long = items(300);
     for (index, item) in long.as_array_mut().expect("a list").iter_mut().enumerate() {
@@ -260,10 +264,9 @@ async fn three_hundred_items_and_one_more(world: World) {
         item["catalogReference"]["options"] = json!({"variantId": variant, "note": "x".repeat(1_500)});
     }
     let answer = world.wix.call("decrement", order(&world.site, long)).await;
-    let short = answer.body["applicationError"]["data"]["shortages"].as_array().map(Vec::len);
-    assert_eq!((answer.status, short), (428, Some(300)));
+    assert_eq!((answer.status, answer.shortage_count()), (428, Some(300)));
 
-    // The same request with a location and an id of its own for each is as large as they get.
+    // An order of the largest size: each item has a location of its own and long options.
     let mut data = order(&world.site, items(300));
     for item in data["request"]["items"].as_array_mut().expect("a list") {
         item["locationId"] = json!(Uuid::new_v4());
@@ -271,7 +274,7 @@ async fn three_hundred_items_and_one_more(world: World) {
     }
     assert_eq!(world.wix.call("increment", data.clone()).await.status, 200);
 
-    // Options that say nothing of stock, so many that they are more than 4 MiB on their way to the server.
+    // The options do not identify stock. As gRPC they would take more than 4 MiB.
     let fields: serde_json::Map<String, Value> = (0..1_000).map(|index| (format!("{index:x}"), json!(1))).collect();
     for item in data["request"]["items"].as_array_mut().expect("a list") {
         item["catalogReference"]["options"] = json!({"customTextFields": fields});

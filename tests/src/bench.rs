@@ -1,4 +1,4 @@
-//! What the benchmarks share: signed requests made beforehand, load, limits, tables.
+//! Shared parts of the benchmarks: requests that are signed beforehand, load, limits of the machine, tables, a chart.
 
 pub mod chart;
 pub mod fixtures;

@@ -1,4 +1,4 @@
-//! Proves the books of a database, by SQL of its own and without the server's code.
+//! Checks the books of a database with SQL of its own, without the server's code.
 
 use diesel::connection::SimpleConnection;
 use diesel::pg::PgConnection;
@@ -7,12 +7,11 @@ use diesel::sqlite::SqliteConnection;
 use diesel::{Connection, QueryableByName, RunQueryDsl, sql_query};
 use inventory_core::store::DatabaseUrl;
 
-/// Each finds what must not be, in words that both backends understand: a nullable column is
-/// compared as text.
-/// All of them join or group whole tables, so that a benchmark's million entries are proved, too.
+/// What must not exist, and the SQL that counts it. The SQL is portable: it compares nullable columns as text. Every
+/// query joins or groups whole tables, so it also finishes on the million entries of a benchmark.
 const PROOFS: [(&str, &str); 8] = [
     (
-        "a level is not the sum of its entries, or its revision not their number",
+        "a level is not the sum of its entries, or its revision is not their number",
         "SELECT count(*) AS wrong FROM level l LEFT JOIN (SELECT unit_id, location_id, sum(delta) AS total, count(*) \
          AS many \
          FROM ledger GROUP BY unit_id, location_id) e ON e.unit_id = l.unit_id AND \
@@ -27,26 +26,26 @@ const PROOFS: [(&str, &str); 8] = [
          NULL",
     ),
     (
-        "the sequences of a site are not 1..n",
+        "the sequence numbers of a site are not 1..n",
         "SELECT count(*) AS wrong FROM site s LEFT JOIN (SELECT site_id, count(*) AS many, min(sequence) AS first, \
          max(sequence) AS last FROM ledger GROUP BY site_id) e ON e.site_id = s.site_id WHERE s.sequence <> \
          coalesce(e.many, 0) \
          OR s.sequence <> coalesce(e.last, 0) OR coalesce(e.first, 1) <> 1",
     ),
     (
-        "an entry does not begin where the one before it ended",
+        "an entry starts at another level than the one at which the previous entry ended",
         "SELECT count(*) AS wrong FROM (SELECT level_before, lag(level_after, 1, CAST(0 AS bigint)) OVER \
          (PARTITION BY unit_id, location_id ORDER BY sequence) AS expected FROM ledger) AS chain WHERE level_before \
          <> expected",
     ),
     (
-        "an entry does not name the one before it",
+        "an entry does not name the previous entry of its level",
         "SELECT count(*) AS wrong FROM (SELECT previous_sequence, lag(sequence, 1, CAST(0 AS bigint)) OVER \
          (PARTITION BY unit_id, location_id ORDER BY sequence) AS expected FROM ledger) AS chain WHERE \
          previous_sequence <> expected",
     ),
     (
-        "a level does not name its last entry, or lacks a waypoint",
+        "a level does not name its last entry, or a waypoint is missing",
         "SELECT count(*) AS wrong FROM level l LEFT JOIN (SELECT unit_id, location_id, max(sequence) AS last FROM \
          ledger \
          GROUP BY unit_id, location_id) e ON e.unit_id = l.unit_id AND \
@@ -55,13 +54,13 @@ const PROOFS: [(&str, &str); 8] = [
          WHERE l.last_sequence <> coalesce(e.last, 0) OR l.revision / 64 <> coalesce(w.many, 0)",
     ),
     (
-        "an entry stands outside its change",
+        "an entry is outside of its change",
         "SELECT count(*) AS wrong FROM ledger e LEFT JOIN change c ON c.site_id = e.site_id \
          AND c.first_sequence = e.change_sequence WHERE c.site_id IS NULL OR e.sequence NOT BETWEEN c.first_sequence \
          AND c.last_sequence",
     ),
     (
-        "a change is not exactly one recorded request",
+        "a change does not belong to exactly one recorded request",
         "SELECT abs((SELECT count(*) FROM change) - (SELECT count(*) FROM request WHERE last_sequence >= \
          first_sequence)) + \
          (SELECT count(*) FROM change c LEFT JOIN request r ON CAST(r.site_id AS text) = CAST(c.site_id AS text) AND \
@@ -82,56 +81,56 @@ struct Line {
     line: String,
 }
 
-/// Runs a query on whichever database it is.
+/// Runs a query on either store.
 macro_rules! on {
     ($url:expr, |$connection:ident| $query:expr) => {
         match $url {
             DatabaseUrl::Sqlite(path) => {
-                let $connection = &mut SqliteConnection::establish(path).expect("the file opens");
-                // A server that is just ending may hold the lock for a moment.
-                $connection.batch_execute("PRAGMA busy_timeout = 10000").expect("a setting");
+                let $connection = &mut SqliteConnection::establish(path).expect("the database file opens");
+                // A server that is just stopping may hold the lock for a moment.
+                $connection.batch_execute("PRAGMA busy_timeout = 10000").expect("busy_timeout can be set");
                 $query
             }
             DatabaseUrl::Postgres(url) => {
-                let $connection = &mut PgConnection::establish(url).expect("the server answers");
+                let $connection = &mut PgConnection::establish(url).expect("Postgres accepts connections");
                 $query
             }
         }
     };
 }
 
-/// Panics with the first proof that fails.
+/// Panics at the first claim that does not hold.
 pub fn prove(url: &DatabaseUrl) {
     for (claim, sql) in PROOFS {
         let wrong = match url {
-            // SQLite's text of a BLOB is not its digits.
+            // In SQLite, a BLOB as text is not its hexadecimal digits.
             DatabaseUrl::Sqlite(_) => {
                 count(url, &sql.replace("CAST(", "hex(").replace(" AS text)", ")").replace("hex(0 AS bigint)", "0"))
             }
             DatabaseUrl::Postgres(_) => count(url, sql),
         };
-        assert_eq!(wrong, 0, "{claim}: {wrong} times");
+        assert_eq!(wrong, 0, "the books are wrong: {claim}: {wrong} times");
     }
 }
 
-/// The number in the column `wrong` of a query's one row.
+/// The number in the column `wrong` of the only row that a query returns; 0 without a row.
 pub fn count(url: &DatabaseUrl, sql: &str) -> i64 {
     let found: Vec<Count> = on!(url, |connection| sql_query(sql).load(connection)).expect("the query runs");
     found.first().map_or(0, |row| row.wrong)
 }
 
-/// The texts in the column `line` of a query's rows.
+/// The texts in the column `line` of all rows that a query returns.
 pub fn lines(url: &DatabaseUrl, sql: &str) -> Vec<String> {
     let found: Vec<Line> = on!(url, |connection| sql_query(sql).load(connection)).expect("the query runs");
     found.into_iter().map(|row| row.line).collect()
 }
 
-/// Runs a statement; its error is the database's.
+/// Runs a statement and returns the number of changed rows. The error is the database's own.
 pub fn execute(url: &DatabaseUrl, sql: &str) -> diesel::QueryResult<usize> {
     on!(url, |connection| sql_query(sql).execute(connection))
 }
 
-/// Runs a script of many statements.
+/// Runs a script of several statements.
 pub fn script(url: &DatabaseUrl, sql: &str) {
     on!(url, |connection| connection.batch_execute(sql)).expect("the script runs");
 }

@@ -1,5 +1,4 @@
-//! A TCP link that can be cut and restored: what stands between a server and its database, or
-//! between the adapter and its server.
+//! A TCP link that a test can cut and restore, between a server and its database or between the adapter and its server.
 
 use std::net::SocketAddr;
 
@@ -7,18 +6,18 @@ use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
-/// A link to `target` through an address of its own.
+/// A link that forwards connections to a target.
 pub struct Link {
-    /// Where to connect instead of the target.
+    /// The address to connect to instead of the target's.
     pub address: SocketAddr,
     up: watch::Sender<bool>,
 }
 
 impl Link {
-    /// A link that is up.
+    /// Starts a link to `target` that lets connections through.
     pub async fn to(target: SocketAddr) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
-        let address = listener.local_addr().expect("it has an address");
+        let address = listener.local_addr().expect("a listener has an address");
         let (up, state) = watch::channel(true);
         tokio::spawn(async move {
             while let Ok((mut near, _)) = listener.accept().await {
@@ -39,7 +38,7 @@ impl Link {
         Self { address, up }
     }
 
-    /// Breaks every connection, and refuses new ones.
+    /// Breaks every connection and closes new ones at once.
     pub fn cut(&self) {
         self.up.send_replace(false);
     }

@@ -1,12 +1,13 @@
-//! What the whole-system tests and the benchmarks stand on: real servers on port 0, real
-//! Postgres, real signatures.
+//! Support for the whole-system tests and the benchmarks: real servers on free ports, a real Postgres, real signatures.
 
 pub mod bench;
 pub mod books;
 pub mod chaos;
+pub mod errors;
 pub mod model;
 pub mod postgres;
 pub mod programs;
+pub mod requests;
 pub mod test_keys;
 pub mod wix_caller;
 pub mod world;

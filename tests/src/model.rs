@@ -1,25 +1,26 @@
-//! Stock in a map: the model that random runs are compared with. It knows the rules, and nothing of batches,
-//! transactions or SQL.
+//! The reference model: the stock of a site in maps. Random runs are compared with it. It has the rules, but no
+//! batches, transactions or SQL.
 
 use std::collections::HashMap;
 
-/// Levels of a site. The first half are units at the default location, the second half the same units elsewhere.
+/// Number of items, which are the levels of a site. The first half are units at the default location, the second half
+/// are the same units at another location.
 pub const ITEMS: usize = 20;
-/// Units of a site, and as many SKUs.
+/// Number of units of a site, and of SKUs.
 pub const UNITS: usize = ITEMS / 2;
 
-/// A request. Items are numbers, quantities small.
+/// A request. Items are numbers from 0 to `ITEMS` - 1.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Ask {
-    /// Take for an order. The last flag: as it is placed, or by an edit.
+pub enum Request {
+    /// Takes items: lines, whether it is restricted, the order, and whether the order is placed or edited.
     Decrement(Vec<Line>, bool, usize, bool),
-    /// Give back for an order.
+    /// Returns items: lines and the order.
     Increment(Vec<Line>, usize),
-    /// Set levels, each item at most once.
+    /// Sets levels, each item at most once.
     Set(Vec<Target>),
-    /// Change levels by deltas.
+    /// Changes levels by deltas.
     Adjust(Vec<(usize, i64)>),
-    /// Move pieces from the first item to the second; `restricted` or not.
+    /// Moves pieces from the first item to the second; and whether it is restricted.
     Move(Vec<(usize, usize, i64)>, bool),
 }
 
@@ -29,30 +30,30 @@ pub type Line = (usize, i64, bool);
 /// A level to be set.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Target {
-    /// Which item.
+    /// The item.
     pub item: usize,
     /// The new level.
     pub level: i64,
-    /// The expected level.
+    /// The level that the caller expects.
     pub expected: Option<i64>,
-    /// The expected number of entries.
+    /// The number of entries that the caller expects.
     pub expected_revision: Option<i64>,
-    /// The sequence number at which it was counted.
+    /// The sequence number at which the item was counted.
     pub as_of: Option<i64>,
 }
 
-/// The outcome of a request.
+/// The answer to a request.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Told {
-    /// Applied: the site's sequence number after it.
+pub enum Answer {
+    /// Applied: the site's sequence number afterwards.
     Applied(i64),
-    /// Refused: every short item and by how much, in order of first mention.
+    /// Refused: every short item and the quantity it is short by, in order of first mention.
     Short(Vec<(usize, i64)>),
-    /// Refused: every item that differs from what was expected, and its level.
+    /// Refused: every item that differs from the expectation, and its level.
     Changed(Vec<(usize, i64)>),
-    /// Refused: an item was counted at a sequence number that is not reached.
+    /// Refused: an item was counted at a sequence number that the site has not reached.
     NotYet,
-    /// The key belongs to other content.
+    /// An error: the idempotency key belongs to other content.
     KeyReused,
     /// Settings are changed.
     Configured,
@@ -61,11 +62,11 @@ pub enum Told {
 /// The rules of a unit.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Rules {
-    /// Tracked by status.
+    /// Whether the unit is tracked by status.
     pub status: bool,
     /// The backorder limit.
     pub backorder_limit: i64,
-    /// Whether subscriptions are not counted.
+    /// Whether items sold as subscriptions change no level.
     pub skips_subscriptions: bool,
 }
 
@@ -83,15 +84,15 @@ pub struct Policies {
 pub struct Entry {
     /// The item.
     pub item: usize,
-    /// The change that was asked for.
+    /// The requested change.
     pub asked: i64,
-    /// The change.
+    /// The change that was made.
     pub delta: i64,
-    /// Whether it was sold as a subscription.
+    /// Whether the item was sold as a subscription.
     pub subscription: bool,
-    /// Whether it is a suspected duplicate.
-    pub repeat: bool,
-    /// Whether it is an over-return.
+    /// Whether the entry belongs to a suspected duplicate.
+    pub duplicate: bool,
+    /// Whether the entry is an over-return.
     pub over_return: bool,
 }
 
@@ -103,12 +104,12 @@ pub struct Model {
     pub policies: Policies,
     /// The unit that has each SKU.
     pub skus: [usize; UNITS],
-    /// Every entry.
+    /// The ledger.
     pub entries: Vec<Entry>,
     levels: HashMap<usize, i64>,
     revisions: HashMap<usize, i64>,
     orders: HashMap<usize, Vec<Call>>,
-    recorded: HashMap<u64, (bool, Ask, Told)>,
+    recorded: HashMap<u64, (bool, Request, Answer)>,
 }
 
 impl Default for Model {
@@ -126,39 +127,41 @@ impl Default for Model {
     }
 }
 
-/// The entries of a call of an order; none if it was refused or suppressed.
+/// A call of an order. It has no entries if it was refused or suppressed.
 struct Call {
     placed: bool,
     entries: Vec<Entry>,
 }
 
 impl Model {
-    /// Asks under a key. With `by_sku`, the items of the request are SKUs at the two locations, and not units.
-    pub fn ask(&mut self, key: u64, by_sku: bool, request: &Ask) -> Told {
-        if let Some((earlier_by_sku, earlier, told)) = self.recorded.get(&key) {
+    /// Answers a request under an idempotency key. With `by_sku`, its items are SKUs at the two locations, not units.
+    pub fn answer(&mut self, key: u64, by_sku: bool, request: &Request) -> Answer {
+        if let Some((earlier_by_sku, earlier, answer)) = self.recorded.get(&key) {
             let is_replay = *earlier_by_sku == by_sku && earlier == request;
-            return if is_replay { told.clone() } else { Told::KeyReused };
+            return if is_replay { answer.clone() } else { Answer::KeyReused };
         }
-        let ask = &if by_sku { self.resolve(request.clone()) } else { request.clone() };
+        let resolved = &if by_sku { self.resolve(request.clone()) } else { request.clone() };
         let before = self.entries.len();
-        let refusal = self.first(ask);
-        if let Ask::Decrement(_, _, order, _) | Ask::Increment(_, order) = ask {
-            let placed = matches!(ask, Ask::Decrement(.., true));
+        let refusal = self.decide(resolved);
+        if let Request::Decrement(_, _, order, _) | Request::Increment(_, order) = resolved {
+            let placed = matches!(resolved, Request::Decrement(.., true));
             self.orders.entry(*order).or_default().push(Call { placed, entries: self.entries[before..].to_vec() });
         }
-        let told = refusal.unwrap_or(Told::Applied(self.entries.len() as i64));
-        self.recorded.insert(key, (by_sku, request.clone(), told.clone()));
-        told
+        let answer = refusal.unwrap_or(Answer::Applied(self.entries.len() as i64));
+        self.recorded.insert(key, (by_sku, request.clone(), answer.clone()));
+        answer
     }
 
     /// The request with units in place of SKUs.
-    fn resolve(&self, mut request: Ask) -> Ask {
+    fn resolve(&self, mut request: Request) -> Request {
         let unit = |item: &mut usize| *item = self.skus[*item % UNITS] + *item / UNITS * UNITS;
         match &mut request {
-            Ask::Decrement(lines, ..) | Ask::Increment(lines, _) => lines.iter_mut().for_each(|(item, ..)| unit(item)),
-            Ask::Set(targets) => targets.iter_mut().for_each(|target| unit(&mut target.item)),
-            Ask::Adjust(deltas) => deltas.iter_mut().for_each(|(item, _)| unit(item)),
-            Ask::Move(moves, _) => moves.iter_mut().for_each(|(from, to, _)| {
+            Request::Decrement(lines, ..) | Request::Increment(lines, _) => {
+                lines.iter_mut().for_each(|(item, ..)| unit(item))
+            }
+            Request::Set(targets) => targets.iter_mut().for_each(|target| unit(&mut target.item)),
+            Request::Adjust(deltas) => deltas.iter_mut().for_each(|(item, _)| unit(item)),
+            Request::Move(moves, _) => moves.iter_mut().for_each(|(from, to, _)| {
                 unit(from);
                 unit(to);
             }),
@@ -171,7 +174,7 @@ impl Model {
         self.levels.get(&item).copied().unwrap_or_default()
     }
 
-    /// How many entries an item has.
+    /// The number of entries of an item.
     pub fn revision(&self, item: usize) -> i64 {
         self.revisions.get(&item).copied().unwrap_or_default()
     }
@@ -181,24 +184,25 @@ impl Model {
         self.entries.len() as i64
     }
 
-    fn first(&mut self, ask: &Ask) -> Option<Told> {
-        match ask {
-            Ask::Decrement(lines, restricted, order, placed) => {
+    /// Decides a request that is not a replay, and applies it. Returns the refusal, if it is refused.
+    fn decide(&mut self, request: &Request) -> Option<Answer> {
+        match request {
+            Request::Decrement(lines, restricted, order, placed) => {
                 return self.decrement(lines, *restricted, *order, *placed);
             }
-            Ask::Increment(lines, order) => self.increment(lines, *order),
-            Ask::Set(targets) => return self.set(targets),
-            Ask::Adjust(deltas) => deltas.iter().for_each(|(item, delta)| self.enter(*item, *delta)),
-            Ask::Move(moves, restricted) => return self.relocate(moves, *restricted),
+            Request::Increment(lines, order) => self.increment(lines, *order),
+            Request::Set(targets) => return self.set(targets),
+            Request::Adjust(deltas) => deltas.iter().for_each(|(item, delta)| self.change(*item, *delta)),
+            Request::Move(moves, restricted) => return self.move_stock(moves, *restricted),
         }
         None
     }
 
-    fn decrement(&mut self, lines: &[Line], restricted: bool, order: usize, placed: bool) -> Option<Told> {
+    fn decrement(&mut self, lines: &[Line], restricted: bool, order: usize, placed: bool) -> Option<Answer> {
         let sums = sum(lines);
         let wanted = sorted(sums.iter().map(|(item, pieces, subscription)| (*item, *subscription, -pieces)));
-        let repeat = placed && self.took(order, &wanted);
-        if repeat && self.policies.suppress {
+        let duplicate = placed && self.is_suspected_duplicate(order, &wanted);
+        if duplicate && self.policies.suppress {
             return None;
         }
         let mut short: Vec<(usize, i64)> = Vec::new();
@@ -207,17 +211,17 @@ impl Model {
             let of_it = sums.iter().filter(|(other, ..)| other == item);
             let asked: i64 = of_it.filter(|line| !(line.2 && rules.skips_subscriptions)).map(|line| line.1).sum();
             let level = self.level(*item);
-            let lacks = if rules.status { 1 - level } else { asked - level - rules.backorder_limit };
-            if asked > 0 && lacks > 0 && short.iter().all(|(other, _)| other != item) {
-                short.push((*item, lacks));
+            let short_by = if rules.status { 1 - level } else { asked - level - rules.backorder_limit };
+            if asked > 0 && short_by > 0 && short.iter().all(|(other, _)| other != item) {
+                short.push((*item, short_by));
             }
         }
         if !short.is_empty() {
-            return Some(Told::Short(short));
+            return Some(Answer::Short(short));
         }
         for (item, pieces, subscription) in sums {
             let delta = if self.counts(item, subscription) { -pieces } else { 0 };
-            self.add(Entry { item, asked: -pieces, delta, subscription, repeat, over_return: false });
+            self.add(Entry { item, asked: -pieces, delta, subscription, duplicate, over_return: false });
         }
         None
     }
@@ -230,7 +234,8 @@ impl Model {
             held[entry.item % UNITS] -= entry.delta;
         }
         for (item, pieces, subscription) in sum(lines) {
-            let plain = Entry { item, asked: pieces, delta: pieces, subscription, repeat: false, over_return: false };
+            let plain =
+                Entry { item, asked: pieces, delta: pieces, subscription, duplicate: false, over_return: false };
             if !self.counts(item, subscription) {
                 self.add(Entry { delta: 0, ..plain });
                 continue;
@@ -243,7 +248,7 @@ impl Model {
         }
     }
 
-    fn set(&mut self, targets: &[Target]) -> Option<Told> {
+    fn set(&mut self, targets: &[Target]) -> Option<Answer> {
         let mut changed = Vec::new();
         for Target { item, expected, expected_revision, as_of, .. } in targets {
             if expected.is_some_and(|expected| expected != self.level(*item))
@@ -252,11 +257,11 @@ impl Model {
                 changed.push((*item, self.level(*item)));
             }
             if as_of.is_some_and(|sequence| sequence > self.sequence()) {
-                return Some(Told::NotYet);
+                return Some(Answer::NotYet);
             }
         }
         if !changed.is_empty() {
-            return Some(Told::Changed(changed));
+            return Some(Answer::Changed(changed));
         }
         let before = self.entries.len();
         for Target { item, level, as_of, .. } in targets {
@@ -269,7 +274,7 @@ impl Model {
                     asked: delta,
                     delta,
                     subscription: false,
-                    repeat: false,
+                    duplicate: false,
                     over_return: false,
                 });
             }
@@ -277,7 +282,7 @@ impl Model {
         None
     }
 
-    fn relocate(&mut self, moves: &[(usize, usize, i64)], restricted: bool) -> Option<Told> {
+    fn move_stock(&mut self, moves: &[(usize, usize, i64)], restricted: bool) -> Option<Answer> {
         let mut after = self.levels.clone();
         let moving = |(from, to, _): &&(usize, usize, i64)| from != to;
         for (from, to, pieces) in moves.iter().filter(moving) {
@@ -294,22 +299,23 @@ impl Model {
             }
         }
         if !short.is_empty() {
-            return Some(Told::Short(short));
+            return Some(Answer::Short(short));
         }
         for (from, to, pieces) in moves.iter().filter(moving) {
-            self.enter(*from, -pieces);
-            self.enter(*to, *pieces);
+            self.change(*from, -pieces);
+            self.change(*to, *pieces);
         }
         None
     }
 
+    /// Whether a change of an item changes its level.
     fn counts(&self, item: usize, subscription: bool) -> bool {
         let rules = self.rules[item % UNITS];
         !(rules.status || subscription && rules.skips_subscriptions)
     }
 
-    /// Whether the order placed the same before, and nothing of it came back since.
-    fn took(&self, order: usize, wanted: &[(usize, bool, i64)]) -> bool {
+    /// Whether an earlier call of the order placed the same items, and none of them came back since.
+    fn is_suspected_duplicate(&self, order: usize, wanted: &[(usize, bool, i64)]) -> bool {
         let calls = self.orders.get(&order).map(Vec::as_slice).unwrap_or_default();
         let same = |call: &Call| {
             call.placed && sorted(call.entries.iter().map(|e| (e.item, e.subscription, e.asked))) == wanted
@@ -321,10 +327,11 @@ impl Model {
         last.is_some_and(|last| !calls[last + 1..].iter().flat_map(|call| &call.entries).any(returns))
     }
 
-    fn enter(&mut self, item: usize, asked: i64) {
+    /// Adds the entry of an adjustment or a move.
+    fn change(&mut self, item: usize, asked: i64) {
         let delta = if self.counts(item, false) { asked } else { 0 };
         if asked != 0 {
-            self.add(Entry { item, asked, delta, subscription: false, repeat: false, over_return: false });
+            self.add(Entry { item, asked, delta, subscription: false, duplicate: false, over_return: false });
         }
     }
 
@@ -335,7 +342,7 @@ impl Model {
     }
 }
 
-/// The sums of lines per item: first sold once, then as a subscription, in order of first mention.
+/// The sums of lines per item, in order of first mention: first what is sold once, then what is sold as a subscription.
 fn sum(lines: &[Line]) -> Vec<Line> {
     let mut items: Vec<usize> = Vec::new();
     lines.iter().for_each(|(item, ..)| {

@@ -1,4 +1,4 @@
-//! The real programs as processes, for what only a process can show: kill -9, signals, settings.
+//! Runs the real programs as processes, for tests that need a process: kill -9, signals, settings, memory.
 
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
@@ -9,16 +9,16 @@ use std::sync::OnceLock;
 use crate::test_keys;
 use crate::wix_caller::APP_ID;
 
-/// The folder of the programs, built from the sources as they are.
+/// The folder of the programs. The first call builds them from the current sources.
 fn folder() -> &'static PathBuf {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
     FOLDER.get_or_init(|| {
-        // This test's own binary is …/target/PROFILE/deps/NAME.
-        let own = std::env::current_exe().expect("a test has a path");
-        let folder = own.parent().and_then(|deps| deps.parent()).expect("cargo's folders").to_owned();
+        // A test's own binary is target/PROFILE/deps/NAME.
+        let own = std::env::current_exe().expect("a test binary has a path");
+        let folder = own.ancestors().nth(2).expect("the profile's folder is two levels up").to_owned();
         let mut build = Command::new(env!("CARGO"));
-        // With the tests' own package among those chosen, so that features are the same and nothing
-        // that cargo has just built is built again.
+        // The tests' own package is among the chosen ones, so cargo resolves the same features and does not build
+        // anything a second time.
         build.args([
             "build",
             "--quiet",
@@ -35,12 +35,12 @@ fn folder() -> &'static PathBuf {
         if folder.ends_with("release") {
             build.arg("--release");
         }
-        assert!(build.status().expect("cargo runs").success(), "the programs do not build");
+        assert!(build.status().expect("cargo starts").success(), "cargo cannot build the programs");
         folder
     })
 }
 
-/// A command that runs one of the programs, with no setting inherited.
+/// A command that runs one of the programs. It inherits no setting from the environment.
 pub fn program(name: &str) -> Command {
     let mut command = Command::new(folder().join(name));
     for setting in ["DATABASE_URL", "GRPC_LISTEN", "HTTP_LISTEN", "GRPC_UPSTREAM", "WIX_APP_ID", "ADMIN_LISTEN"] {
@@ -50,59 +50,59 @@ pub fn program(name: &str) -> Command {
     command
 }
 
-/// A running server, killed with -9 when dropped.
+/// A running server. Dropping it kills the process with SIGKILL.
 pub struct Running {
     child: Child,
-    /// Where it listens, in the order in which it said so.
+    /// The addresses it listens on, in the order in which it printed them.
     pub addresses: Vec<SocketAddr>,
 }
 
 impl Running {
-    /// Starts `command`, which says `… listening on ADDRESS` in its first `lines` lines.
+    /// Starts `command`, which prints `… listening on ADDRESS` in each of its first `lines` lines.
     pub fn start(mut command: Command, lines: usize) -> Self {
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("a program starts");
-        let mut output = BufReader::new(child.stdout.take().expect("piped")).lines();
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("the program starts");
+        let mut output = BufReader::new(child.stdout.take().expect("standard output is piped")).lines();
         let address = |line: String| line.rsplit(' ').next().and_then(|address| address.parse().ok());
         let addresses = output.by_ref().take(lines).map_while(Result::ok).filter_map(address).collect();
-        // What it says later must not fill the pipe.
+        // Reads all later output, so that the pipe never fills up and blocks the program.
         std::thread::spawn(move || output.for_each(drop));
         let running = Self { child, addresses };
-        assert_eq!(running.addresses.len(), lines, "the program did not say where it listens");
+        assert_eq!(running.addresses.len(), lines, "the program did not print all of its addresses");
         running
     }
 
-    /// Processor time it has used so far, in seconds.
+    /// The processor time that the process has used so far, in seconds.
     pub fn cpu_seconds(&self) -> f64 {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap_or_default();
-        // After the name in parentheses; utime and stime are the 14th and 15th fields, in 1/100 s.
+        // utime and stime are the 14th and 15th fields, in 1/100 s. The name in parentheses is the second.
         let after_name = stat.rsplit(") ").next().unwrap_or_default();
         after_name.split(' ').skip(11).take(2).filter_map(|ticks| ticks.parse::<f64>().ok()).sum::<f64>() / 100.0
     }
 
-    /// Memory it holds now, in megabytes of a million bytes.
+    /// The resident memory of the process now, in megabytes of 1,000,000 bytes.
     pub fn resident_megabytes(&self) -> f64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap_or_default();
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap_or_default();
         line.trim().trim_end_matches(" kB").parse::<f64>().unwrap_or(f64::NAN) * 1_024.0 / 1e6
     }
 
-    /// Its threads.
+    /// The number of threads of the process.
     pub fn threads(&self) -> usize {
         let tasks = std::fs::read_dir(format!("/proc/{}/task", self.child.id()));
         tasks.map_or(0, |tasks| tasks.count())
     }
 
-    /// Ends it as the kernel would: no clean-up, no last words.
+    /// Kills the process with SIGKILL and waits for its end. It cannot clean up.
     pub fn kill(&mut self) {
-        self.child.kill().expect("it can be killed");
-        self.child.wait().expect("it ends");
+        self.child.kill().expect("the process can be killed");
+        self.child.wait().expect("the process ends");
     }
 
-    /// Asks it to stop, and waits until it has.
+    /// Sends SIGTERM and waits for the process to end. Returns its exit status.
     pub fn terminate(mut self) -> ExitStatus {
-        let told = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status();
-        assert!(told.expect("kill runs").success());
-        self.child.wait().expect("it ends")
+        let sent = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status();
+        assert!(sent.expect("kill starts").success(), "SIGTERM could not be sent");
+        self.child.wait().expect("the process ends")
     }
 }
 
@@ -113,14 +113,14 @@ impl Drop for Running {
     }
 }
 
-/// `inventory-grpc serve` on a database.
+/// Starts `inventory-grpc serve` on a database.
 pub fn grpc_server(database_url: &str) -> Running {
     let mut command = program("inventory-grpc");
     command.args(["serve", "--grpc-listen", "127.0.0.1:0", "--database-url", database_url]);
     Running::start(command, 1)
 }
 
-/// `wix-adapter serve` before a gRPC server, believing the tests' key.
+/// Starts `wix-adapter serve` in front of a gRPC server. It accepts tokens that the tests' key signed.
 pub fn adapter(grpc: SocketAddr) -> Running {
     let mut command = program("wix-adapter");
     command

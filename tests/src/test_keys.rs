@@ -1,23 +1,23 @@
-//! Keys for tests, made anew in every run: UNSAFE for anything else, since they are never kept.
+//! Signing keys for tests. Every run makes new ones and keeps none.
 
 use std::sync::OnceLock;
 
 use jsonwebtoken::EncodingKey;
 use wix_adapter::signing::{KeyFiles, generate};
 
-/// The key under which the adapter of a test believes.
+/// The key whose signatures the adapter of a test accepts.
 pub fn app_key() -> &'static KeyFiles {
     static KEY: OnceLock<KeyFiles> = OnceLock::new();
-    KEY.get_or_init(|| generate().expect("a key can be made"))
+    KEY.get_or_init(|| generate().expect("a key can be generated"))
 }
 
-/// A key that nobody believes.
+/// A key whose signatures no adapter accepts.
 pub fn other_key() -> &'static KeyFiles {
     static KEY: OnceLock<KeyFiles> = OnceLock::new();
-    KEY.get_or_init(|| generate().expect("a key can be made"))
+    KEY.get_or_init(|| generate().expect("a key can be generated"))
 }
 
-/// The private half, ready to sign.
+/// The private key in the form that signs tokens.
 pub fn signing_key(files: &KeyFiles) -> EncodingKey {
-    EncodingKey::from_rsa_pem(files.private.as_bytes()).expect("its own form is read")
+    EncodingKey::from_rsa_pem(files.private.as_bytes()).expect("a generated key can be parsed")
 }

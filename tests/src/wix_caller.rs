@@ -17,10 +17,10 @@ use crate::test_keys;
 
 /// The app that test tokens are for.
 pub const APP_ID: &str = "aaaaaaaa-0000-4000-8000-000000000001";
-/// The catalog whose items tests speak of.
+/// The catalog of the tests' units.
 pub const CATALOG: &str = "cccccccc-0000-4000-8000-000000000001";
 
-/// A client of the adapter that signs as Wix.
+/// A client of the adapter that signs its calls as Wix does.
 #[derive(Clone)]
 pub struct WixCaller {
     client: Client<HttpConnector, Full<Bytes>>,
@@ -28,17 +28,29 @@ pub struct WixCaller {
     key: EncodingKey,
 }
 
-/// What came back.
+/// The answer of the adapter.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Answered {
     /// The HTTP status.
     pub status: u16,
-    /// The body, `null` where it is not JSON.
+    /// The body as JSON; null if it is not JSON.
     pub body: Value,
-    /// The body as it came.
+    /// The body as text.
     pub text: String,
     /// The header `retry-after`.
     pub retry_after: Option<String>,
+}
+
+impl Answered {
+    /// A field of the error's `data`, such as `shortages`; null if it is missing.
+    pub fn error_data(&self, name: &str) -> &Value {
+        &self.body["applicationError"]["data"][name]
+    }
+
+    /// The number of shortages that a refusal lists; `None` if it has no such list.
+    pub fn shortage_count(&self) -> Option<usize> {
+        self.error_data("shortages").as_array().map(Vec::len)
+    }
 }
 
 impl WixCaller {
@@ -48,7 +60,7 @@ impl WixCaller {
         Self { client, address, key: test_keys::signing_key(test_keys::app_key()) }
     }
 
-    /// Signs `data` and posts it.
+    /// Signs `data` and posts it to a method of the plugin.
     pub async fn call(&self, method: &str, data: Value) -> Answered {
         self.post(&format!("/v1/{method}"), self.token(data)).await
     }
@@ -58,17 +70,17 @@ impl WixCaller {
         self.sign(claims(data))
     }
 
-    /// A token of any claims.
+    /// A token that carries any claims, signed with the tests' key.
     pub fn sign(&self, claims: Value) -> String {
         sign(Algorithm::RS256, &self.key, &claims)
     }
 
-    /// Posts a body.
+    /// Posts a body. Panics if no answer comes.
     pub async fn post(&self, path: &str, body: String) -> Answered {
         self.send(Method::POST, path, body.into_bytes()).await.expect("the adapter answers")
     }
 
-    /// Sends anything; an error is a broken connection.
+    /// Sends any request. The error is a broken connection.
     pub async fn send(
         &self,
         method: Method,
@@ -79,7 +91,7 @@ impl WixCaller {
             .method(method)
             .uri(format!("http://{}{path}", self.address))
             .body(Full::new(Bytes::from(body)))
-            .expect("a request");
+            .expect("the request is valid");
         let answer = self.client.request(request).await?;
         let status = answer.status().as_u16();
         let retry_after = answer.headers().get("retry-after").and_then(|v| v.to_str().ok()).map(str::to_owned);
@@ -89,33 +101,33 @@ impl WixCaller {
     }
 }
 
-/// A compact token of `claims`.
+/// A compact JWT that carries `claims`.
 pub fn sign(algorithm: Algorithm, key: &EncodingKey, claims: &Value) -> String {
     jsonwebtoken::encode(&Header::new(algorithm), claims, key).expect("a token can be signed")
 }
 
 /// Seconds since 1970.
 pub fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs()
+    SystemTime::now().duration_since(UNIX_EPOCH).expect("the clock is past 1970").as_secs()
 }
 
-/// The claims of a good token that carries `data`.
+/// The claims of a valid token that carries `data`.
 pub fn claims(data: Value) -> Value {
     json!({"data": data, "aud": APP_ID, "iss": "wix.com", "iat": now(), "exp": now() + 300})
 }
 
-/// An item of the tests' catalog.
+/// An item of an order: a unit of the tests' catalog and a quantity.
 pub fn item(id: &str, quantity: i64) -> Value {
     let reference = json!({"catalogItemId": id, "appId": CATALOG});
     json!({"catalogReference": reference, "quantity": quantity, "subscriptionItem": false})
 }
 
-/// One piece of an item of the tests' catalog, with options.
+/// An item of an order: one piece of a unit with options.
 pub fn item_with(id: &str, options: Value) -> Value {
     json!({"catalogReference": {"catalogItemId": id, "appId": CATALOG, "options": options}, "quantity": 1})
 }
 
-/// The data of a decrement or increment with a request id and an order of its own.
+/// The data of a decrement or an increment, for a new order and with a new request id.
 pub fn order(site: &str, items: Value) -> Value {
     json!({
         "request": {
@@ -126,4 +138,15 @@ pub fn order(site: &str, items: Value) -> Value {
             "identity": {"identityType": "MEMBER", "memberId": Uuid::new_v4()}, "appExtensionType": "ECOM_INVENTORY",
         },
     })
+}
+
+/// The same call with a new request id, so that it is not a replay.
+pub fn with_new_request_id(mut data: Value) -> Value {
+    data["metadata"]["requestId"] = json!(Uuid::new_v4());
+    data
+}
+
+/// The order id in the data of a call.
+pub fn order_id(data: &Value) -> &str {
+    data["request"]["orderId"].as_str().expect("the order id is text")
 }

@@ -6,8 +6,9 @@ use std::error::Error;
 use std::process::ExitCode;
 
 use clap::Parser;
+use wix_adapter::cli::{Cli, Command};
 use wix_adapter::client::Upstream;
-use wix_adapter::config::{Cli, Command, Serve};
+use wix_adapter::config::Serve;
 use wix_adapter::routes::Adapter;
 #[cfg(feature = "standalone")]
 use wix_adapter::standalone;

@@ -67,7 +67,7 @@ pub async fn run(settings: Standalone, stop: CancellationToken) -> Result<(), Bo
     let adapter = Adapter { verifier: Verifier::new(&app_id, found), upstream: Upstream::new(endpoint.clone()) };
     // The adapter stops first: its requests under way still need the server.
     let grpc_stop = CancellationToken::new();
-    let serve = inventory_grpc::server::serve(grpc, store, retention, grpc_stop.clone().cancelled_owned());
+    let serve = inventory_grpc::server::serve(grpc, store, Some(retention), grpc_stop.clone().cancelled_owned());
     let grpc_server = tokio::spawn(serve);
     let http_server = tokio::spawn(server::serve(http, adapter, stop.cancelled_owned()));
     if settings.demo

@@ -11,7 +11,7 @@ use crate::model::ids::{SiteId, UnitId};
 use crate::model::site::{Site, SiteChange};
 use crate::model::unit::{ConfiguredUnit, Sku, UnitChange, UnitSelector, UnitSettings};
 
-/// Changes a site's settings.
+/// Changes a site's settings. A change that changes nothing commits nothing, unless it creates the site.
 pub(super) fn site(books: &mut Books, id: SiteId, change: &SiteChange) -> Result<Site, Failure> {
     let before = commit::lock(books, id)?;
     let settings = change.apply(&before.settings);
@@ -20,6 +20,10 @@ pub(super) fn site(books: &mut Books, id: SiteId, change: &SiteChange) -> Result
         && books.store.location_in_use(id, location)?
     {
         return Err(Invalid::LocationInUse.into());
+    }
+    if settings == before.settings && before.settings.revision > 0 {
+        books.store.rollback()?;
+        return Ok(before);
     }
     commit::settings(books, Site { settings, ..before })
 }

@@ -92,3 +92,47 @@ impl Drop for Watch {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+
+    fn site(number: u128) -> SiteId {
+        SiteId::from_uuid(Uuid::from_u128(number))
+    }
+
+    #[tokio::test]
+    async fn a_watch_waits_for_its_own_site() {
+        let feed = Feed::default();
+        feed.publish(site(1), 7);
+        assert_eq!(feed.watched(), [], "nobody watches, so nothing is kept");
+        let mut watch = feed.watch(site(1)).expect("few watch");
+        let mut reached = Box::pin(watch.reaches(3));
+        let is_waiting = async |reached: &mut std::pin::Pin<Box<_>>| {
+            tokio::select! { biased; () = reached => false, () = std::future::ready(()) => true }
+        };
+        assert!(is_waiting(&mut reached).await);
+        feed.publish(site(2), 9);
+        feed.publish(site(1), 2);
+        assert!(is_waiting(&mut reached).await);
+        feed.publish(site(1), 4);
+        feed.publish(site(1), 1);
+        reached.await;
+        watch.reaches(4).await;
+    }
+
+    #[test]
+    fn watchers_are_bounded_and_leave_nothing_behind() {
+        let feed = Feed::default();
+        let watches: Vec<Watch> = (0..limits::WATCHERS_MAX as u128)
+            .map(|number| feed.watch(site(number / 2)).expect("within the bound"))
+            .collect();
+        assert!(matches!(feed.watch(site(1)), Err(Failed::TooManyWatchers)));
+        assert_eq!((feed.watchers(), feed.watched().len()), (limits::WATCHERS_MAX, limits::WATCHERS_MAX / 2));
+        drop(watches);
+        assert_eq!((feed.watchers(), feed.watched()), (0, Vec::new()));
+        assert!(feed.watch(site(1)).is_ok());
+    }
+}

@@ -14,6 +14,7 @@ use crate::model::action::{Action, Line, Quantity};
 use crate::model::catalog::CatalogReference;
 use crate::model::command::{Header, Reason};
 use crate::model::error::Invalid;
+use crate::model::ids::LocationId;
 use crate::model::outcome::Verdict;
 
 fn engine(faults: &[Fault]) -> (Engine, Arc<Mutex<Books>>) {
@@ -157,6 +158,20 @@ async fn a_command_whose_deadline_has_passed_is_dropped() {
     assert!(matches!(answer, Err(Error::Failed(Failed::Expired | Failed::NoAnswer))));
     assert!(is_applied(&engine.submit(give("b", 1), soon()).await));
     assert_eq!(books.lock().expect("no panic").batches, [1], "the late one was never written");
+}
+
+#[tokio::test]
+async fn a_change_of_settings_whose_deadline_has_passed_is_dropped() {
+    let (engine, books) = engine(&[]);
+    let site = SiteId::from_uuid(Uuid::from_u128(1));
+    let change = SiteChange { default_location: Some(LocationId::from_uuid(Uuid::from_u128(5))), ..Default::default() };
+    let late = engine.configure_site(site, change, Instant::now()).await;
+    assert!(matches!(late, Err(Error::Failed(Failed::Expired | Failed::NoAnswer))), "{late:?}");
+    let units = engine.configure_units(site, Vec::new(), Instant::now()).await;
+    assert!(matches!(units, Err(Error::Failed(Failed::Expired | Failed::NoAnswer))), "{units:?}");
+    let site = engine.configure_site(site, SiteChange::default(), soon()).await.expect("in time");
+    assert_eq!(site.settings.default_location, None, "the late change was never written");
+    assert_eq!(books.lock().expect("no panic").batches, [0], "one commit, of settings");
 }
 
 #[tokio::test]

@@ -64,7 +64,10 @@ impl UnitRules {
 
     /// Whether an item changes the level.
     pub fn counts(&self, subscription: bool) -> bool {
-        self.tracking == Tracking::Quantity && (self.counts_subscriptions || !subscription)
+        match self.tracking {
+            Tracking::Quantity => self.counts_subscriptions || !subscription,
+            Tracking::Status => false,
+        }
     }
 }
 

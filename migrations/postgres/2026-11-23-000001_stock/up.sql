@@ -1,18 +1,18 @@
--- The books of stock. Meant alike in migrations/sqlite, under the same names.
--- Times are microseconds since 1970 (UTC). Ids of units, levels and requests are hashes of what
--- they name (inventory-core/src/ids.rs), so each hot row is found by one 16-byte key. CHECKs stand
--- where they guard what a merchant would miss: Postgres reads each anew for every statement.
+-- Stock levels and their ledger. migrations/sqlite has the same tables and columns under the same names.
+-- Times are microseconds since 1970 (UTC). The ids of units, levels and requests are hashes of what they identify
+-- (inventory-core/src/model/ids.rs), so each hot row is found by one 16-byte key. Postgres prepares every CHECK anew
+-- for each statement, so there are CHECKs only for errors that would cost a merchant stock.
 
--- The tenant. Who holds its row FOR UPDATE owns every other row of the site.
+-- The tenant. A transaction that holds a site's row FOR UPDATE may change all other rows of that site.
 CREATE TABLE site (
     site_id             uuid   PRIMARY KEY,
     sequence            bigint NOT NULL DEFAULT 0,
     default_location_id uuid,
     option_keys         text   NOT NULL DEFAULT '{}',
     revision            bigint NOT NULL DEFAULT 0
-) WITH (fillfactor = 25); -- room for the next versions of a hot row on its own page
+) WITH (fillfactor = 25); -- leaves room for new versions of a hot row on its own page
 
--- What is counted.
+-- A unit: what has stock levels.
 CREATE TABLE unit (
     unit_id uuid PRIMARY KEY,
     site_id uuid NOT NULL REFERENCES site,
@@ -22,7 +22,7 @@ CREATE TABLE unit (
     UNIQUE (site_id, app_id, item_id, variant)
 );
 
--- How much of a unit there is at a location; location NULL is the site's default location.
+-- The stock level of a unit at a location. A NULL location is the site's default location.
 CREATE TABLE level (
     level_id      uuid   PRIMARY KEY,
     site_id       uuid   NOT NULL REFERENCES site,
@@ -31,10 +31,10 @@ CREATE TABLE level (
     available     bigint NOT NULL,
     revision      bigint NOT NULL,
     last_sequence bigint NOT NULL
-) WITH (fillfactor = 70); -- an update stays on its page and touches no index
+) WITH (fillfactor = 70); -- an update stays on its page and changes no index
 CREATE INDEX level_of_unit ON level (unit_id);
 
--- What one applied request did: the header of one to many consecutive ledger entries.
+-- An applied request: the header of one or more consecutive ledger entries.
 CREATE TABLE change (
     site_id        uuid     NOT NULL,
     first_sequence bigint   NOT NULL,
@@ -49,9 +49,8 @@ CREATE TABLE change (
 );
 CREATE INDEX change_of_order ON change (site_id, order_id, first_sequence) WHERE order_id IS NOT NULL;
 
--- The ledger: every change of every level, once, in one order per site. It has no foreign keys:
--- they would cost a look-up per entry and protect nothing, since units are never removed and
--- entries are written beside their change in one statement.
+-- The ledger: every change of every level, once, in one order per site. It has no foreign keys. They would cost a
+-- look-up per entry and protect nothing: units are never removed, and one statement writes a change and its entries.
 CREATE TABLE ledger (
     site_id         uuid    NOT NULL,
     sequence        bigint  NOT NULL,
@@ -68,8 +67,8 @@ CREATE TABLE ledger (
 );
 CREATE INDEX ledger_of_unit ON ledger (unit_id, sequence);
 
--- The outcome of a request, for a repeat of it. Without entries, last_sequence is the sequence
--- at the time and first_sequence the one after. A refusal is told in JSON.
+-- The recorded outcome of a request, which answers its replays. Without entries, last_sequence is the site's sequence
+-- number at that time, and first_sequence is last_sequence + 1. A refusal is stored as JSON.
 CREATE TABLE request (
     site_id        uuid   NOT NULL,
     request_key    uuid   NOT NULL,
@@ -82,7 +81,7 @@ CREATE TABLE request (
     CHECK (last_sequence >= first_sequence - 1 AND (refusal IS NULL OR last_sequence < first_sequence))
 );
 
--- What is entered stays entered.
+-- Nobody changes or removes ledger entries.
 CREATE FUNCTION books_are_append_only() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     RAISE EXCEPTION 'entries of % are never changed or removed', TG_TABLE_NAME;

@@ -1,6 +1,6 @@
--- The history of a level is a chain: its row knows its last entry, and each entry the one before.
--- An index over units and sequences served the same, but its random inserts were most of what an
--- entry cost (5 of 7 microseconds), and grew dearer with the books.
+-- The history of a level is a chain: the level names its last entry, and each entry names the previous one. The chain
+-- replaces an index over units and sequence numbers. The random inserts into that index took most of the time of an
+-- entry (5 of 7 microseconds), and more as the ledger grew.
 ALTER TABLE ledger ADD COLUMN previous_sequence bigint NOT NULL DEFAULT 0; -- 0: the level's first entry
 ALTER TABLE ledger DISABLE TRIGGER append_only;
 UPDATE ledger SET previous_sequence = chain.previous FROM (
@@ -10,8 +10,7 @@ UPDATE ledger SET previous_sequence = chain.previous FROM (
 ALTER TABLE ledger ENABLE TRIGGER append_only;
 DROP INDEX ledger_of_unit;
 
--- Every 64th entry of a level: where to step into its chain, so that a page of it costs the same
--- wherever it begins.
+-- Every 64th entry of a level. A reader enters the chain at a waypoint, so a page costs the same wherever it starts.
 CREATE TABLE waypoint (
     level_id uuid   NOT NULL,
     sequence bigint NOT NULL,

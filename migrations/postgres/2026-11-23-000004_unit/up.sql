@@ -1,5 +1,4 @@
--- What is settled for a unit. Whoever writes it raises the site's revision, so that no server goes on
--- by what it remembers.
+-- The settings of a unit. Each change raises the site's revision, so that no server uses settings from an old cache.
 ALTER TABLE unit
     ADD COLUMN sku                  text COLLATE "C" CHECK (sku <> ''),
     ADD COLUMN name                 text     NOT NULL DEFAULT '',
@@ -8,5 +7,5 @@ ALTER TABLE unit
     ADD COLUMN counts_subscriptions boolean  NOT NULL DEFAULT true;
 CREATE UNIQUE INDEX unit_of_sku ON unit (site_id, sku) WHERE sku IS NOT NULL;
 
--- The change that was asked for, where it is not the one that was made; else NULL.
+-- The requested change if it differs from the change that was made, else NULL.
 ALTER TABLE ledger ADD COLUMN asked bigint;

@@ -1,12 +1,12 @@
--- What is done about a call that looks like a repeat, and about a return of more than was taken.
+-- The site's policies about suspected duplicates and over-returns.
 ALTER TABLE site
     ADD COLUMN suspected_repeats smallint NOT NULL DEFAULT 1, -- 1: report, 2: suppress
     ADD COLUMN over_returns      smallint NOT NULL DEFAULT 1; -- 1: report, 2: clip
 
--- What was noticed about an entry, if anything. Bits: 1 suspected repeat, 2 over-return.
+-- The marks of an entry, or NULL. Bits: 1 suspected duplicate, 2 over-return.
 ALTER TABLE ledger ADD COLUMN marks smallint;
 
--- A call of an order that made no entry, since it was refused or suppressed, has no change to tell of it.
+-- Details of an order's call that made no entry, because it was refused or suppressed. Other calls are in `change`.
 ALTER TABLE request
     ADD COLUMN order_id   uuid,
     ADD COLUMN kind       smallint,

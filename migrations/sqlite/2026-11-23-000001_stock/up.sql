@@ -1,5 +1,5 @@
--- The books of stock. Meant alike in migrations/postgres, under the same names; the reasons for
--- each table stand there. Times are microseconds since 1970 (UTC).
+-- Stock levels and their ledger. migrations/postgres has the same tables and columns under the same names, and explains
+-- each table. Times are microseconds since 1970 (UTC).
 
 CREATE TABLE site (
     site_id             BLOB    NOT NULL PRIMARY KEY CHECK (length(site_id) = 16),
@@ -71,7 +71,7 @@ CREATE TABLE request (
     CHECK (last_sequence >= first_sequence - 1 AND (refusal IS NULL OR last_sequence < first_sequence))
 ) STRICT, WITHOUT ROWID;
 
--- What is entered stays entered.
+-- Nobody changes or removes ledger entries.
 CREATE TRIGGER ledger_append_only_update BEFORE UPDATE ON ledger
 BEGIN SELECT RAISE(ABORT, 'entries of ledger are never changed or removed'); END;
 CREATE TRIGGER ledger_append_only_delete BEFORE DELETE ON ledger

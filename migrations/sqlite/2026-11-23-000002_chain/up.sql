@@ -1,4 +1,4 @@
--- The history of a level is a chain; see migrations/postgres.
+-- The history of a level is a chain. migrations/postgres explains it.
 ALTER TABLE ledger ADD COLUMN previous_sequence INTEGER NOT NULL DEFAULT 0;
 DROP TRIGGER ledger_append_only_update;
 UPDATE ledger SET previous_sequence = chain.previous FROM (
@@ -9,7 +9,7 @@ CREATE TRIGGER ledger_append_only_update BEFORE UPDATE ON ledger
 BEGIN SELECT RAISE(ABORT, 'entries of ledger are never changed or removed'); END;
 DROP INDEX ledger_of_unit;
 
--- Every 64th entry of a level: where to step into its chain.
+-- Every 64th entry of a level. A reader enters the chain at a waypoint.
 CREATE TABLE waypoint (
     level_id BLOB    NOT NULL,
     sequence INTEGER NOT NULL,

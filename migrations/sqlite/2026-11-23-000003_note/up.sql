@@ -1,2 +1,2 @@
--- What a caller wants to find again, such as the number of a delivery note.
+-- A text by which the caller finds the change again, such as the number of a delivery note.
 ALTER TABLE change ADD COLUMN note TEXT NOT NULL DEFAULT '';

@@ -1,12 +1,11 @@
--- What is done about a call that looks like a repeat, and about a return of more than was taken; see
--- migrations/postgres.
+-- The site's policies about suspected duplicates and over-returns. migrations/postgres explains the values.
 ALTER TABLE site ADD COLUMN suspected_repeats INTEGER NOT NULL DEFAULT 1;
 ALTER TABLE site ADD COLUMN over_returns INTEGER NOT NULL DEFAULT 1;
 
--- What was noticed about an entry, if anything. Bits: 1 suspected repeat, 2 over-return.
+-- The marks of an entry, or NULL. Bits: 1 suspected duplicate, 2 over-return.
 ALTER TABLE ledger ADD COLUMN marks INTEGER;
 
--- A call of an order that made no entry, since it was refused or suppressed, has no change to tell of it.
+-- Details of an order's call that made no entry, because it was refused or suppressed. Other calls are in `change`.
 ALTER TABLE request ADD COLUMN order_id BLOB;
 ALTER TABLE request ADD COLUMN kind INTEGER;
 ALTER TABLE request ADD COLUMN reason INTEGER;
@@ -14,9 +13,9 @@ ALTER TABLE request ADD COLUMN request_id TEXT;
 ALTER TABLE request ADD COLUMN actor TEXT;
 CREATE INDEX request_of_order ON request (site_id, order_id, first_sequence) WHERE order_id IS NOT NULL;
 
--- SQLite has no statistics of its own accord, and without any it takes an order by its site's whole history
--- rather than by its index. These tell it how books look: rows of the table, and rows for each prefix of a
--- key. They are only compared with each other.
+-- SQLite collects no statistics by itself. Without statistics it finds an order by reading the site's whole history,
+-- not by the index. These rows give it typical sizes: the rows of a table, then the rows for each prefix of a key.
+-- SQLite only compares them with each other.
 ANALYZE sqlite_schema;
 INSERT INTO sqlite_stat1 (tbl, idx, stat) VALUES
     ('change', 'change', '10000000 100000 1'),

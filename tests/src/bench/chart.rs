@@ -1,15 +1,15 @@
-//! A chart of two panels as SVG: what is answered, and how late, over what is offered.
+//! A chart of two panels as SVG: answered orders per second, and their latency, over offered orders per second.
 
 use std::fmt::Write;
 
-/// What is measured at one rate.
+/// What was measured at one rate.
 #[derive(Clone, Copy, Debug)]
 pub struct Point {
-    /// Orders a second that were offered.
+    /// Offered orders per second.
     pub offered: f64,
-    /// Orders a second that were answered.
+    /// Answered orders per second.
     pub answered: f64,
-    /// The latency that 99 of 100 stayed under, in milliseconds from when an order was due.
+    /// The 99th percentile of the latency, in milliseconds since the order was due.
     pub p99: f64,
 }
 
@@ -19,17 +19,17 @@ pub struct Series {
     pub name: &'static str,
     /// Its colour.
     pub colour: &'static str,
-    /// In the order of what was offered.
+    /// The points, ordered by the offered rate.
     pub points: Vec<Point>,
 }
 
-/// One of the chart's two halves.
+/// One half of the chart.
 struct Panel<'a> {
     left: f64,
     name: &'a str,
-    /// Where on the height, from 0 to 1, and what stands there.
+    /// The ticks: a height from 0 to 1, and its label.
     ticks: &'a [(f64, String)],
-    /// Where on the height a point lies.
+    /// The height of a point, from 0 to 1.
     height: &'a dyn Fn(&Point) -> f64,
 }
 
@@ -39,7 +39,7 @@ const LEFT: f64 = 64.0;
 const TOP: f64 = 56.0;
 const GAP: f64 = 90.0;
 
-/// Draws the chart.
+/// The chart as SVG.
 pub fn svg(title: &str, series: &[Series]) -> String {
     let (width, tall) = (LEFT * 2.0 + WIDTH * 2.0 + GAP, TOP + HEIGHT + 84.0);
     let mut out = format!(
@@ -51,7 +51,7 @@ pub fn svg(title: &str, series: &[Series]) -> String {
     let most = points().map(|point| point.offered).fold(1.0, f64::max);
     let answered: Vec<(f64, String)> =
         (0..=4).map(|step| most * f64::from(step) / 4.0).map(|rate| (rate / most, format!("{rate:.0}"))).collect();
-    // Latencies differ by thousands: 1 ms to 10 s, each step ten times the one before.
+    // Latencies range from 1 ms to 10 s, so the scale is logarithmic.
     let latency: Vec<(f64, String)> =
         (0..=4).map(|step| (f64::from(step) / 4.0, format!("{}", 10_u32.pow(step as u32)))).collect();
     let log = |millis: f64| (millis.clamp(1.0, 10_000.0).log10() / 4.0).clamp(0.0, 1.0);

@@ -1,5 +1,5 @@
-//! Requests, signed beforehand from a seed and kept in cargo's target folder: signing costs far
-//! more than checking, and must not be measured.
+//! Requests that are made from a seed, signed beforehand and kept in cargo's target folder. Signing a token costs far
+//! more than checking it, so it must not be part of a measurement.
 
 use std::fs;
 use std::io::Write;
@@ -17,25 +17,25 @@ use crate::wix_caller::{self, APP_ID, now, sign};
 
 /// The site of every benchmark.
 pub const SITE: &str = "5eed0000-0000-4000-8000-000000000001";
-/// A second site, for what is measured with two.
+/// The second site of benchmarks with two sites.
 pub const OTHER_SITE: &str = "5eed0000-0000-4000-8000-000000000002";
 /// Items of the spread workloads.
 pub const ITEMS: usize = 10_000;
 
 const SEED: u64 = 7;
-/// Tokens outlive the folder they are kept in.
+/// Seconds. The kept tokens must not expire.
 const LIFETIME: u64 = 10 * 365 * 86_400;
 
-/// What is asked.
+/// The kind of orders.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Workload {
     /// Every order takes 1 of the same item.
     Hot,
-    /// 1 to 3 of 10,000 items.
+    /// Every order takes 1 to 3 of 10,000 items.
     Spread,
-    /// 300 distinct items of 10,000.
+    /// Every order takes 300 of 10,000 items.
     Bulk,
-    /// Every order takes 1 of an item of which there is none.
+    /// Every order takes 1 of an item that is not available.
     SoldOut,
 }
 
@@ -50,7 +50,7 @@ impl Workload {
         }
     }
 
-    /// The items of one order.
+    /// The numbers of the items of one order.
     pub fn items(self, random: &mut Rng) -> Vec<usize> {
         match self {
             Self::Hot => vec![0],
@@ -64,33 +64,32 @@ impl Workload {
     }
 }
 
-/// An item's id.
+/// The catalog id of an item.
 pub fn item_id(item: usize) -> String {
     Uuid::from_u128(0x17e0_0000_0000_4000_8000_0000_0000_0000 | item as u128).to_string()
 }
 
-/// The key of every benchmark, kept with the requests that it signed.
+/// The key of all benchmarks. It is kept beside the requests that it signed.
 pub fn key() -> &'static KeyFiles {
     static KEY: OnceLock<KeyFiles> = OnceLock::new();
     KEY.get_or_init(|| {
         let (private, public) = (folder().join("private.pem"), folder().join("public.pem"));
         if !public.exists() {
-            let made = generate().expect("a key can be made");
-            fs::write(&private, made.private).expect("it can be kept");
-            fs::write(&public, made.public).expect("it can be kept");
+            let made = generate().expect("a key can be generated");
+            fs::write(&private, made.private).expect("cargo's target folder is writable");
+            fs::write(&public, made.public).expect("cargo's target folder is writable");
         }
-        let read = |path| fs::read_to_string(path).expect("it was kept");
+        let read = |path| fs::read_to_string(path).expect("the key was written");
         KeyFiles { private: read(private), public: read(public) }
     })
 }
 
-/// Whole HTTP requests of a workload, ready to be written to a connection. `stream` tells one set
-/// of requests from another.
+/// Whole HTTP requests of a workload, as they are written to a connection. Different `stream`s give different orders.
 pub fn requests(workload: Workload, stream: u64, count: usize) -> Vec<Vec<u8>> {
     requests_of(SITE, workload, stream, count)
 }
 
-/// The same for a site; no two sites share a stream.
+/// The same for any site. Two sites must not use the same stream.
 pub fn requests_of(site: &str, workload: Workload, stream: u64, count: usize) -> Vec<Vec<u8>> {
     let tokens = tokens_of(site, workload, stream, count);
     let request = |token: &str| {
@@ -119,8 +118,8 @@ fn tokens_of(site: &str, workload: Workload, stream: u64, count: usize) -> Vec<S
         made.extend(other.join().expect("no panic"));
         made
     });
-    let mut out = fs::File::create(&file).expect("it can be kept");
-    out.write_all(made.join("\n").as_bytes()).expect("it can be kept");
+    let mut out = fs::File::create(&file).expect("cargo's target folder is writable");
+    out.write_all(made.join("\n").as_bytes()).expect("cargo's target folder is writable");
     made
 }
 
@@ -153,6 +152,6 @@ fn data(site: &str, workload: Workload, random: &mut Rng) -> Value {
 
 fn folder() -> PathBuf {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../target/bench-fixtures");
-    fs::create_dir_all(&folder).expect("cargo's target folder can be written");
+    fs::create_dir_all(&folder).expect("cargo's target folder is writable");
     folder
 }

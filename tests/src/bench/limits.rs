@@ -1,4 +1,4 @@
-//! What the machine itself allows: limits that figures are compared with, measured in the same run.
+//! Limits of the machine, measured in the same run as the figures that are compared with them.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -28,12 +28,14 @@ impl Raw {
     fn open(url: &DatabaseUrl) -> Self {
         match url {
             DatabaseUrl::Sqlite(path) => {
-                let mut connection = SqliteConnection::establish(path).expect("it opens");
+                let mut connection = SqliteConnection::establish(path).expect("the database file opens");
                 let settings = "PRAGMA busy_timeout = 10000; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL";
-                connection.batch_execute(settings).expect("settings");
+                connection.batch_execute(settings).expect("the settings are valid");
                 Self::Sqlite(connection)
             }
-            DatabaseUrl::Postgres(url) => Self::Postgres(PgConnection::establish(url).expect("it connects")),
+            DatabaseUrl::Postgres(url) => {
+                Self::Postgres(PgConnection::establish(url).expect("Postgres accepts connections"))
+            }
         }
     }
 
@@ -45,8 +47,7 @@ impl Raw {
     }
 }
 
-/// A store with one counted row and a table of entries, for the limits alone. The database is
-/// leaked: it has no books to prove.
+/// Creates a database with one stock row and a table of entries. It has no books, so it is not dropped and not checked.
 fn prepare(backend: Backend) -> DatabaseUrl {
     let database = Database::with_durability(backend, Durability::Full);
     let url = database.url.clone();
@@ -57,32 +58,32 @@ fn prepare(backend: Backend) -> DatabaseUrl {
              CREATE TABLE entry (item bigint NOT NULL, delta bigint NOT NULL, level_after bigint NOT NULL, order_id \
              text PRIMARY KEY)",
         )
-        .expect("tables");
+        .expect("the tables can be created");
     std::mem::forget(database);
     url
 }
 
-/// One row updated and committed, again and again, on one connection: latencies in microseconds.
+/// Updates and commits one row again and again on one connection. Returns the latencies in microseconds.
 pub fn raw_commits(backend: Backend, count: usize) -> Histogram<u64> {
     let mut connection = Raw::open(&prepare(backend));
     let mut latency = Histogram::new_with_bounds(1, 60_000_000, 3).expect("bounds are in order");
     for _ in 0..count {
         let started = Instant::now();
-        connection.run("UPDATE stock SET available = available - 1 WHERE id = 1").expect("it commits");
+        connection.run("UPDATE stock SET available = available - 1 WHERE id = 1").expect("the update commits");
         latency.saturating_record(started.elapsed().as_micros() as u64);
     }
     latency
 }
 
-/// Orders a second of a transaction per order, as one would write it first: lock the row, check,
-/// update, enter, commit, on as many connections.
+/// Orders per second with one transaction per order: lock the row, check, update, insert the entry, commit. This is the
+/// simplest implementation, on the given number of connections.
 pub fn naive_orders(backend: Backend, connections: usize, count: usize) -> f64 {
-    // Due at once, all of them.
+    // At this rate all orders are due immediately.
     naive_open(backend, connections, count, f64::INFINITY).0
 }
 
-/// The same with orders that are due at a steady rate: orders a second, and latencies in microseconds
-/// from when each was due.
+/// The same with orders that are due at a steady rate. Returns orders per second, and latencies in microseconds since
+/// each order was due.
 pub fn naive_open(backend: Backend, connections: usize, count: usize, rate: f64) -> (f64, Histogram<u64>) {
     let url = prepare(backend);
     let next = Arc::new(AtomicUsize::new(0));
@@ -112,7 +113,7 @@ pub fn naive_open(backend: Backend, connections: usize, count: usize, rate: f64)
                         "COMMIT".to_owned(),
                     ];
                     for statement in &statements {
-                        connection.run(statement).expect("it runs");
+                        connection.run(statement).expect("the statement succeeds");
                     }
                     latency.saturating_record(due.elapsed().as_micros() as u64);
                 }
@@ -128,32 +129,33 @@ pub fn naive_open(backend: Backend, connections: usize, count: usize, rate: f64)
     (count as f64 / started.elapsed().as_secs_f64(), latency)
 }
 
-/// Microseconds of one core for a check of signature and claims.
+/// Microseconds of one core to check signature and claims of a token.
 pub fn signature_check(count: usize) -> f64 {
     let tokens = tokens(Workload::Hot, 0, count);
-    let verifier = Verifier::new(APP_ID, vec![keys::parse(&key().public).expect("a key")]);
+    let verifier = Verifier::new(APP_ID, vec![keys::parse(&key().public).expect("a generated key can be parsed")]);
     let now = now() + 60;
     let started = Instant::now();
     for token in &tokens {
-        let token = UnverifiedToken::from_body(token.as_bytes()).expect("text");
+        let token = UnverifiedToken::from_body(token.as_bytes()).expect("a token is text");
         assert!(std::hint::black_box(verifier.verify(&token, now)).is_ok());
     }
     started.elapsed().as_secs_f64() * 1e6 / count as f64
 }
 
-/// Calls a second of an axum server, in this process, that checks the token of each and does nothing
-/// else, with as many connections.
+/// Calls per second of an axum server in this process that checks the token of each call and does nothing else, on the
+/// given number of connections.
 pub fn checking_server(requests: &[Vec<u8>], connections: usize) -> f64 {
-    let verifier = Arc::new(Verifier::new(APP_ID, vec![keys::parse(&key().public).expect("a key")]));
+    let verifier =
+        Arc::new(Verifier::new(APP_ID, vec![keys::parse(&key().public).expect("a generated key can be parsed")]));
     let handler = async move |body: axum::body::Bytes| {
-        let token = UnverifiedToken::from_body(&body).expect("text");
+        let token = UnverifiedToken::from_body(&body).expect("a token is text");
         assert!(verifier.verify(&token, now() + 60).is_ok());
         "{}"
     };
     let runtime =
-        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
-    let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).expect("a free port");
-    let address = listener.local_addr().expect("it listens");
+        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("the runtime starts");
+    let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).expect("a port is free");
+    let address = listener.local_addr().expect("a listener has an address");
     let router = axum::Router::new().fallback(handler);
     runtime.spawn(async move { axum::serve(listener, router).await });
     load::closed(address, requests, connections).expect(200).rate()

@@ -1,5 +1,5 @@
-//! Load, as light as it can be, since it shares the machine with what it loads: whole requests
-//! are written to kept-alive connections, and of an answer only status and length are read.
+//! Generates load at little cost, because it shares the machine with the servers: it writes whole requests to
+//! kept-alive connections, and reads only status and length of an answer.
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -14,25 +14,25 @@ use hdrhistogram::Histogram;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::LocalSet;
 
-/// What a load came to.
+/// The result of a load.
 pub struct Loaded {
-    /// From the first request to the last answer.
+    /// Seconds from the first request to the last answer.
     pub seconds: f64,
     /// Latencies in microseconds.
     pub latency: Histogram<u64>,
-    /// Answers by status.
+    /// The number of answers with each status.
     pub statuses: BTreeMap<u16, usize>,
 }
 
 impl Loaded {
-    /// Answers a second.
+    /// Answers per second.
     pub fn rate(&self) -> f64 {
         self.statuses.values().sum::<usize>() as f64 / self.seconds
     }
 
-    /// Panics unless every answer had this status: a wrong answer is no answer.
+    /// Panics unless every answer has this status.
     pub fn expect(self, status: u16) -> Self {
-        assert!(self.statuses.keys().all(|told| *told == status), "{:?}", self.statuses);
+        assert!(self.statuses.keys().all(|one| *one == status), "not all answers are {status}: {:?}", self.statuses);
         self
     }
 
@@ -46,37 +46,42 @@ fn histogram() -> Histogram<u64> {
     Histogram::new_with_bounds(1, 60_000_000, 3).expect("bounds are in order")
 }
 
-/// Status and whole length of the answer in `buffer`, once its head is there.
+/// Status and whole length of the answer in `buffer`; `None` until its head is complete.
 fn head(buffer: &[u8]) -> Option<(u16, usize)> {
     let end = buffer.windows(4).position(|window| window == b"\r\n\r\n")? + 4;
-    let text = std::str::from_utf8(&buffer[..end]).expect("heads are ASCII");
-    let status = text.get(9..12).and_then(|status| status.parse().ok()).expect("a status");
+    let text = std::str::from_utf8(&buffer[..end]).expect("the head is ASCII");
+    let status = text.get(9..12).and_then(|status| status.parse().ok()).expect("the answer has a status");
     let length = text
         .lines()
         .find_map(|line| line.strip_prefix("content-length: "))
-        .map_or(0, |length| length.trim().parse().expect("a length"));
+        .map_or(0, |length| length.trim().parse().expect("the length is a number"));
     Some((status, end + length))
 }
 
-/// Closed loop: each connection sends its next request when the last is answered.
+/// Closed loop: each connection sends its next request after the answer to the previous one.
 pub fn closed(address: SocketAddr, requests: &[Vec<u8>], connections: usize) -> Loaded {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("the runtime starts");
     let next = Rc::new(Cell::new(0_usize));
     let started = Instant::now();
     let results = runtime.block_on(LocalSet::new().run_until(async {
         let worker = |_| {
             let next = Rc::clone(&next);
             async move {
-                let mut connection = tokio::net::TcpStream::connect(address).await.expect("it connects");
-                connection.set_nodelay(true).expect("an option of every socket");
+                let mut connection =
+                    tokio::net::TcpStream::connect(address).await.expect("the server accepts connections");
+                connection.set_nodelay(true).expect("every TCP socket has the option");
                 let (mut latency, mut statuses) = (histogram(), BTreeMap::new());
                 let mut buffer = Vec::with_capacity(4_096);
                 while let Some(request) = requests.get(next.replace(next.get() + 1)) {
                     let sent = Instant::now();
-                    connection.write_all(request).await.expect("it takes the request");
+                    connection.write_all(request).await.expect("the server reads the request");
                     buffer.clear();
                     let status = loop {
-                        assert_ne!(connection.read_buf(&mut buffer).await.expect("it answers"), 0, "it hung up");
+                        assert_ne!(
+                            connection.read_buf(&mut buffer).await.expect("the server answers"),
+                            0,
+                            "the server closed the connection"
+                        );
                         match head(&buffer) {
                             Some((status, length)) if buffer.len() >= length => break status,
                             _ => {}
@@ -93,9 +98,9 @@ pub fn closed(address: SocketAddr, requests: &[Vec<u8>], connections: usize) -> 
     merge(started.elapsed(), results)
 }
 
-/// Open loop: requests are due at a steady rate, whether or not earlier ones were answered, and
-/// latency counts from when a request was due. So a server that stalls is charged for all that
-/// came meanwhile (no coordinated omission).
+/// Open loop: requests are due at a steady rate, whether or not earlier ones were answered. Latency counts from the
+/// moment when a request was due, so a stall of the server counts for all requests that were due meanwhile (no
+/// coordinated omission).
 pub fn open(address: SocketAddr, requests: &[Vec<u8>], connections: usize, rate: f64) -> Loaded {
     let next = Arc::new(AtomicUsize::new(0));
     let started = Instant::now() + Duration::from_millis(20);
@@ -103,8 +108,8 @@ pub fn open(address: SocketAddr, requests: &[Vec<u8>], connections: usize, rate:
         let worker = |_| {
             let next = Arc::clone(&next);
             scope.spawn(move || {
-                let mut connection = TcpStream::connect(address).expect("it connects");
-                connection.set_nodelay(true).expect("an option of every socket");
+                let mut connection = TcpStream::connect(address).expect("the server accepts connections");
+                connection.set_nodelay(true).expect("every TCP socket has the option");
                 let (mut latency, mut statuses) = (histogram(), BTreeMap::new());
                 let mut buffer = vec![0_u8; 65_536];
                 loop {
@@ -112,11 +117,11 @@ pub fn open(address: SocketAddr, requests: &[Vec<u8>], connections: usize, rate:
                     let Some(request) = requests.get(index) else { return (latency, statuses) };
                     let due = started + Duration::from_secs_f64(index as f64 / rate);
                     std::thread::sleep(due.saturating_duration_since(Instant::now()));
-                    connection.write_all(request).expect("it takes the request");
+                    connection.write_all(request).expect("the server reads the request");
                     let mut filled = 0;
                     let status = loop {
-                        let read = connection.read(&mut buffer[filled..]).expect("it answers");
-                        assert_ne!(read, 0, "it hung up");
+                        let read = connection.read(&mut buffer[filled..]).expect("the server answers");
+                        assert_ne!(read, 0, "the server closed the connection");
                         filled += read;
                         match head(&buffer[..filled]) {
                             Some((status, length)) if filled >= length => break status,
@@ -137,7 +142,7 @@ pub fn open(address: SocketAddr, requests: &[Vec<u8>], connections: usize, rate:
 fn merge(took: Duration, results: Vec<(Histogram<u64>, BTreeMap<u16, usize>)>) -> Loaded {
     let (mut latency, mut statuses) = (histogram(), BTreeMap::new());
     for (own, counts) in results {
-        latency.add(own).expect("same bounds");
+        latency.add(own).expect("the bounds are the same");
         for (status, count) in counts {
             *statuses.entry(status).or_insert(0) += count;
         }

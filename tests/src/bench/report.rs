@@ -1,11 +1,11 @@
-//! Tables of medians over repeated runs, with the least and the most, and ratios to limits.
+//! Tables of medians over several runs, with minimum and maximum.
 
 /// A figure measured several times.
 #[derive(Clone, Debug)]
 pub struct Figure(Vec<f64>);
 
 impl Figure {
-    /// Measures `times` times.
+    /// Measures a figure `times` times.
     pub fn of(times: usize, mut measure: impl FnMut() -> f64) -> Self {
         Self::from((0..times).map(|_| measure()).collect::<Vec<_>>())
     }
@@ -15,7 +15,7 @@ impl Figure {
         self.0[self.0.len() / 2]
     }
 
-    /// Median, least and most, with `digits` after the point.
+    /// Median, minimum and maximum as text, with `digits` after the decimal point.
     pub fn shown(&self, digits: usize) -> String {
         let (first, last) = (self.0[0], self.0[self.0.len() - 1]);
         format!("{:.digits$} ({first:.digits$} – {last:.digits$})", self.median())
@@ -37,18 +37,18 @@ pub struct Table {
 }
 
 impl Table {
-    /// An empty one.
+    /// An empty table.
     pub fn new(columns: &[&str]) -> Self {
         Self { columns: columns.iter().map(|&column| column.to_owned()).collect(), rows: Vec::new() }
     }
 
-    /// Adds a row, and prints it at once, so that a long run shows how far it is.
+    /// Adds a row. Prints it to standard error, so that a long run shows its progress.
     pub fn row(&mut self, cells: Vec<String>) {
         eprintln!("| {} |", cells.join(" | "));
         self.rows.push(cells);
     }
 
-    /// Prints all of it.
+    /// Prints the whole table.
     pub fn print(&self) {
         println!("\n| {} |", self.columns.join(" | "));
         println!("|{}", " --- |".repeat(self.columns.len()));
@@ -58,18 +58,18 @@ impl Table {
     }
 }
 
-/// How often each figure is measured: `BENCH_RUNS`, 3 unless set.
+/// The number of measurements of each figure: `BENCH_RUNS`, by default 3.
 pub fn runs() -> usize {
     std::env::var("BENCH_RUNS").ok().and_then(|runs| runs.parse().ok()).unwrap_or(3)
 }
 
-/// How large a run is, relative to the usual one: `BENCH_SCALE`, 1 unless set.
+/// A count times `BENCH_SCALE`, by default 1.
 pub fn scaled(count: usize) -> usize {
     let scale: f64 = std::env::var("BENCH_SCALE").ok().and_then(|scale| scale.parse().ok()).unwrap_or(1.0);
     ((count as f64 * scale) as usize).max(1)
 }
 
-/// Machine and date, as the heading of a report.
+/// Prints the heading of a report: its name, the machine and the number of runs.
 pub fn heading(name: &str) {
     let model = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = model.lines().find_map(|line| line.strip_prefix("model name\t: ")).unwrap_or("unknown CPU").to_owned();

@@ -1,4 +1,4 @@
-//! The servers under load, each a process of its own, as in production.
+//! The servers under load. Each is a process of its own, as in production.
 
 use std::net::SocketAddr;
 use std::process::Command;
@@ -9,10 +9,11 @@ use inventory_proto::v1::stock_service_client::StockServiceClient;
 use crate::bench::fixtures::{ITEMS, SITE, item_id, key};
 use crate::postgres::Durability;
 use crate::programs::{Running, grpc_server, program};
+use crate::requests::{set, set_item};
 use crate::wix_caller::APP_ID;
-use crate::world::{Backend, Database, reference};
+use crate::world::{Backend, Database};
 
-/// What is run.
+/// Which processes run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shape {
     /// `inventory-grpc serve` and `wix-adapter serve`.
@@ -21,11 +22,11 @@ pub enum Shape {
     Standalone,
 }
 
-/// Both servers on a fresh, stocked, fully durable database.
+/// Both servers on a new, stocked database that forces its writes to disk.
 pub struct Rig {
-    /// Where Wix calls.
+    /// The address that Wix calls.
     pub http: SocketAddr,
-    /// Where gRPC is spoken.
+    /// The address of the gRPC server.
     pub grpc: SocketAddr,
     /// The processes, in the order in which they end.
     pub servers: Vec<Running>,
@@ -34,7 +35,7 @@ pub struct Rig {
 }
 
 impl Rig {
-    /// Starts it, and gives every item of the workloads a billion pieces.
+    /// Starts the servers on a new database, and sets every item of the workloads to a billion pieces.
     pub fn start(shape: Shape) -> Self {
         let backend = match shape {
             Shape::TwoProcesses(backend) => backend,
@@ -46,7 +47,7 @@ impl Rig {
         rig
     }
 
-    /// Starts it on a database as it is.
+    /// Starts the servers on an existing database.
     pub fn over(shape: Shape, database: Database) -> Self {
         match shape {
             Shape::TwoProcesses(_) => {
@@ -59,7 +60,7 @@ impl Rig {
                 let mut command = program("wix-adapter");
                 command.args(["standalone", "--http-listen", "127.0.0.1:0", "--grpc-listen", "127.0.0.1:0"]);
                 command.args(["--database-url", &database.text]);
-                let both = Running::start(believing(command), 2);
+                let both = Running::start(with_key(command), 2);
                 let (grpc, http) = (both.addresses[0], both.addresses[1]);
                 Self { http, grpc, servers: vec![both], database }
             }
@@ -67,43 +68,34 @@ impl Rig {
     }
 }
 
-/// An adapter that believes the benchmarks' key.
+/// Starts an adapter that accepts the benchmarks' key.
 pub fn adapter(grpc: SocketAddr) -> Running {
     let mut command = program("wix-adapter");
     command.args(["serve", "--http-listen", "127.0.0.1:0", "--grpc-upstream", &grpc.to_string()]);
-    Running::start(believing(command), 1)
+    Running::start(with_key(command), 1)
 }
 
-fn believing(mut command: Command) -> Command {
+fn with_key(mut command: Command) -> Command {
     command.args(["--wix-app-id", APP_ID]).env("WIX_PUBLIC_KEY", &key().public).env("RUST_LOG", "warn");
     command
 }
 
-/// Gives the first `items` items a billion pieces each.
+/// Sets the first `items` items of the benchmarks' site to a billion pieces each.
 pub fn stock(grpc: SocketAddr, items: usize) {
     stock_site(grpc, SITE, items);
 }
 
-/// The same for a site.
+/// The same for any site.
 pub fn stock_site(grpc: SocketAddr, site: &str, items: usize) {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("the runtime starts");
     runtime.block_on(async {
-        let mut client = StockServiceClient::connect(format!("http://{grpc}")).await.expect("it connects");
+        let mut client =
+            StockServiceClient::connect(format!("http://{grpc}")).await.expect("the server accepts connections");
         for first in (0..items).step_by(1_000) {
-            let target = |item| v1::SetStockItem {
-                unit: reference(&item_id(item)),
-                location_id: String::new(),
-                available: 1_000_000_000,
-                ..Default::default()
-            };
+            let target = |item| set_item(&item_id(item), 1_000_000_000);
             let items = (first..items.min(first + 1_000)).map(target).collect();
-            let request = v1::SetStockRequest {
-                site_id: site.into(),
-                items,
-                request_id: format!("stock-{first}"),
-                ..Default::default()
-            };
-            client.set_stock(request).await.expect("it is stocked");
+            let request = v1::SetStockRequest { request_id: format!("stock-{first}"), ..set(site, items) };
+            client.set_stock(request).await.expect("the levels can be set");
         }
     });
 }

@@ -1,5 +1,8 @@
 //! `export stock`: one row for every level, and one for every unit without levels, with the unit's settings.
 //!
+//! The default location is written as an empty `location_id`, so that its levels are imported at the default location
+//! of any site, whatever id that has there.
+//!
 //! The server lists units and levels in the same order, so the two lists are merged as they are read. A unit that is
 //! created in between may be missing from the list of units; the rows of its levels then have the settings that a level
 //! shows, and no `counts_subscriptions`.
@@ -12,12 +15,15 @@ use indicatif::ProgressBar;
 use inventory_core::model::catalog::{CatalogReference, Unit};
 use inventory_proto::{json, v1};
 use serde_json::{Value, json};
-use tonic::Status;
+use tonic::{Code, Status};
 
 use super::{PAGE_ROWS, reference};
 use crate::commands::output::Output;
 use crate::commands::rows::COLUMNS;
 use crate::commands::{Connection, sentence, signed};
+
+/// The index of `location_id` among the columns.
+const LOCATION: usize = 3;
 
 /// Writes the rows of a site.
 pub(super) async fn export(
@@ -26,6 +32,7 @@ pub(super) async fn export(
     file: &mut Output<'_>,
     bar: &ProgressBar,
 ) -> Result<(), Box<dyn Error>> {
+    let default_location_id = default_location_id(connection, site_id).await.map_err(sentence)?;
     let (mut unit_client, mut level_client) = (connection.stock(), connection.stock());
     let units = Listed::new(async |page_token| {
         let request = v1::ListUnitsRequest {
@@ -47,11 +54,24 @@ pub(super) async fn export(
         let page = level_client.list_stock(signed(request)).await?.into_inner();
         Ok((page.stock, page.next_page_token))
     });
-    merge(units, levels, |row| {
+    merge(units, levels, |mut row| {
         bar.inc(1);
+        if row[LOCATION].as_str() == Some(&default_location_id) {
+            row[LOCATION] = Value::String(String::new());
+        }
         file.row(&row)
     })
     .await
+}
+
+/// The id of the site's default location; empty if it has none.
+async fn default_location_id(connection: &Connection, site_id: &str) -> Result<String, Status> {
+    let request = v1::GetSiteRequest { site_id: site_id.to_owned() };
+    match connection.sites().get_site(signed(request)).await {
+        Ok(answer) => Ok(answer.into_inner().site.unwrap_or_default().default_location_id),
+        Err(status) if status.code() == Code::NotFound => Ok(String::new()),
+        Err(status) => Err(status),
+    }
 }
 
 type Row = [Value; COLUMNS.len()];

@@ -1,0 +1,32 @@
+//! The command line: the subcommands of the program, each with its settings.
+
+use clap::{Parser, Subcommand};
+
+use crate::config::Serve;
+use crate::send::Send;
+#[cfg(feature = "standalone")]
+use crate::standalone::Standalone;
+
+/// Turns the signed calls of Wix's Inventory Service Plugin into calls of the stock service.
+#[derive(Debug, Parser)]
+#[command(name = "wix-adapter", version)]
+pub struct Cli {
+    /// The subcommand.
+    #[command(subcommand)]
+    pub command: Command,
+    /// Send traces to this endpoint, as OTLP over gRPC, such as `http://127.0.0.1:4317`; off unless set.
+    #[arg(long, env = "OTLP_ENDPOINT", global = true)]
+    pub otlp_endpoint: Option<String>,
+}
+
+/// The subcommands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Serve Wix; the gRPC server `inventory-grpc` runs elsewhere.
+    Serve(Box<Serve>),
+    /// Serve Wix and gRPC in one process, on one database.
+    #[cfg(feature = "standalone")]
+    Standalone(Box<Standalone>),
+    /// Sign a request as Wix does, send it, and print the answer.
+    Send(Box<Send>),
+}
