@@ -1,8 +1,8 @@
 //! Wakes those who follow ledgers: the last known sequence number of each watched site.
 //!
-//! The engine publishes after each commit; for commits of other servers, whoever runs the server looks at the store
-//! for all watched sites at once and publishes what it finds. A watcher that is not woken costs nothing but its entry
-//! here.
+//! The engine publishes after each commit. For commits of other servers, the server looks at the store for all watched
+//! sites at once, and publishes the sequence numbers that it finds. A watcher that is not woken costs nothing but its
+//! entry here.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;

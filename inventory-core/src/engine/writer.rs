@@ -68,7 +68,8 @@ impl Writer {
     fn commit(&mut self, batch: Vec<Pending>) {
         batch.iter().for_each(|(_, ticket)| measure_wait(ticket));
         let (late, batch): (Vec<_>, Vec<_>) = batch.into_iter().partition(|(_, ticket)| ticket.is_expired());
-        for (change, _) in late {
+        for (change, ticket) in late {
+            ticket.span.in_scope(|| tracing::debug!("dropped a command: its deadline passed in the queue"));
             change.reply.expire();
         }
         if !batch.is_empty() {

@@ -78,11 +78,11 @@ pub enum Failed {
         /// The sequence number that was asked for.
         asked: i64,
     },
-    /// No answer came in time. It may have been done; the same idempotency key finds out.
-    #[error("no answer in time; the same request id finds out the outcome")]
+    /// No answer came in time. It may have been done; a replay learns the outcome.
+    #[error("no answer in time; send the same request again to learn the outcome")]
     NoAnswer,
-    /// The connection was lost during COMMIT. It may have been done; the same idempotency key finds out.
-    #[error("the outcome of the commit is unknown; the same request id finds it out")]
+    /// The connection was lost during COMMIT. It may have been done; a replay learns the outcome.
+    #[error("the outcome of the commit is unknown; send the same request again to learn it")]
     OutcomeUnknown(#[source] Arc<StoreError>),
     /// A bug of ours, or a damaged database. Nothing was done.
     #[error("internal error")]

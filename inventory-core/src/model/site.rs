@@ -66,7 +66,7 @@ pub struct SiteChange {
 }
 
 impl SiteChange {
-    /// The settings after the change. The revision stays: whoever commits the change raises it.
+    /// The settings after the change. The revision stays: the commit raises it.
     pub fn apply(&self, before: &SiteSettings) -> SiteSettings {
         let Self { default_location, option_keys, suspected_repeats, over_returns } = self;
         let mut after = before.clone();

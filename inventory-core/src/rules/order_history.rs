@@ -1,7 +1,7 @@
 //! What an order's history says about its next call.
 //!
-//! - **Suspected duplicate**: an ORDER_PLACED or ORDER_PAID decrement of the same items as an earlier one of the order,
-//!   of which nothing has come back since.
+//! - **Suspected duplicate**: an ORDER_PLACED or ORDER_PAID decrement, after an earlier one of the order took the same
+//!   items, and none of them has come back since.
 //! - **Over-return**: an increment of more than the order holds. It is judged by unit, over all locations, since goods
 //!   may come back to another location than they left (Wix: a line may be restocked at up to five, documented in part).
 //!

@@ -1,6 +1,6 @@
 //! `VerifySite`: reports progress and the result of a verification, and repairs what differs if asked to.
 //!
-//! The report believes the ledger. A repair names the level as it is stored, so changes of the site's settings during
+//! The ledger counts as right. A repair names the level as it is stored, so changes of the site's settings during
 //! the verification do not matter, and it does nothing if the level changed since it was read.
 
 use inventory_core::engine::Engine;

@@ -105,7 +105,7 @@ statement! {
 }
 
 statement! {
-    /// Orders of which a call was answered without an entry.
+    /// Orders that made a call without an entry.
     FindAnswered(sites: Guid, SiteId; orders: Guid, OrderId) -> (Guid, Guid) {
         "SELECT asked.site_id, asked.order_id FROM unnest(" sites ", " orders ") AS asked (site_id, order_id) \
          WHERE EXISTS (SELECT FROM request r WHERE r.site_id = asked.site_id AND r.order_id = asked.order_id)"
