@@ -74,7 +74,7 @@ pub enum VerifyError {
 /// Entries between two calls of `progress`.
 const REPORT_EVERY: i64 = 10 * limits::PAGE_ROWS_MAX;
 
-/// Verifies a site. `progress` is called about every [`REPORT_EVERY`] entries; `false` stops.
+/// Verifies a site. `progress` is called about every 10,000 entries; `false` stops.
 pub async fn verify(
     store: &Store,
     id: SiteId,
