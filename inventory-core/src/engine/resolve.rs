@@ -49,24 +49,26 @@ impl SettingsCache {
     }
 }
 
-/// Resolves a command without a look at SKUs.
-pub(super) fn resolve(settings: &SiteSettings, command: &Command) -> Resolution {
-    let names_sku = |(unit, _)| matches!(unit, &UnitSelector::Sku(_));
-    if command.action().named_levels().any(names_sku) {
-        return Resolution::NamesSku;
-    }
-    match resolve_with(settings, command, |_| None) {
-        Ok(levels) => Resolution::Levels(levels),
-        Err(invalid) => Resolution::Invalid(invalid),
+impl From<Invalid> for Resolution {
+    fn from(invalid: Invalid) -> Self {
+        Self::Invalid(invalid)
     }
 }
 
-/// Resolves a command; `unit_of` returns the unit that has a SKU.
-pub(super) fn resolve_with(
+/// Resolves a command that names no SKU.
+pub(super) fn resolve(settings: &SiteSettings, command: &Command) -> Resolution {
+    match resolve_with(settings, command, |_, _| Err(Resolution::NamesSku)) {
+        Ok(levels) => Resolution::Levels(levels),
+        Err(unresolved) => unresolved,
+    }
+}
+
+/// Resolves a command. `unit_of` returns the unit that has the SKU of an item, or why there is none.
+pub(super) fn resolve_with<E: From<Invalid>>(
     settings: &SiteSettings,
     command: &Command,
-    unit_of: impl Fn(&Sku) -> Option<Unit>,
-) -> Result<Vec<ResolvedLevel>, Invalid> {
+    unit_of: impl Fn(usize, &Sku) -> Result<Unit, E>,
+) -> Result<Vec<ResolvedLevel>, E> {
     if let Action::Repair(repair) = command.action() {
         return Ok(vec![repair.level.clone()]);
     }
@@ -75,12 +77,10 @@ pub(super) fn resolve_with(
         let item = index / per_item;
         match unit {
             UnitSelector::Reference(reference) => {
-                settings.resolve(command.site(), reference, location).map_err(|_| Invalid::VariantTooLarge { item })
+                let level = settings.resolve(command.site(), reference, location);
+                level.map_err(|_| Invalid::VariantTooLarge { item }.into())
             }
-            UnitSelector::Sku(sku) => {
-                let unit = unit_of(sku).ok_or(Invalid::UnknownSku { item })?;
-                Ok(settings.level_of(command.site(), unit, location))
-            }
+            UnitSelector::Sku(sku) => Ok(settings.level_of(command.site(), unit_of(item, sku)?, location)),
         }
     };
     command.action().named_levels().enumerate().map(level).collect()

@@ -70,7 +70,7 @@ fn current<'a>(change: &'a Change, batch: &Batch, cache: &Cache) -> Levels<'a> {
         Resolution::Levels(levels) if *settings == *change.settings => Ok(Cow::Borrowed(levels)),
         Resolution::Invalid(invalid) if *settings == *change.settings => Err(invalid.clone()),
         Resolution::Levels(_) | Resolution::Invalid(_) | Resolution::NamesSku => {
-            let unit_of = |sku: &_| cache.sku(site, sku).flatten().cloned();
+            let unit_of = |item, sku: &_| cache.sku(site, sku).flatten().cloned().ok_or(Invalid::UnknownSku { item });
             resolve_with(settings, &change.command, unit_of).map(Cow::Owned)
         }
     }
