@@ -10,6 +10,7 @@
 
 mod batch;
 mod cache;
+pub mod clock;
 mod commit;
 mod configure;
 pub mod feed;
@@ -31,6 +32,7 @@ use uuid::Uuid;
 
 pub use crate::engine::message::ConfiguredUnits;
 
+use crate::engine::clock::Clock;
 use crate::engine::feed::Feed;
 use crate::engine::message::{Change, Message, Reply, Task, Ticket, Work};
 use crate::engine::queue::Queue;
@@ -56,16 +58,19 @@ pub struct Engine {
 
 impl Engine {
     /// Starts as many writers as the store can use: one for SQLite, which has one write lock, several for Postgres.
-    pub fn start(store: &impl OpenWriters) -> std::io::Result<Self> {
-        Self::with_writers(store.writers())
+    ///
+    /// `clock` gives each batch its time. A site's time never runs backwards: a batch is never earlier than the one
+    /// before it, whichever server wrote that.
+    pub fn start(store: &impl OpenWriters, clock: Clock) -> std::io::Result<Self> {
+        Self::with_writers(store.writers(), &clock)
     }
 
-    fn with_writers(stores: Vec<Box<dyn BatchStore>>) -> std::io::Result<Self> {
+    fn with_writers(stores: Vec<Box<dyn BatchStore>>, clock: &Clock) -> std::io::Result<Self> {
         let (settings, feed) = (Arc::new(SettingsCache::default()), Feed::default());
         let (mut writers, mut threads) = (Vec::new(), Vec::new());
         for (index, store) in stores.into_iter().enumerate() {
             let (sender, queue) = Queue::new();
-            let writer = Writer::new(store, Arc::clone(&settings), feed.clone());
+            let writer = Writer::new(store, Arc::clone(&settings), feed.clone(), clock.clone());
             let thread = std::thread::Builder::new().name(format!("writer-{index}"));
             threads.push(thread.spawn(move || writer.run(queue))?);
             writers.push(sender);

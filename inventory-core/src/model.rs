@@ -24,6 +24,7 @@ pub mod command;
 pub mod entry;
 pub mod error;
 pub mod ids;
+pub mod kind;
 pub mod level;
 pub mod limits;
 pub mod order;

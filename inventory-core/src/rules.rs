@@ -11,8 +11,11 @@
 //!    The sum of the ledger stays, and the level is that sum again.
 //! 7. A move adds at one location what it takes at another. Restricted, it leaves no level below zero.
 //! 8. Items that are not counted are recorded with a delta of 0. Of a unit tracked by status, only a restricted
-//!    decrement is refused, and only while it is out of stock.
-//! 9. The history of its order may mark a call, clip it, or suppress it (`order_history`).
+//!    decrement is refused, and only while it is out of stock. An untracked unit is never short.
+//! 9. Setting or adjusting a level stocks its unit. A unit that its catalog sells unstocked is counted from then on.
+//! 10. Outside of its sales window, a unit is refused to a restricted decrement, however much there is. An unrestricted
+//!     one is applied and marked.
+//! 11. The history of its order may mark a call, clip it, or suppress it (`order_history`).
 
 mod availability;
 pub mod order_history;
@@ -21,11 +24,11 @@ mod stock;
 use crate::model::action::Action;
 use crate::model::entry::Marks;
 use crate::model::ids::{LevelId, UnitId};
+use crate::model::kind::{UnitRules, UnitState};
 use crate::model::level::{LevelState, ResolvedLevel};
 use crate::model::order::OrderHistory;
 use crate::model::outcome::Refusal;
 use crate::model::site::OrderPolicies;
-use crate::model::unit::UnitRules;
 
 /// The decision about a command.
 #[derive(Debug, PartialEq, Eq)]
@@ -45,7 +48,7 @@ pub struct Movement {
     pub level: usize,
     /// The level before.
     pub before: i64,
-    /// The change that was asked for; never 0.
+    /// The change that was asked for. 0 only where a unit is stocked with a level of 0.
     pub asked: i64,
     /// The change; 0 for items that are not counted.
     pub delta: i64,
@@ -55,7 +58,7 @@ pub struct Movement {
     pub floor: Option<i64>,
     /// Whether the items were sold as subscriptions.
     pub subscription: bool,
-    /// Findings of the order rules.
+    /// Findings of the rules.
     pub marks: Marks,
 }
 
@@ -65,8 +68,10 @@ pub trait View {
     fn level(&self, level: LevelId) -> LevelState;
     /// A level as of a sequence number; `None` if the ledger has not reached it.
     fn level_at(&self, level: LevelId, sequence: i64) -> Option<i64>;
-    /// The rules of a unit.
-    fn rules(&self, unit: UnitId) -> UnitRules;
+    /// What is known of a unit.
+    fn unit(&self, unit: UnitId) -> UnitState;
+    /// The time of the decision: microseconds since 1970.
+    fn time(&self) -> i64;
     /// The history of the command's order, if `order_history::question` asks for it.
     fn order(&self) -> Option<&OrderHistory>;
     /// The site's policies about orders.
@@ -83,6 +88,24 @@ pub fn decide(action: &Action, levels: &[ResolvedLevel], view: &impl View) -> De
         Action::Move { moves, restricted } => stock::relocate(moves, levels, *restricted, view),
         Action::Repair(repair) => stock::repair(repair, levels, view),
     }
+}
+
+/// Whether `action`, once it is applied, stocks the units that it names.
+pub fn stocks(action: &Action) -> bool {
+    match action {
+        Action::Set { .. } | Action::Adjust { .. } => true,
+        Action::Decrement { .. } | Action::Increment { .. } | Action::Move { .. } | Action::Repair(_) => false,
+    }
+}
+
+/// How the unit of a level is counted.
+fn rules_of(level: &ResolvedLevel, view: &impl View) -> UnitRules {
+    UnitRules::in_force(&view.unit(level.unit_id), &level.catalog)
+}
+
+/// How the unit of a level is counted once it is stocked.
+fn rules_once_stocked(level: &ResolvedLevel, view: &impl View) -> UnitRules {
+    UnitRules::in_force(&UnitState { stocked: true, ..view.unit(level.unit_id) }, &level.catalog)
 }
 
 #[cfg(test)]

@@ -27,7 +27,7 @@ use diesel::sqlite::SqliteConnection;
 use tokio::sync::Semaphore;
 
 pub use self::migrate::{MigrateError, Migrated};
-pub use self::read::{EntryFilter, Page, SiteRead, Snapshot, StockCursor, StockFilter};
+pub use self::read::{EntryFilter, Page, SiteRead, Snapshot, StockCursor, StockFilter, UnitScope};
 pub use self::url::{BadUrl, DatabaseUrl};
 
 use crate::engine::storage::{BatchStore, OpenWriters};

@@ -26,7 +26,7 @@ use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Status};
 
 use crate::config::Upstream;
-use crate::server::{self, ServeError};
+use crate::server::{self, Options, ServeError};
 
 /// The actor of a command's changes in the ledger.
 const ACTOR: &str = "inventory-grpc";
@@ -56,7 +56,7 @@ impl Connection {
         let endpoint = Endpoint::from_shared(format!("http://{}", listener.local_addr()?))?;
         let stop = CancellationToken::new();
         // How long outcomes are kept is a setting of the servers. The command does not know it, so it keeps them all.
-        let served = tokio::spawn(server::serve(listener, store, None, stop.clone().cancelled_owned()));
+        let served = tokio::spawn(server::serve(listener, store, Options::default(), stop.clone().cancelled_owned()));
         Ok(Self { channel: endpoint.connect().await?, own: Some((stop, served)) })
     }
 

@@ -31,9 +31,10 @@ pub enum Command {
     ///
     /// The file is CSV with a header, or NDJSON with one object per line; both have the same names. A row names a unit
     /// by `app_id`, `catalog_item_id` and perhaps `options` (a JSON object), or by `sku` alone. `available` is the
-    /// level at `location_id` (empty: the default location). `sku` beside a catalog item, `name`, `tracking` (QUANTITY
-    /// or STATUS), `backorder_limit` and `counts_subscriptions` (true or false) are settings of the unit. An empty or
-    /// absent value leaves what it stands for as it is.
+    /// level at `location_id` (empty: the default location). `sku` beside a catalog item, `name`, `tracking` (QUANTITY,
+    /// STATUS or UNTRACKED), `backorder_limit`, `counts_subscriptions` (true or false), `sell_from` and `sell_until`
+    /// (times such as 2026-11-24T18:00:00Z) are settings of the unit. An empty or absent value leaves what it stands
+    /// for as it is.
     ///
     /// The same file imported again sets no level, even if stock was sold since, unless you pass `--again`, or the
     /// server has deleted the old outcomes (`--request-retention-days`). An interrupted import continues where it
@@ -108,7 +109,8 @@ pub struct Verify {
 /// What can be exported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum What {
-    /// Every level and every unit, in the order of app id, item id, options and location.
+    /// Every level and every unit, in the order of app id, item id, options and location. A unit that was never stocked
+    /// has a row only if it has settings or pieces. Settings that a unit has from its catalog are not written.
     Stock,
     /// Every entry, in the order of sequence numbers.
     Ledger,

@@ -8,12 +8,15 @@ mod availability;
 mod fields;
 #[cfg(test)]
 mod fuzz;
+mod kind;
 mod ledger;
 mod levels;
 mod metadata;
 mod site;
 mod stock;
+mod time;
 mod unit;
+mod unit_change;
 
 use inventory_core::model::action::Quantity;
 use inventory_core::model::command::Reason;
@@ -29,8 +32,12 @@ pub(crate) use self::levels::{batch_get_stock, get_stock, list_stock};
 pub(crate) use self::metadata::{Caller, caller, default_deadline};
 pub(crate) use self::site::{get_site, list_sites, update_site};
 pub(crate) use self::stock::{adjust_stock, move_stock, set_stock};
-pub(crate) use self::unit::{batch_update_units, get_unit, list_units, update_unit};
+pub(crate) use self::unit::{get_unit, list_units};
+pub(crate) use self::unit_change::{batch_update_units, update_unit};
 use crate::violation::At;
+
+/// What is said of a policy's number that this version does not know.
+const UNKNOWN_POLICY: &str = "is not a policy of this version";
 
 /// A read of one site.
 #[derive(Debug)]

@@ -11,6 +11,7 @@ use inventory_core::model::action::Kind;
 use inventory_core::model::catalog::Unit;
 use inventory_core::model::command::Reason;
 use inventory_core::model::ids::LocationId;
+use inventory_core::model::kind::{CatalogSettings, Counting, Tracking, Unstocked};
 use inventory_core::model::site::{OrderPolicies, OverReturnPolicy, Site, SiteSettings, SuspectedRepeatPolicy};
 use inventory_proto::{json, v1};
 use prost_types::Timestamp;
@@ -33,13 +34,14 @@ fn location(stored: Option<LocationId>, default: Option<LocationId>) -> String {
 
 /// A site and its settings.
 pub(crate) fn site(site: Site) -> v1::Site {
-    let Site { id, sequence, settings } = site;
-    let SiteSettings { default_location, option_keys, order_policies, revision } = settings;
+    // The time of the last batch is for the writers; callers see it in the entries.
+    let Site { id, sequence, recorded_at: _, settings } = site;
+    let SiteSettings { default_location, catalogs, order_policies, revision } = settings;
     let OrderPolicies { suspected_repeats, over_returns } = order_policies;
     v1::Site {
         site_id: id.to_string(),
         default_location_id: location(None, default_location),
-        option_keys: option_keys.into_iter().map(|(app_id, keys)| v1::OptionKeys { app_id, keys }).collect(),
+        catalogs: catalogs.into_iter().map(|(app_id, settings)| catalog(app_id, settings)).collect(),
         sequence,
         revision,
         suspected_repeats: match suspected_repeats {
@@ -53,6 +55,34 @@ pub(crate) fn site(site: Site) -> v1::Site {
         }
         .into(),
     }
+}
+
+/// A site's settings for a catalog app. What is built in stays unset.
+fn catalog(app_id: String, settings: CatalogSettings) -> v1::CatalogSettings {
+    let CatalogSettings { option_keys, counting, unstocked } = settings;
+    let Counting { tracking: tracked, backorder_limit, counts_subscriptions } = counting;
+    v1::CatalogSettings {
+        app_id,
+        option_keys: option_keys.map(|keys| v1::OptionKeys { keys }),
+        tracking: tracked.map(tracking).unwrap_or_default(),
+        backorder_limit,
+        counts_subscriptions,
+        unstocked: match unstocked {
+            None => v1::Unstocked::Unspecified,
+            Some(Unstocked::Refuse) => v1::Unstocked::Refuse,
+            Some(Unstocked::Sell) => v1::Unstocked::Sell,
+        }
+        .into(),
+    }
+}
+
+fn tracking(tracking: Tracking) -> i32 {
+    match tracking {
+        Tracking::Quantity => v1::Tracking::Quantity,
+        Tracking::Status => v1::Tracking::Status,
+        Tracking::Untracked => v1::Tracking::Untracked,
+    }
+    .into()
 }
 
 fn kind(kind: Kind) -> i32 {
@@ -89,7 +119,7 @@ fn reason(reason: Reason) -> i32 {
 }
 
 /// A time given in microseconds since 1970.
-fn timestamp(micros: i64) -> Timestamp {
+pub(crate) fn timestamp(micros: i64) -> Timestamp {
     let nanos = micros.rem_euclid(1_000_000) * 1_000;
     // Below 1,000,000,000 by the line above.
     Timestamp { seconds: micros.div_euclid(1_000_000), nanos: i32::try_from(nanos).unwrap_or_default() }

@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use inventory_core::store::{DatabaseUrl, Store};
 use inventory_grpc::config::{self, Cli, Command, Serve};
+use inventory_grpc::server::Options;
 use inventory_grpc::{commands, server};
 
 /// One thread allocates the many small parts of a request and another frees them; this allocator is made for that.
@@ -30,10 +31,11 @@ fn main() -> ExitCode {
 
 async fn serve(settings: Serve) -> Result<(), Box<dyn Error>> {
     inventory_program::serve_metrics(settings.admin_listen)?;
-    let retention = config::retention(settings.listen.request_retention_days);
+    let retention = Some(config::retention(settings.listen.request_retention_days));
     let (store, listener) = inventory_grpc::open(settings.listen).await?;
     println!("grpc listening on {}", listener.local_addr()?);
-    Ok(server::serve(listener, store, Some(retention), inventory_program::stop_on_signal()?.cancelled_owned()).await?)
+    let options = Options { retention, ..Options::default() };
+    Ok(server::serve(listener, store, options, inventory_program::stop_on_signal()?.cancelled_owned()).await?)
 }
 
 fn migrate(url: &DatabaseUrl) -> Result<(), Box<dyn Error>> {

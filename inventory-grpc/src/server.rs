@@ -4,9 +4,10 @@
 //! other calls, and commits what is queued. Beside the services three tasks run: one prunes the outcomes of old
 //! requests, one keeps the health in step with the store, and one looks for the commits of other servers.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use inventory_core::engine::Engine;
+use inventory_core::engine::clock::Clock;
 use inventory_core::store::Store;
 use inventory_proto::DESCRIPTORS;
 use inventory_proto::v1::availability_service_server::AvailabilityServiceServer;
@@ -38,6 +39,15 @@ const PRUNE_EVERY: Duration = Duration::from_secs(3_600);
 /// become as a protobuf Struct.
 const MESSAGE_BYTES_MAX: usize = 24 * 1024 * 1024;
 
+/// How a server works. By default it keeps all outcomes and uses the machine's clock.
+#[derive(Clone, Default)]
+pub struct Options {
+    /// How long outcomes of requests are kept. `None` keeps them all.
+    pub retention: Option<Duration>,
+    /// The clock that gives batches their times, and that tells which outcomes are older than `retention`.
+    pub clock: Clock,
+}
+
 /// Why a server ended before it was told to.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
@@ -52,21 +62,21 @@ pub enum ServeError {
     Thread(#[from] std::io::Error),
 }
 
-/// Serves on `listener` until `stop` completes, and returns after everything is finished. Outcomes of requests are kept
-/// for `retention`; `None` keeps them all.
+/// Serves on `listener` until `stop` completes, and returns after everything is finished.
 pub async fn serve(
     listener: TcpListener,
     store: Store,
-    retention: Option<Duration>,
+    options: Options,
     stop: impl Future<Output = ()>,
 ) -> Result<(), ServeError> {
-    let engine = Engine::start(&store)?;
+    let Options { retention, clock } = options;
+    let engine = Engine::start(&store, clock.clone())?;
     let commits = Commits::new(engine.feed().clone());
     let (health, health_service) = tonic_health::server::health_reporter();
     // Dropping the set ends its tasks.
     let mut tasks = JoinSet::new();
     if let Some(retention) = retention {
-        tasks.spawn(prune(engine.clone(), retention));
+        tasks.spawn(prune(engine.clone(), retention, clock));
     }
     tasks.spawn(report_health(health, store.clone()));
     tasks.spawn(look_for_commits(store.clone(), commits.clone()));
@@ -103,12 +113,13 @@ pub async fn serve(
 }
 
 /// Forgets the outcomes of requests that are older than `retention`. Never ends.
-async fn prune(engine: Engine, retention: Duration) {
+async fn prune(engine: Engine, retention: Duration, clock: Clock) {
+    let retention = i64::try_from(retention.as_micros()).unwrap_or(i64::MAX);
     let mut every = tokio::time::interval(PRUNE_EVERY);
     loop {
         every.tick().await;
-        let before = SystemTime::now().checked_sub(retention).and_then(|time| time.duration_since(UNIX_EPOCH).ok());
-        let Some(before) = before.and_then(|since| i64::try_from(since.as_micros()).ok()) else { continue };
+        // Nothing was recorded before 1970.
+        let Some(before) = clock.now().checked_sub(retention).filter(|before| *before > 0) else { continue };
         if let Err(error) = engine.prune(before).await {
             let error: &dyn std::error::Error = &error;
             tracing::warn!(error, "outcomes of old requests were not pruned; trying again in an hour");

@@ -101,6 +101,12 @@ fn of_invalid(invalid: Invalid, paths: Paths) -> Status {
             at_field(Code::AlreadyExists, "SKU_TAKEN", paths.unit(item).path("new_sku"), message)
         }
         Invalid::UnknownSku { item } => at_field(Code::NotFound, UNIT_NOT_FOUND, paths.unit(item).path("sku"), message),
+        Invalid::EmptyWindow { item } => {
+            at_field(Code::InvalidArgument, INVALID_FIELD, paths.unit(item).path("sell_until"), message)
+        }
+        Invalid::TooManyCatalogs { max: _ } => {
+            at_field(Code::InvalidArgument, INVALID_FIELD, "catalogs".to_owned(), message)
+        }
         Invalid::LocationInUse => status(Code::FailedPrecondition, "LOCATION_IN_USE", message, Vec::new()),
         Invalid::AfterLastEntry { sequence: _ } => {
             at_field(Code::InvalidArgument, INVALID_FIELD, paths.sequence.to_owned(), message)
@@ -196,6 +202,15 @@ mod tests {
                 "INVALID_FIELD",
                 "items[1].catalog_reference.options",
             ),
+            (Invalid::EmptyWindow { item: 0 }, Paths::REQUEST, Code::InvalidArgument, "INVALID_FIELD", "sell_until"),
+            (
+                Invalid::EmptyWindow { item: 2 },
+                Paths::REQUESTS,
+                Code::InvalidArgument,
+                "INVALID_FIELD",
+                "requests[2].sell_until",
+            ),
+            (Invalid::TooManyCatalogs { max: 100 }, Paths::REQUEST, Code::InvalidArgument, "INVALID_FIELD", "catalogs"),
             (Invalid::LocationInUse, Paths::REQUEST, Code::FailedPrecondition, "LOCATION_IN_USE", ""),
             (
                 Invalid::AfterLastEntry { sequence: 3 },

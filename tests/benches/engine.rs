@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use inventory_core::engine::Engine;
+use inventory_core::engine::clock::Clock;
 use inventory_core::model::action::{Action, Expected, Line, Quantity, Target};
 use inventory_core::model::catalog::CatalogReference;
 use inventory_core::model::command::{Command, Header, Reason};
@@ -56,7 +57,7 @@ fn run(backend: Backend, workload: Workload, callers: usize, count: usize) -> f6
     let database = Database::with_durability(backend, Durability::Full);
     let store = Store::open(database.url.clone()).expect("the store opens");
     runtime.block_on(async {
-        let engine = Engine::start(&store).expect("writers start");
+        let engine = Engine::start(&store, Clock::default()).expect("writers start");
         let site = SiteId::from_uuid(Uuid::from_u128(0x5eed));
         let deadline = || Instant::now() + Duration::from_secs(60);
         for first in (0..inventory_tests::bench::fixtures::ITEMS).step_by(1_000) {

@@ -3,7 +3,7 @@
 use inventory_proto::v1;
 use inventory_tests::errors::reason_of;
 use inventory_tests::on_both;
-use inventory_tests::requests::guid;
+use inventory_tests::requests::{catalog, guid};
 use inventory_tests::wix_caller::{CATALOG, WixCaller, item, item_with, order, with_new_request_id};
 use inventory_tests::world::{World, start_adapter, start_grpc};
 use serde_json::{Value, json};
@@ -19,6 +19,17 @@ on_both!(
 
 fn default_location(id: &str) -> v1::UpdateSiteRequest {
     v1::UpdateSiteRequest { default_location_id: id.into(), ..Default::default() }
+}
+
+/// Only the size identifies stock of a catalog.
+fn by_size(app_id: &str) -> v1::UpdateSiteRequest {
+    let option_keys = Some(v1::OptionKeys { keys: vec!["Size".into()] });
+    catalog(v1::CatalogSettings { app_id: app_id.into(), option_keys, ..Default::default() })
+}
+
+/// A catalog returns to its built-in settings.
+fn built_in(app_id: &str) -> v1::UpdateSiteRequest {
+    catalog(v1::CatalogSettings { app_id: app_id.into(), ..Default::default() })
 }
 
 fn item_at(location: &str, id: &str, quantity: i64) -> Value {
@@ -72,20 +83,15 @@ async fn option_keys_choose_the_options_that_identify_stock(world: World) {
     give(json!({"Size": "M", "gift": true})).await;
     give(json!({"Size": "M", "gift": false})).await;
     assert_eq!(count().await, 2, "without option keys, every option identifies stock");
-    let keys = vec![v1::OptionKeys { app_id: CATALOG.to_uppercase(), keys: vec!["Size".into()] }];
-    world
-        .configure_site(v1::UpdateSiteRequest { option_keys: keys, ..Default::default() })
-        .await
-        .expect("the option keys can be set");
+    world.configure_site(by_size(&CATALOG.to_uppercase())).await.expect("the option keys can be set");
     give(json!({"Size": "M", "gift": true})).await;
     give(json!({"Size": "M", "gift": false})).await;
     assert_eq!(count().await, 3, "only the size identifies stock now");
     // The settings in between do not matter: the second call is a replay.
     let data = order(&world.site, with(json!({"Size": "L", "gift": true})));
     assert_eq!(world.wix.call("increment", data.clone()).await.status, 200);
-    let reset = vec![CATALOG.to_owned()];
-    let site = world.configure_site(v1::UpdateSiteRequest { reset_option_keys: reset, ..Default::default() }).await;
-    assert!(site.expect("the option keys can be reset").option_keys.is_empty());
+    let site = world.configure_site(built_in(CATALOG)).await;
+    assert!(site.expect("the option keys can be taken away").catalogs.is_empty());
     assert_eq!(world.wix.call("increment", data).await.status, 200);
     assert_eq!(count().await, 4);
 }
@@ -94,11 +100,7 @@ async fn a_replay_is_answered_although_its_items_are_invalid_by_now(world: World
     let long = json!({"Size": "M", "message": "x".repeat(2_100)});
     let items = json!([item_with("A", json!(long))]);
     let data = order(&world.site, items);
-    let keys = vec![v1::OptionKeys { app_id: CATALOG.into(), keys: vec!["Size".into()] }];
-    world
-        .configure_site(v1::UpdateSiteRequest { option_keys: keys, ..Default::default() })
-        .await
-        .expect("the option keys can be set");
+    world.configure_site(by_size(CATALOG)).await.expect("the option keys can be set");
     assert_eq!(world.wix.call("increment", data.clone()).await.status, 200);
 
     // A server that has just started does not know the site's settings until it has read them under the site's lock.
@@ -111,11 +113,7 @@ async fn a_replay_is_answered_although_its_items_are_invalid_by_now(world: World
     stop.cancel();
 
     // Without the option keys the options are too large. The applied request is still answered from its record.
-    let reset = vec![CATALOG.to_owned()];
-    world
-        .configure_site(v1::UpdateSiteRequest { reset_option_keys: reset, ..Default::default() })
-        .await
-        .expect("the option keys can be reset");
+    world.configure_site(built_in(CATALOG)).await.expect("the option keys can be taken away");
     assert_eq!(world.wix.call("increment", data).await.status, 200, "the replay");
     let new = with_new_request_id(new);
     assert_eq!(world.wix.call("increment", new).await.status, 428, "a new request");

@@ -5,9 +5,10 @@ use inventory_proto::v1::availability_service_client::AvailabilityServiceClient;
 use inventory_proto::v1::stock_service_client::StockServiceClient;
 use inventory_tests::errors::{error, error_of};
 use inventory_tests::on_both;
-use inventory_tests::requests::{adjust, adjust_item, decrement, guid, reference, sku};
+use inventory_tests::requests::{adjust, adjust_item, decrement, guid, reference, reset, sku, window};
 use inventory_tests::wix_caller::{item, order};
 use inventory_tests::world::{World, start_grpc};
+use prost_types::Timestamp;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, Status};
@@ -48,6 +49,12 @@ async fn a_unit_is_configured_field_by_field(world: World) {
         tracking: v1::Tracking::Quantity.into(),
         backorder_limit: 0,
         counts_subscriptions: true,
+        tracking_source: v1::SettingSource::BuiltIn.into(),
+        backorder_limit_source: v1::SettingSource::BuiltIn.into(),
+        counts_subscriptions_source: v1::SettingSource::BuiltIn.into(),
+        stocked: false,
+        sell_from: None,
+        sell_until: None,
     };
     assert_eq!(made, default);
     let change = v1::UpdateUnitRequest {
@@ -55,7 +62,7 @@ async fn a_unit_is_configured_field_by_field(world: World) {
         backorder_limit: Some(5),
         counts_subscriptions: Some(false),
         tracking: v1::Tracking::Status.into(),
-        ..Default::default()
+        ..window(Some(7), Some(8_000_009))
     };
     let changed = world.configure_unit("A", change).await.expect("the settings are valid");
     let expected = v1::Unit {
@@ -63,21 +70,35 @@ async fn a_unit_is_configured_field_by_field(world: World) {
         tracking: v1::Tracking::Status.into(),
         backorder_limit: 5,
         counts_subscriptions: false,
-        ..default
+        tracking_source: v1::SettingSource::Unit.into(),
+        backorder_limit_source: v1::SettingSource::Unit.into(),
+        counts_subscriptions_source: v1::SettingSource::Unit.into(),
+        sell_from: Some(Timestamp { seconds: 0, nanos: 7_000 }),
+        sell_until: Some(Timestamp { seconds: 8, nanos: 9_000 }),
+        ..default.clone()
     };
     assert_eq!(changed, expected, "a field that the request does not name keeps its value");
     assert_eq!(world.configure_unit("A", v1::UpdateUnitRequest::default()).await.expect("no change"), expected);
     assert_eq!(unit(&world, by("A")).await.expect("A exists"), expected);
     let by_sku = v1::GetUnitRequest { unit: sku("SHIRT-M"), ..Default::default() };
     assert_eq!(unit(&world, by_sku).await.expect("A has the SKU"), expected);
+    let some = reset(&["backorder_limit", "sell_from"]);
+    let expected = v1::Unit {
+        backorder_limit: 0,
+        backorder_limit_source: v1::SettingSource::BuiltIn.into(),
+        sell_from: None,
+        ..expected
+    };
+    assert_eq!(world.configure_unit("A", some).await.expect("two settings are taken away"), expected);
+    let all = reset(&["tracking", "backorder_limit", "counts_subscriptions", "sell_from", "sell_until"]);
+    let expected = v1::Unit { name: "Shirt, M".into(), ..default };
+    assert_eq!(world.configure_unit("A", all).await.expect("all settings are taken away"), expected);
     assert_eq!(world.configure_unit("A", with_sku("")).await.expect("the SKU can be removed").sku, "");
     // Settings write no ledger entries.
     assert_eq!(world.entries().await, []);
     world.set(&[("B", 3)]).await;
-    assert_eq!(
-        unit(&world, by("B")).await.expect("setting a level creates the unit").tracking(),
-        v1::Tracking::Quantity
-    );
+    let made = unit(&world, by("B")).await.expect("setting a level creates the unit");
+    assert_eq!((made.tracking(), made.stocked), (v1::Tracking::Quantity, true));
 }
 
 async fn stock_is_read_by_sku(world: World) {

@@ -9,7 +9,7 @@ use inventory_core::store::DatabaseUrl;
 
 /// What must not exist, and the SQL that counts it. The SQL is portable: it compares nullable columns as text. Every
 /// query joins or groups whole tables, so it also finishes on the million entries of a benchmark.
-const PROOFS: [(&str, &str); 8] = [
+const PROOFS: [(&str, &str); 10] = [
     (
         "a level is not the sum of its entries, or its revision is not their number",
         "SELECT count(*) AS wrong FROM level l LEFT JOIN (SELECT unit_id, location_id, sum(delta) AS total, count(*) \
@@ -66,6 +66,16 @@ const PROOFS: [(&str, &str); 8] = [
          (SELECT count(*) FROM change c LEFT JOIN request r ON CAST(r.site_id AS text) = CAST(c.site_id AS text) AND \
          r.first_sequence = c.first_sequence \
          AND r.last_sequence = c.last_sequence AND r.refusal IS NULL WHERE r.site_id IS NULL) AS wrong",
+    ),
+    (
+        "a change was recorded at an earlier time than the change before it",
+        "SELECT count(*) AS wrong FROM (SELECT recorded_at, lag(recorded_at) OVER (PARTITION BY site_id ORDER BY \
+         first_sequence) AS earlier FROM change) AS chain WHERE recorded_at < earlier",
+    ),
+    (
+        "the time of a site is earlier than that of its last change",
+        "SELECT count(*) AS wrong FROM site s JOIN (SELECT site_id, max(recorded_at) AS last FROM change GROUP BY \
+         site_id) c ON c.site_id = s.site_id WHERE s.recorded_at < c.last",
     ),
 ];
 

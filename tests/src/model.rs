@@ -1,7 +1,12 @@
 //! The reference model: the stock of a site in maps. Random runs are compared with it. It has the rules, but no
 //! batches, transactions or SQL.
 
+pub mod kinds;
+mod orders;
+
 use std::collections::HashMap;
+
+use self::kinds::{CATALOGS, Case, Catalog, Unit};
 
 /// Number of items, which are the levels of a site. The first half are units at the default location, the second half
 /// are the same units at another location.
@@ -47,27 +52,44 @@ pub struct Target {
 pub enum Answer {
     /// Applied: the site's sequence number afterwards.
     Applied(i64),
-    /// Refused: every short item and the quantity it is short by, in order of first mention.
-    Short(Vec<(usize, i64)>),
+    /// Refused: every item that is short or not on sale, in order of first mention.
+    Short(Vec<Shortage>),
     /// Refused: every item that differs from the expectation, and its level.
     Changed(Vec<(usize, i64)>),
     /// Refused: an item was counted at a sequence number that the site has not reached.
     NotYet,
     /// An error: the idempotency key belongs to other content.
     KeyReused,
+    /// An error: a sales window would end before it begins.
+    EmptyWindow,
     /// Settings are changed.
     Configured,
 }
 
-/// The rules of a unit.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Rules {
-    /// Whether the unit is tracked by status.
-    pub status: bool,
-    /// The backorder limit.
-    pub backorder_limit: i64,
-    /// Whether items sold as subscriptions change no level.
-    pub skips_subscriptions: bool,
+/// An item that is short or not on sale.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Shortage {
+    /// The item.
+    pub item: usize,
+    /// The pieces that were asked for.
+    pub asked: i64,
+    /// The level.
+    pub available: i64,
+    /// The pieces that are missing.
+    pub short: i64,
+    /// Why it is refused.
+    pub why: Why,
+}
+
+/// Why an item is refused.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Why {
+    /// Pieces are missing.
+    InsufficientStock,
+    /// Its sales window has not begun.
+    NotOnSaleYet,
+    /// Its sales window has ended.
+    NoLongerOnSale,
 }
 
 /// The policies about orders.
@@ -94,18 +116,40 @@ pub struct Entry {
     pub duplicate: bool,
     /// Whether the entry is an over-return.
     pub over_return: bool,
+    /// Whether it was taken outside of its sales window.
+    pub outside_window: bool,
+    /// When it was recorded.
+    pub time: i64,
+}
+
+impl Entry {
+    fn of(item: usize, asked: i64, delta: i64) -> Self {
+        let (subscription, duplicate, over_return, outside_window) = (false, false, false, false);
+        Self { item, asked, delta, subscription, duplicate, over_return, outside_window, time: 0 }
+    }
+
+    /// The pieces that changed hands. Of a clipped return, the pieces that were refused did not.
+    pub fn pieces(&self) -> i64 {
+        if self.over_return { self.delta } else { self.asked }
+    }
 }
 
 /// The stock of one site.
 pub struct Model {
-    /// The rules of each unit.
-    pub rules: [Rules; UNITS],
+    /// The settings of each unit.
+    pub units: [Unit; UNITS],
+    /// The settings of each catalog.
+    pub catalogs: [Catalog; CATALOGS],
     /// The policies about orders.
     pub policies: Policies,
     /// The unit that has each SKU.
     pub skus: [usize; UNITS],
     /// The ledger.
     pub entries: Vec<Entry>,
+    /// How often each case occurred, in the order of `Case::ALL`.
+    pub tally: [usize; Case::ALL.len()],
+    /// The time of the last request that was decided. It never runs backwards.
+    time: i64,
     levels: HashMap<usize, i64>,
     revisions: HashMap<usize, i64>,
     orders: HashMap<usize, Vec<Call>>,
@@ -115,10 +159,13 @@ pub struct Model {
 impl Default for Model {
     fn default() -> Self {
         Self {
-            rules: Default::default(),
+            units: Default::default(),
+            catalogs: Default::default(),
             policies: Policies::default(),
             skus: std::array::from_fn(|sku| sku),
             entries: Vec::new(),
+            tally: [0; Case::ALL.len()],
+            time: 0,
             levels: HashMap::new(),
             revisions: HashMap::new(),
             orders: HashMap::new(),
@@ -134,12 +181,17 @@ struct Call {
 }
 
 impl Model {
-    /// Answers a request under an idempotency key. With `by_sku`, its items are SKUs at the two locations, not units.
-    pub fn answer(&mut self, key: u64, by_sku: bool, request: &Request) -> Answer {
+    /// Answers a request under an idempotency key, while the clock shows `clock`. With `by_sku`, its items are SKUs at
+    /// the two locations, not units.
+    pub fn answer(&mut self, clock: i64, key: u64, by_sku: bool, request: &Request) -> Answer {
         if let Some((earlier_by_sku, earlier, answer)) = self.recorded.get(&key) {
             let is_replay = *earlier_by_sku == by_sku && earlier == request;
             return if is_replay { answer.clone() } else { Answer::KeyReused };
         }
+        if clock < self.time {
+            self.note(Case::ClockBehind);
+        }
+        self.time = self.time.max(clock);
         let resolved = &if by_sku { self.resolve(request.clone()) } else { request.clone() };
         let before = self.entries.len();
         let refusal = self.decide(resolved);
@@ -192,60 +244,15 @@ impl Model {
             }
             Request::Increment(lines, order) => self.increment(lines, *order),
             Request::Set(targets) => return self.set(targets),
-            Request::Adjust(deltas) => deltas.iter().for_each(|(item, delta)| self.change(*item, *delta)),
+            Request::Adjust(deltas) => {
+                for (item, delta) in deltas {
+                    self.units[*item % UNITS].stocked = true;
+                    self.change(*item, *delta);
+                }
+            }
             Request::Move(moves, restricted) => return self.move_stock(moves, *restricted),
         }
         None
-    }
-
-    fn decrement(&mut self, lines: &[Line], restricted: bool, order: usize, placed: bool) -> Option<Answer> {
-        let sums = sum(lines);
-        let wanted = sorted(sums.iter().map(|(item, pieces, subscription)| (*item, *subscription, -pieces)));
-        let duplicate = placed && self.is_suspected_duplicate(order, &wanted);
-        if duplicate && self.policies.suppress {
-            return None;
-        }
-        let mut short: Vec<(usize, i64)> = Vec::new();
-        for (item, ..) in sums.iter().filter(|_| restricted) {
-            let rules = self.rules[item % UNITS];
-            let of_it = sums.iter().filter(|(other, ..)| other == item);
-            let asked: i64 = of_it.filter(|line| !(line.2 && rules.skips_subscriptions)).map(|line| line.1).sum();
-            let level = self.level(*item);
-            let short_by = if rules.status { 1 - level } else { asked - level - rules.backorder_limit };
-            if asked > 0 && short_by > 0 && short.iter().all(|(other, _)| other != item) {
-                short.push((*item, short_by));
-            }
-        }
-        if !short.is_empty() {
-            return Some(Answer::Short(short));
-        }
-        for (item, pieces, subscription) in sums {
-            let delta = if self.counts(item, subscription) { -pieces } else { 0 };
-            self.add(Entry { item, asked: -pieces, delta, subscription, duplicate, over_return: false });
-        }
-        None
-    }
-
-    fn increment(&mut self, lines: &[Line], order: usize) {
-        let calls = self.orders.get(&order).map(Vec::as_slice).unwrap_or_default();
-        let seen = !calls.is_empty();
-        let mut held = [0; UNITS];
-        for entry in calls.iter().flat_map(|call| &call.entries) {
-            held[entry.item % UNITS] -= entry.delta;
-        }
-        for (item, pieces, subscription) in sum(lines) {
-            let plain =
-                Entry { item, asked: pieces, delta: pieces, subscription, duplicate: false, over_return: false };
-            if !self.counts(item, subscription) {
-                self.add(Entry { delta: 0, ..plain });
-                continue;
-            }
-            let held = &mut held[item % UNITS];
-            let over_return = *held < pieces;
-            let delta = if over_return && seen && self.policies.clip { (*held).max(0) } else { pieces };
-            *held -= delta;
-            self.add(Entry { delta, over_return, ..plain });
-        }
     }
 
     fn set(&mut self, targets: &[Target]) -> Option<Answer> {
@@ -268,17 +275,16 @@ impl Model {
             let since = as_of.map_or(before, |sequence| sequence as usize);
             let sold: i64 = self.entries[since..before].iter().filter(|e| e.item == *item).map(|e| e.delta).sum();
             let delta = level + sold - self.level(*item);
-            if delta != 0 {
-                self.add(Entry {
-                    item: *item,
-                    asked: delta,
-                    delta,
-                    subscription: false,
-                    duplicate: false,
-                    over_return: false,
-                });
+            // The ledger shows that the unit is stocked, even with the level that it has.
+            let is_sold_unstocked = self.is_sold_unstocked(*item % UNITS);
+            if delta != 0 || is_sold_unstocked {
+                if delta == 0 {
+                    self.note(Case::StockedWithZero);
+                }
+                self.add(Entry::of(*item, delta, delta));
             }
         }
+        targets.iter().for_each(|target| self.units[target.item % UNITS].stocked = true);
         None
     }
 
@@ -287,77 +293,44 @@ impl Model {
         let moving = |(from, to, _): &&(usize, usize, i64)| from != to;
         for (from, to, pieces) in moves.iter().filter(moving) {
             for (item, delta) in [(from, -pieces), (to, *pieces)] {
-                *after.entry(*item).or_default() += if self.counts(*item, false) { delta } else { 0 };
+                let counts = self.in_force(*item % UNITS).counts(false);
+                *after.entry(*item).or_default() += if counts { delta } else { 0 };
             }
         }
-        let mut short: Vec<(usize, i64)> = Vec::new();
+        let mut short: Vec<Shortage> = Vec::new();
         for (from, ..) in moves {
-            let left = after.get(from).copied().unwrap_or_default();
-            let lower = left < 0 && left < self.level(*from);
-            if restricted && lower && short.iter().all(|(item, _)| item != from) {
-                short.push((*from, -left));
+            let (available, left) = (self.level(*from), after.get(from).copied().unwrap_or_default());
+            let lower = left < 0 && left < available;
+            if restricted && lower && short.iter().all(|known| known.item != *from) {
+                let why = Why::InsufficientStock;
+                short.push(Shortage { item: *from, asked: available - left, available, short: -left, why });
             }
         }
         if !short.is_empty() {
             return Some(Answer::Short(short));
         }
         for (from, to, pieces) in moves.iter().filter(moving) {
+            if !self.in_force(*from % UNITS).counts(false) {
+                self.note(Case::UncountedMove);
+            }
             self.change(*from, -pieces);
             self.change(*to, *pieces);
         }
         None
     }
 
-    /// Whether a change of an item changes its level.
-    fn counts(&self, item: usize, subscription: bool) -> bool {
-        let rules = self.rules[item % UNITS];
-        !(rules.status || subscription && rules.skips_subscriptions)
-    }
-
-    /// Whether an earlier call of the order placed the same items, and none of them came back since.
-    fn is_suspected_duplicate(&self, order: usize, wanted: &[(usize, bool, i64)]) -> bool {
-        let calls = self.orders.get(&order).map(Vec::as_slice).unwrap_or_default();
-        let same = |call: &Call| {
-            call.placed && sorted(call.entries.iter().map(|e| (e.item, e.subscription, e.asked))) == wanted
-        };
-        let unit = |item: usize| item % UNITS;
-        let returns =
-            |entry: &Entry| entry.asked > 0 && wanted.iter().any(|(item, ..)| unit(*item) == unit(entry.item));
-        let last = calls.iter().rposition(same);
-        last.is_some_and(|last| !calls[last + 1..].iter().flat_map(|call| &call.entries).any(returns))
-    }
-
     /// Adds the entry of an adjustment or a move.
     fn change(&mut self, item: usize, asked: i64) {
-        let delta = if self.counts(item, false) { asked } else { 0 };
+        let delta = if self.in_force(item % UNITS).counts(false) { asked } else { 0 };
         if asked != 0 {
-            self.add(Entry { item, asked, delta, subscription: false, duplicate: false, over_return: false });
+            self.add(Entry::of(item, asked, delta));
         }
     }
 
     fn add(&mut self, entry: Entry) {
+        let entry = Entry { time: self.time, ..entry };
         *self.levels.entry(entry.item).or_default() += entry.delta;
         *self.revisions.entry(entry.item).or_default() += 1;
         self.entries.push(entry);
     }
-}
-
-/// The sums of lines per item, in order of first mention: first what is sold once, then what is sold as a subscription.
-fn sum(lines: &[Line]) -> Vec<Line> {
-    let mut items: Vec<usize> = Vec::new();
-    lines.iter().for_each(|(item, ..)| {
-        if !items.contains(item) {
-            items.push(*item)
-        }
-    });
-    let parts = items.into_iter().flat_map(|item| [(item, false), (item, true)]);
-    let total = |item, subscription| lines.iter().filter(|l| l.0 == item && l.2 == subscription).map(|l| l.1).sum();
-    let sums = parts.map(|(item, subscription)| (item, total(item, subscription), subscription));
-    sums.filter(|(_, pieces, _)| *pieces != 0).collect()
-}
-
-fn sorted<T: Ord>(values: impl Iterator<Item = T>) -> Vec<T> {
-    let mut values: Vec<T> = values.collect();
-    values.sort_unstable();
-    values
 }

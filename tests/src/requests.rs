@@ -6,6 +6,7 @@
 use inventory_proto::{UnitRef, v1};
 use uuid::Uuid;
 
+use crate::test_clock::timestamp;
 use crate::wix_caller::CATALOG;
 
 /// A new random GUID: a site, an order, a location or an idempotency key.
@@ -15,8 +16,45 @@ pub fn guid() -> String {
 
 /// A unit of the tests' catalog without options, as a request or an answer names it.
 pub fn reference<U: From<v1::CatalogReference>>(id: &str) -> Option<U> {
-    let reference = v1::CatalogReference { app_id: CATALOG.into(), catalog_item_id: id.into(), options: None };
+    reference_of(CATALOG, id)
+}
+
+/// A unit of a catalog without options.
+pub fn reference_of<U: From<v1::CatalogReference>>(app_id: &str, id: &str) -> Option<U> {
+    let reference = v1::CatalogReference { app_id: app_id.into(), catalog_item_id: id.into(), options: None };
     Some(reference.into())
+}
+
+/// A change of the site's settings for one catalog app.
+pub fn catalog(settings: v1::CatalogSettings) -> v1::UpdateSiteRequest {
+    v1::UpdateSiteRequest { catalogs: vec![settings], ..Default::default() }
+}
+
+/// Changes what units of a catalog are that were never stocked.
+pub fn unstocked(app_id: &str, policy: v1::Unstocked) -> v1::UpdateSiteRequest {
+    catalog(v1::CatalogSettings { app_id: app_id.into(), unstocked: policy.into(), ..Default::default() })
+}
+
+/// Clips over-returns.
+pub fn clip() -> v1::UpdateSiteRequest {
+    v1::UpdateSiteRequest { over_returns: v1::OverReturnPolicy::Clip.into(), ..Default::default() }
+}
+
+/// Changes how a unit is tracked.
+pub fn tracked(tracking: v1::Tracking) -> v1::UpdateUnitRequest {
+    v1::UpdateUnitRequest { tracking: tracking.into(), ..Default::default() }
+}
+
+/// Changes edges of a unit's sales window: microseconds since 1970. `None` leaves an edge as it is.
+pub fn window(from: Option<i64>, until: Option<i64>) -> v1::UpdateUnitRequest {
+    let (sell_from, sell_until) = (from.map(timestamp), until.map(timestamp));
+    v1::UpdateUnitRequest { sell_from, sell_until, ..Default::default() }
+}
+
+/// Takes settings of a unit away, by the names of their fields.
+pub fn reset(names: &[&str]) -> v1::UpdateUnitRequest {
+    let paths = names.iter().map(|name| (*name).to_owned()).collect();
+    v1::UpdateUnitRequest { reset_mask: Some(prost_types::FieldMask { paths }), ..Default::default() }
 }
 
 /// A unit as a request names it by its SKU.

@@ -118,7 +118,12 @@ pub fn claims(data: Value) -> Value {
 
 /// An item of an order: a unit of the tests' catalog and a quantity.
 pub fn item(id: &str, quantity: i64) -> Value {
-    let reference = json!({"catalogItemId": id, "appId": CATALOG});
+    item_of(CATALOG, id, quantity)
+}
+
+/// An item of an order: a unit of a catalog and a quantity.
+pub fn item_of(app_id: &str, id: &str, quantity: i64) -> Value {
+    let reference = json!({"catalogItemId": id, "appId": app_id});
     json!({"catalogReference": reference, "quantity": quantity, "subscriptionItem": false})
 }
 

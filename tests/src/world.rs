@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use inventory_core::store::{DatabaseUrl, Store};
+use inventory_grpc::server::Options;
 use inventory_proto::v1;
 use inventory_proto::v1::availability_service_client::AvailabilityServiceClient;
 use inventory_proto::v1::ledger_service_client::LedgerServiceClient;
@@ -22,6 +23,7 @@ use wix_adapter::token::Verifier;
 
 use crate::postgres::{Durability, fresh_database};
 use crate::requests::{all_pages, guid, reference, set, set_item};
+use crate::test_clock::TestClock;
 use crate::wix_caller::{APP_ID, WixCaller};
 use crate::{books, test_keys};
 
@@ -84,6 +86,8 @@ pub struct World {
     pub wix: WixCaller,
     /// The id of a new site.
     pub site: String,
+    /// The clock of the gRPC server.
+    pub clock: TestClock,
     channel: Channel,
     /// Stops the servers. Fields are dropped in order, so this happens before the database is checked.
     _stop: DropGuard,
@@ -101,11 +105,12 @@ impl World {
 
     /// Starts both servers on `database`, which they reach under `url`.
     pub async fn over(database: Database, url: DatabaseUrl) -> Self {
-        let stop = CancellationToken::new();
-        let grpc = start_grpc(url, stop.clone()).await;
+        let (stop, clock) = (CancellationToken::new(), TestClock::default());
+        let grpc = start_grpc_with_clock(url, &clock, stop.clone()).await;
         let http = start_adapter(grpc, stop.clone()).await;
         let channel = Endpoint::from_shared(format!("http://{grpc}")).expect("the URL is valid").connect_lazy();
-        Self { http, grpc, wix: WixCaller::new(http), site: guid(), channel, _stop: stop.drop_guard(), database }
+        let (wix, site) = (WixCaller::new(http), guid());
+        Self { http, grpc, wix, site, clock, channel, _stop: stop.drop_guard(), database }
     }
 
     /// The gRPC server, for a test that connects to it in a way of its own.
@@ -192,17 +197,30 @@ impl World {
     }
 }
 
-/// Starts a gRPC server in this process, with the usual retention of outcomes. Returns its address.
+/// How long servers of the tests keep the outcomes of requests.
+const RETENTION: Duration = Duration::from_secs(86_400);
+
+/// Starts a gRPC server in this process, with the usual retention of outcomes and the machine's clock. Returns its
+/// address.
 pub async fn start_grpc(url: DatabaseUrl, stop: CancellationToken) -> SocketAddr {
-    start_grpc_with_retention(url, Duration::from_secs(86_400), stop).await
+    start_grpc_with_clock(url, &TestClock::default(), stop).await
+}
+
+/// Starts a gRPC server with a clock of the test. Returns its address.
+pub async fn start_grpc_with_clock(url: DatabaseUrl, clock: &TestClock, stop: CancellationToken) -> SocketAddr {
+    start_grpc_with(url, Options { retention: Some(RETENTION), clock: clock.clock() }, stop).await
 }
 
 /// Starts a gRPC server that keeps the outcomes of requests for `retention`. Returns its address.
 pub async fn start_grpc_with_retention(url: DatabaseUrl, retention: Duration, stop: CancellationToken) -> SocketAddr {
+    start_grpc_with(url, Options { retention: Some(retention), ..Options::default() }, stop).await
+}
+
+async fn start_grpc_with(url: DatabaseUrl, options: Options, stop: CancellationToken) -> SocketAddr {
     let store = tokio::task::spawn_blocking(|| Store::open(url)).await.expect("no panic").expect("the store opens");
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
     let address = listener.local_addr().expect("a listener has an address");
-    tokio::spawn(inventory_grpc::server::serve(listener, store, Some(retention), stop.cancelled_owned()));
+    tokio::spawn(inventory_grpc::server::serve(listener, store, options, stop.cancelled_owned()));
     address
 }
 

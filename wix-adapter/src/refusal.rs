@@ -3,7 +3,9 @@
 //! Wix defines no shape for `data`. Ours has:
 //!
 //! - always: `reason`, the server's stable reason;
-//! - if levels are short: `shortages`, and `shortageCount` if there are more than the server listed;
+//! - if levels are short or their units are not on sale: `shortages`, each with a `reason` of its own
+//!   (`INSUFFICIENT_STOCK`, `NOT_ON_SALE_YET` or `NO_LONGER_ON_SALE`), and `shortageCount` if there are more than the
+//!   server listed;
 //! - if fields are bad: `field` and `description` of the first, and all of them in `fields` if there are several.
 //!
 //! This file chooses no HTTP status: `answer.rs` does.
@@ -72,13 +74,25 @@ fn field(violation: pb::bad_request::FieldViolation) -> Value {
 }
 
 fn shortage(shortage: v1::Shortage) -> Value {
-    let v1::Shortage { catalog_reference, location_id, asked, available, short } = shortage;
+    let reason = match shortage.reason() {
+        // A server that sends none knows no sales windows.
+        v1::ShortageReason::Unspecified | v1::ShortageReason::InsufficientStock => "INSUFFICIENT_STOCK",
+        v1::ShortageReason::NotOnSaleYet => "NOT_ON_SALE_YET",
+        v1::ShortageReason::NoLongerOnSale => "NO_LONGER_ON_SALE",
+    };
+    let v1::Shortage { catalog_reference, location_id, asked, available, short, reason: _ } = shortage;
     let v1::CatalogReference { app_id, catalog_item_id, options } = catalog_reference.unwrap_or_default();
     let mut reference = json!({"appId": app_id, "catalogItemId": catalog_item_id});
     if let Some(options) = options.and_then(|options| json::to_json(options).ok()) {
         reference["options"] = Value::Object(options);
     }
-    let mut value = json!({"catalogReference": reference, "asked": asked, "available": available, "short": short});
+    let mut value = json!({
+        "catalogReference": reference,
+        "asked": asked,
+        "available": available,
+        "short": short,
+        "reason": reason,
+    });
     if !location_id.is_empty() {
         value["locationId"] = Value::String(location_id);
     }
@@ -146,11 +160,30 @@ mod tests {
             data("INSUFFICIENT_STOCK", |rich| push(rich, "inventory.v1.InsufficientStock", &stock))
         };
         let reference = json!({"appId": "app", "catalogItemId": "A", "options": {}});
-        let shortages = json!([{"catalogReference": reference, "asked": 3, "available": -1, "short": 4}]);
+        let shortages = json!([{
+            "catalogReference": reference,
+            "asked": 3,
+            "available": -1,
+            "short": 4,
+            "reason": "INSUFFICIENT_STOCK",
+        }]);
         let all = json!({"reason": "INSUFFICIENT_STOCK", "shortages": shortages});
         // A count of 0 comes from a server that does not send it.
         assert_eq!((of(0), of(1)), (all.clone(), all));
         assert_eq!(of(7), json!({"reason": "INSUFFICIENT_STOCK", "shortages": shortages, "shortageCount": 7}));
+    }
+
+    #[test]
+    fn each_shortage_has_its_reason() {
+        for (reason, expected) in [
+            (v1::ShortageReason::Unspecified, "INSUFFICIENT_STOCK"),
+            (v1::ShortageReason::InsufficientStock, "INSUFFICIENT_STOCK"),
+            (v1::ShortageReason::NotOnSaleYet, "NOT_ON_SALE_YET"),
+            (v1::ShortageReason::NoLongerOnSale, "NO_LONGER_ON_SALE"),
+        ] {
+            let one = shortage(v1::Shortage { reason: reason.into(), ..short_of("A") });
+            assert_eq!(one["reason"], expected);
+        }
     }
 
     #[test]

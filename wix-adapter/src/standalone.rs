@@ -11,6 +11,7 @@ use std::path::Path;
 
 use clap::Args;
 use inventory_grpc::config::{self, Listen};
+use inventory_grpc::server::Options;
 use inventory_proto::v1;
 use inventory_proto::v1::ledger_service_client::LedgerServiceClient;
 use inventory_proto::v1::stock_service_client::StockServiceClient;
@@ -41,12 +42,29 @@ pub struct Standalone {
     pub demo: bool,
 }
 
-/// The demo's key file cannot be written or read.
+/// The demo's key files cannot be used.
 #[derive(Debug, thiserror::Error)]
-#[error("--demo: cannot write or read the key file {path}; remove it, or run in a folder that is writable")]
-pub struct DemoKeyError {
-    path: String,
-    source: std::io::Error,
+pub enum DemoKeyError {
+    /// A file cannot be written.
+    #[error("--demo: cannot write the key file {path}; run in a folder that is writable")]
+    Write {
+        /// The file.
+        path: String,
+        /// The cause.
+        source: std::io::Error,
+    },
+    /// The public key cannot be read, although the private key exists.
+    #[error(
+        "--demo: cannot read the public key file {public}; remove the private key file {private} to make both anew"
+    )]
+    Read {
+        /// The file of the public key.
+        public: String,
+        /// The file of the private key.
+        private: String,
+        /// The cause.
+        source: std::io::Error,
+    },
 }
 
 /// Serves until `stop` is cancelled. Then it answers the requests under way, commits what is queued, and returns.
@@ -56,7 +74,7 @@ pub async fn run(settings: Standalone, stop: CancellationToken) -> Result<(), Bo
     } else {
         settings.wix.read()?
     };
-    let retention = config::retention(settings.grpc.request_retention_days);
+    let retention = Some(config::retention(settings.grpc.request_retention_days));
     let (store, grpc) = inventory_grpc::open(settings.grpc).await?;
     let http = server::bind(settings.http.http_listen).await?;
     let (grpc_at, http_at) = (grpc.local_addr()?, http.local_addr()?);
@@ -67,7 +85,8 @@ pub async fn run(settings: Standalone, stop: CancellationToken) -> Result<(), Bo
     let adapter = Adapter { verifier: Verifier::new(&app_id, found), upstream: Upstream::new(endpoint.clone()) };
     // The adapter stops first: its requests under way still need the server.
     let grpc_stop = CancellationToken::new();
-    let serve = inventory_grpc::server::serve(grpc, store, Some(retention), grpc_stop.clone().cancelled_owned());
+    let options = Options { retention, ..Options::default() };
+    let serve = inventory_grpc::server::serve(grpc, store, options, grpc_stop.clone().cancelled_owned());
     let grpc_server = tokio::spawn(serve);
     let http_server = tokio::spawn(server::serve(http, adapter, stop.cancelled_owned()));
     if settings.demo
@@ -93,18 +112,20 @@ fn reachable(address: SocketAddr) -> SocketAddr {
 /// and the public file beside it.
 fn demo_key(private: &Path) -> Result<String, Box<dyn Error>> {
     let public = private.with_extension("public.pem");
-    let at = |path: &Path| {
-        let path = path.display().to_string();
-        |source| DemoKeyError { path, source }
-    };
+    let shown = |path: &Path| path.display().to_string();
     if !private.exists() {
+        let cannot_write = |path: &Path| {
+            let path = shown(path);
+            |source| DemoKeyError::Write { path, source }
+        };
         let files = signing::generate()?;
         let mut options = std::fs::OpenOptions::new();
-        let mut file = options.write(true).create_new(true).mode(0o600).open(private).map_err(at(private))?;
-        file.write_all(files.private.as_bytes()).map_err(at(private))?;
-        std::fs::write(&public, files.public).map_err(at(&public))?;
+        let mut file = options.write(true).create_new(true).mode(0o600).open(private).map_err(cannot_write(private))?;
+        file.write_all(files.private.as_bytes()).map_err(cannot_write(private))?;
+        std::fs::write(&public, files.public).map_err(cannot_write(&public))?;
     }
-    Ok(std::fs::read_to_string(&public).map_err(at(&public))?)
+    let key = std::fs::read_to_string(&public);
+    Ok(key.map_err(|source| DemoKeyError::Read { public: shown(&public), private: shown(private), source })?)
 }
 
 /// Sends one order and prints it: the signed call, the answer, the ledger entry, and commands to try next.

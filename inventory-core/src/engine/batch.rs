@@ -14,25 +14,24 @@ use crate::model::catalog::Unit;
 use crate::model::command::Command;
 use crate::model::error::{Error, Invalid};
 use crate::model::ids::{Fingerprint, LevelId, LocationId, RequestKey, SiteId, UnitId};
+use crate::model::kind::UnitState;
 use crate::model::level::ResolvedLevel;
 use crate::model::limits;
 use crate::model::order::{OrderHistory, OrderKey};
 use crate::model::outcome::{Finding, LevelAfter, Outcome, Verdict};
 use crate::model::site::{Site, SiteSettings};
-use crate::model::unit::{UnitRules, UnitSettings};
-use crate::rules::{Decision, Movement, decide};
+use crate::model::unit::UnitSettings;
+use crate::rules::{Decision, Movement, decide, stocks};
 
 /// The answer to one command of the batch.
 pub(super) type Answer = Result<Outcome, Error>;
 
 /// A batch while it is decided.
 pub(super) struct Batch {
-    /// Its time, for all of its commands: microseconds since 1970.
-    recorded_at: i64,
     sites: HashMap<SiteId, BatchSite>,
     levels: HashMap<LevelId, BatchLevel>,
-    /// Rules of units that differ from the default.
-    rules: HashMap<UnitId, UnitRules>,
+    /// Units that differ from `UnitState::STOCKED`.
+    units: HashMap<UnitId, UnitState>,
     orders: HashMap<OrderKey, OrderHistory>,
     outcomes: HashMap<RequestKey, KnownOutcome>,
     /// Levels as of the sequence numbers that counts name.
@@ -44,6 +43,10 @@ pub(super) struct Batch {
 struct BatchSite {
     before: Site,
     sequence: i64,
+    /// The time of all of the batch's commands for this site: microseconds since 1970.
+    time: i64,
+    /// Whether a command was decided. Only then the site's time becomes that of the batch.
+    decided: bool,
 }
 
 #[derive(Clone, Copy)]
@@ -74,14 +77,17 @@ enum KnownOutcome {
 }
 
 impl Batch {
-    /// A batch over sites as they were loaded. `recorded_at` is its time in microseconds since 1970.
-    pub(super) fn new(recorded_at: i64, sites: Vec<Site>) -> Self {
-        let site = |before: Site| (before.id, BatchSite { sequence: before.sequence, before });
+    /// A batch over sites as they were loaded. `now` is its time in microseconds since 1970, for each site that has
+    /// not reached a later one.
+    pub(super) fn new(now: i64, sites: Vec<Site>) -> Self {
+        let site = |before: Site| {
+            let (sequence, time) = (before.sequence, now.max(before.recorded_at));
+            (before.id, BatchSite { before, sequence, time, decided: false })
+        };
         Self {
-            recorded_at,
             sites: sites.into_iter().map(site).collect(),
             levels: HashMap::new(),
-            rules: HashMap::new(),
+            units: HashMap::new(),
             orders: HashMap::new(),
             outcomes: HashMap::new(),
             past_levels: HashMap::new(),
@@ -100,6 +106,11 @@ impl Batch {
         self.sites.get(&site).map_or(0, |site| site.sequence)
     }
 
+    /// The time of the batch for a site: microseconds since 1970.
+    pub(super) fn time(&self, site: SiteId) -> i64 {
+        self.sites.get(&site).map_or(0, |site| site.time)
+    }
+
     /// The sequence number of a level's last entry; 0 if it has none.
     pub(super) fn last_sequence(&self, level: LevelId) -> i64 {
         self.levels.get(&level).map_or(0, |level| level.last_sequence)
@@ -111,9 +122,9 @@ impl Batch {
         self.levels.insert(id, BatchLevel { site, available, revision, last_sequence, origin: Origin::Loaded });
     }
 
-    /// Takes in the rules of a unit. A unit whose rules are not taken in has the default ones.
-    pub(super) fn add_rules(&mut self, unit: UnitId, rules: UnitRules) {
-        self.rules.insert(unit, rules);
+    /// Takes in a unit. One that is not taken in is in the state `UnitState::STOCKED`.
+    pub(super) fn add_unit(&mut self, unit: UnitId, state: UnitState) {
+        self.units.insert(unit, state);
     }
 
     /// Takes in a level as of a sequence number.
@@ -160,7 +171,10 @@ impl Batch {
         }
         // In the order of their keys, neighbours share pages of the index.
         writes.levels.sort_unstable_by_key(|(_, row)| row.id);
-        let write = |BatchSite { before, sequence }| SiteWrite { before, sequence };
+        let write = |BatchSite { before, sequence, time, decided }| {
+            let recorded_at = if decided { time } else { before.recorded_at };
+            SiteWrite { before, sequence, recorded_at }
+        };
         writes.sites = sites.into_values().map(write).collect();
         // Locks are taken in this order, so that two batches cannot deadlock.
         writes.sites.sort_unstable_by_key(|write| write.before.id);
@@ -206,6 +220,9 @@ impl Batch {
         let (verdict, findings) = match decision {
             Decision::Apply(movements) => {
                 self.remember(command, levels, &movements);
+                if stocks(command.action()) {
+                    levels.iter().for_each(|level| self.stock(site, level));
+                }
                 let findings = orders::findings(&movements);
                 (Verdict::Applied(self.enter(command, levels, &movements)), findings)
             }
@@ -221,6 +238,10 @@ impl Batch {
     fn record(&mut self, command: &Command, first_sequence: i64, last_sequence: i64, verdict: &Verdict) {
         let header = command.header();
         let has_entries = last_sequence >= first_sequence;
+        let recorded_at = self.time(header.site);
+        if let Some(site) = self.sites.get_mut(&header.site) {
+            site.decided = true;
+        }
         let order = header.order.filter(|_| !has_entries);
         if let Some(history) = order.and_then(|order| self.orders.get_mut(&(header.site, order))) {
             history.answered = true;
@@ -244,7 +265,7 @@ impl Batch {
                 Verdict::Refused(refusal) => serde_json::to_string(refusal).ok(),
             },
             call: order.map(call),
-            recorded_at: self.recorded_at,
+            recorded_at,
         });
     }
 
@@ -289,10 +310,18 @@ impl Batch {
                 request_id: header.request_id.clone(),
                 actor: header.actor.clone(),
                 note: header.note.clone(),
-                recorded_at: self.recorded_at,
+                recorded_at: self.time(header.site),
             });
         }
         levels_after
+    }
+
+    /// Notes that a unit is stocked.
+    fn stock(&mut self, site: SiteId, level: &ResolvedLevel) {
+        let Some(state) = self.units.get_mut(&level.unit_id).filter(|state| !state.stocked) else { return };
+        state.stocked = true;
+        let settings = UnitSettings { state: UnitState::STOCKED, ..UnitSettings::default() };
+        self.writes.stocked_units.push(UnitWrite { site, id: level.unit_id, unit: level.unit.clone(), settings });
     }
 
     /// Gives a level a new entry; returns the sequence number of its previous one.

@@ -1,4 +1,4 @@
-//! A writer's cache of sites, their levels, rules and SKUs, as its last commits left them.
+//! A writer's cache of sites, their levels, units and SKUs, as its last commits left them.
 //!
 //! Every change of a level raises its site's sequence number, and every change of settings raises the site's revision.
 //! While both are what the cache says, the cache is current, and a batch can be decided from it. The write compares
@@ -9,9 +9,10 @@ use std::collections::HashMap;
 use crate::engine::storage::{LevelRow, Writes};
 use crate::model::catalog::Unit;
 use crate::model::ids::{LevelId, SiteId, UnitId};
+use crate::model::kind::UnitState;
 use crate::model::limits;
 use crate::model::site::Site;
-use crate::model::unit::{Sku, UnitRules};
+use crate::model::unit::Sku;
 
 /// The cache of one writer.
 #[derive(Default)]
@@ -25,8 +26,8 @@ struct CachedSite {
     site: Site,
     /// `None` for a level that is not stored.
     levels: HashMap<LevelId, Option<LevelRow>>,
-    /// Rules of units that differ from the default.
-    rules: HashMap<UnitId, UnitRules>,
+    /// Units that differ from `UnitState::STOCKED`.
+    units: HashMap<UnitId, UnitState>,
     /// `None` for a SKU that no unit has.
     skus: HashMap<Sku, Option<Unit>>,
 }
@@ -38,7 +39,10 @@ impl Cache {
             self.clear();
         }
         let cached = self.sites.entry(site.id).or_insert_with(|| CachedSite::new(site));
-        if cached.site != *site {
+        let is_current = cached.site.sequence == site.sequence && cached.site.settings == site.settings;
+        if is_current {
+            cached.site.recorded_at = site.recorded_at;
+        } else {
             self.count = self.count.saturating_sub(cached.levels.len() + cached.skus.len());
             *cached = CachedSite::new(site);
         }
@@ -54,9 +58,9 @@ impl Cache {
         self.sites.get(&site)?.levels.get(&level).copied()
     }
 
-    /// The rules of a cached level's unit; `None` for the default ones.
-    pub(super) fn rules(&self, site: SiteId, unit: UnitId) -> Option<UnitRules> {
-        self.sites.get(&site)?.rules.get(&unit).copied()
+    /// The unit of a cached level; `None` for `UnitState::STOCKED`.
+    pub(super) fn unit(&self, site: SiteId, unit: UnitId) -> Option<UnitState> {
+        self.sites.get(&site)?.units.get(&unit).copied()
     }
 
     /// The unit that has a SKU; `None` if that is not cached, `Some(None)` if no unit has it.
@@ -73,10 +77,10 @@ impl Cache {
         }
     }
 
-    /// Stores the rules of a unit of a locked site.
-    pub(super) fn store_rules(&mut self, site: SiteId, unit: UnitId, rules: UnitRules) {
+    /// Stores a unit of a locked site.
+    pub(super) fn store_unit(&mut self, site: SiteId, unit: UnitId, state: UnitState) {
         if let Some(cached) = self.sites.get_mut(&site) {
-            cached.rules.insert(unit, rules);
+            cached.units.insert(unit, state);
         }
     }
 
@@ -94,6 +98,13 @@ impl Cache {
         for write in &writes.sites {
             if let Some(cached) = self.sites.get_mut(&write.before.id) {
                 cached.site.sequence = write.sequence;
+                cached.site.recorded_at = write.recorded_at;
+            }
+        }
+        for stocked in &writes.stocked_units {
+            let cached = self.sites.get_mut(&stocked.site).and_then(|site| site.units.get_mut(&stocked.id));
+            if let Some(state) = cached {
+                state.stocked = true;
             }
         }
         let new = writes.new_levels.iter().map(|new| (new.site, new.row));
@@ -110,6 +121,6 @@ impl Cache {
 
 impl CachedSite {
     fn new(site: &Site) -> Self {
-        Self { site: site.clone(), levels: HashMap::new(), rules: HashMap::new(), skus: HashMap::new() }
+        Self { site: site.clone(), levels: HashMap::new(), units: HashMap::new(), skus: HashMap::new() }
     }
 }

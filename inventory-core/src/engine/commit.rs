@@ -18,14 +18,18 @@
 //! order, and the write verifies that it is; if not, the batch runs again with the histories loaded. Increments mostly
 //! follow earlier calls, so their histories are loaded first, without a lock: the write compares the site's sequence
 //! number anyway.
+//!
+//! A batch has one reading of the clock. For each site, its time is that reading or the site's last time, whichever is
+//! later; the write refuses a batch whose time would be before the site's. So a site's time never runs backwards, even
+//! if several servers with different clocks write to it.
 
 mod load;
 
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::engine::batch::{Answer, Batch};
 use crate::engine::cache::Cache;
+use crate::engine::clock::Clock;
 use crate::engine::feed::Feed;
 use crate::engine::queue::Pending;
 use crate::engine::resolve::SettingsCache;
@@ -78,6 +82,7 @@ pub(super) struct Books {
     pub(super) settings: Arc<SettingsCache>,
     pub(super) cache: Cache,
     pub(super) feed: Feed,
+    pub(super) clock: Clock,
     /// Batches that still take the locked path, because another server writes to the same sites.
     pub(super) lock_first: u32,
 }
@@ -109,9 +114,9 @@ pub(super) fn batch(books: &mut Books, pending: &[Pending], look_up: LookUp) -> 
 
 /// The optimistic path; `None` if the cache does not suffice or is outdated.
 fn optimistic(books: &mut Books, pending: &[Pending], look_up: LookUp) -> Result<Option<Vec<Answer>>, Failure> {
-    let Books { store, settings: _, cache, feed, lock_first } = books;
+    let Books { store, settings: _, cache, feed, clock, lock_first } = books;
     let Some(sites) = cache.sites(&load::sites_of(pending)) else { return Ok(None) };
-    let mut batch = Batch::new(now_micros(), sites);
+    let mut batch = Batch::new(clock.now(), sites);
     let Some(levels) = load::resolve_cached(pending, &batch, cache) else { return Ok(None) };
     if levels.iter().any(Result::is_err) || !load::counts_of(pending, &levels).is_empty() {
         return Ok(None);
@@ -122,7 +127,7 @@ fn optimistic(books: &mut Books, pending: &[Pending], look_up: LookUp) -> Result
     load::orders(&mut batch, store.as_mut(), load::orders_of(pending, look_up.load_orders))?;
     load::process(&mut batch, pending, &levels);
     let (writes, answers) = batch.finish();
-    if !writes.new_levels.is_empty() {
+    if !writes.new_levels.is_empty() || !writes.stocked_units.is_empty() {
         return Ok(None);
     }
     if writes.requests.is_empty() {
@@ -154,13 +159,13 @@ fn optimistic(books: &mut Books, pending: &[Pending], look_up: LookUp) -> Result
 
 /// The locked path.
 fn locked(books: &mut Books, pending: &[Pending], look_up: LookUp) -> Result<Vec<Answer>, Failure> {
-    let Books { store, settings, cache, feed, lock_first: _ } = books;
+    let Books { store, settings, cache, feed, clock, lock_first: _ } = books;
     let sites = store.begin(&load::sites_of(pending))?;
     for site in &sites {
         settings.store(site.id, &site.settings);
         cache.lock(site);
     }
-    let mut batch = Batch::new(now_micros(), sites);
+    let mut batch = Batch::new(clock.now(), sites);
     let levels = load::resolve(pending, &batch, cache, store.as_mut())?;
     // A command whose items cannot be resolved today may have been applied before the settings changed.
     if look_up.check_replays || levels.iter().any(Result::is_err) {
@@ -213,9 +218,4 @@ fn committed(cache: &mut Cache, feed: &Feed, writes: &Writes) {
 pub(super) fn lock(books: &mut Books, site: SiteId) -> Result<Site, Failure> {
     let mut sites = books.store.begin(&[site])?;
     Ok(sites.pop().ok_or(StoreError::Damaged("no row for a site that was just locked"))?)
-}
-
-fn now_micros() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
 }

@@ -8,6 +8,9 @@ use crate::engine::storage::{SiteSku, UnitWrite};
 use crate::model::catalog::Unit;
 use crate::model::error::Invalid;
 use crate::model::ids::{SiteId, UnitId};
+use crate::model::kind::UnitRules;
+use crate::model::level::ResolvedLevel;
+use crate::model::limits;
 use crate::model::site::{Site, SiteChange};
 use crate::model::unit::{ConfiguredUnit, Sku, UnitChange, UnitSelector, UnitSettings};
 
@@ -20,6 +23,9 @@ pub(super) fn site(books: &mut Books, id: SiteId, change: &SiteChange) -> Result
         && books.store.location_in_use(id, location)?
     {
         return Err(Invalid::LocationInUse.into());
+    }
+    if settings.catalogs.len() > limits::CATALOGS_MAX {
+        return Err(Invalid::TooManyCatalogs { max: limits::CATALOGS_MAX }.into());
     }
     if settings == before.settings && before.settings.revision > 0 {
         books.store.rollback()?;
@@ -81,7 +87,7 @@ fn load(books: &mut Books, site: &Site, changes: &[(UnitSelector, UnitChange)]) 
     let mut ids: Vec<UnitId> = skus.values().flatten().map(|unit| unit.id(site.id)).collect();
     for (item, (selector, _)) in changes.iter().enumerate() {
         if let UnitSelector::Reference(_) = selector {
-            ids.push(select(&skus, site, item, selector)?.id(site.id));
+            ids.push(select(&skus, site, item, selector)?.unit_id);
         }
     }
     ids.sort_unstable();
@@ -90,19 +96,21 @@ fn load(books: &mut Books, site: &Site, changes: &[(UnitSelector, UnitChange)]) 
     Ok(Known { units: stored.collect(), changed: Vec::new(), skus })
 }
 
-/// The unit that a selector means.
+/// The unit that a selector means, at the default location.
 fn select(
     skus: &HashMap<Sku, Option<Unit>>,
     site: &Site,
     item: usize,
     selector: &UnitSelector,
-) -> Result<Unit, Invalid> {
+) -> Result<ResolvedLevel, Invalid> {
     match selector {
         UnitSelector::Reference(reference) => {
-            let level = site.settings.resolve(site.id, reference, None);
-            level.map(|level| level.unit).map_err(|_| Invalid::VariantTooLarge { item })
+            site.settings.resolve(site.id, reference, None).map_err(|_| Invalid::VariantTooLarge { item })
         }
-        UnitSelector::Sku(sku) => skus.get(sku).cloned().flatten().ok_or(Invalid::UnknownSku { item }),
+        UnitSelector::Sku(sku) => {
+            let unit = skus.get(sku).cloned().flatten().ok_or(Invalid::UnknownSku { item })?;
+            Ok(site.settings.level_of(site.id, unit, None))
+        }
     }
 }
 
@@ -115,10 +123,12 @@ impl Known {
         selector: &UnitSelector,
         change: &UnitChange,
     ) -> Result<ConfiguredUnit, Invalid> {
-        let unit = select(&self.skus, site, item, selector)?;
-        let id = unit.id(site.id);
+        let ResolvedLevel { unit, unit_id: id, catalog, .. } = select(&self.skus, site, item, selector)?;
         let before = self.units.get(&id).map(|(_, now)| now.clone()).unwrap_or_default();
         let settings = change.apply(&before);
+        if !settings.state.window.opens() {
+            return Err(Invalid::EmptyWindow { item });
+        }
         if settings.sku != before.sku {
             if let Some(sku) = &settings.sku {
                 if let Some(Some(holder)) = self.skus.get(sku)
@@ -137,7 +147,8 @@ impl Known {
         if self.changed.iter().all(|(known, _)| *known != id) {
             self.changed.push((id, unit.clone()));
         }
-        Ok(ConfiguredUnit { unit, settings })
+        let rules = UnitRules::in_force(&settings.state, &catalog);
+        Ok(ConfiguredUnit { unit, settings, rules })
     }
 
     /// The units whose settings differ from the stored ones.

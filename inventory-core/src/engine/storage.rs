@@ -7,10 +7,11 @@ use crate::model::command::Reason;
 use crate::model::entry::Marks;
 use crate::model::error::StoreError;
 use crate::model::ids::{Fingerprint, LevelId, LocationId, OrderId, RequestKey, SiteId, UnitId};
+use crate::model::kind::UnitState;
 use crate::model::order::{OrderHistory, OrderKey};
 use crate::model::outcome::Refusal;
 use crate::model::site::Site;
-use crate::model::unit::{Sku, UnitRules, UnitSettings};
+use crate::model::unit::{Sku, UnitSettings};
 
 /// A writer's connection to the database. The methods are listed in the order in which a batch uses them. Every list
 /// that is passed in is sorted and free of duplicates.
@@ -23,7 +24,8 @@ pub trait BatchStore: Send {
     fn units_of_skus(&mut self, skus: &[SiteSku]) -> Result<Vec<(SiteSku, Unit)>, StoreError>;
     /// The recorded outcomes of `requests`. Requests without one are left out.
     fn recorded(&mut self, requests: &[(SiteId, RequestKey)]) -> Result<Vec<RecordedRequest>, StoreError>;
-    /// The stored levels among `levels`, and the rules of their units that differ from the default.
+    /// The stored levels among `levels`, and their units that differ from `UnitState::STOCKED`. Units that are not
+    /// stored differ from it.
     fn levels(&mut self, levels: &[(LevelId, UnitId)]) -> Result<LoadedLevels, StoreError>;
     /// The history of each order. Works outside of a transaction too.
     fn orders(&mut self, orders: &[OrderKey]) -> Result<Vec<OrderHistory>, StoreError>;
@@ -33,7 +35,18 @@ pub trait BatchStore: Send {
     fn write(&mut self, writes: &Writes) -> Result<Written, StoreError>;
     /// Writes and commits all of `writes` as a transaction of its own, without a lock held before: the optimistic path.
     /// Nothing is written if a site is not as it was `before`. Unless the answer is `Written::All`, roll back.
-    fn write_and_commit(&mut self, writes: &Writes) -> Result<Written, CommitError>;
+    fn write_and_commit(&mut self, writes: &Writes) -> Result<Written, CommitError> {
+        let sites: Vec<SiteId> = writes.sites.iter().map(|site| site.before.id).collect();
+        let found = self.begin(&sites).map_err(CommitError::NotCommitted)?;
+        if !writes.sites.iter().zip(&found).all(|(write, found)| write.is_current(found)) {
+            return Ok(Written::Outdated);
+        }
+        let written = self.write(writes).map_err(CommitError::NotCommitted)?;
+        if written == Written::All {
+            self.commit()?;
+        }
+        Ok(written)
+    }
     /// The settings of `units`. Units that are not stored are left out.
     fn units(&mut self, units: &[UnitId]) -> Result<Vec<(UnitId, UnitSettings)>, StoreError>;
     /// Writes the settings of units, and creates the units that are not stored. SKUs may change hands among them.
@@ -103,8 +116,8 @@ pub struct LevelRow {
 pub struct LoadedLevels {
     /// The levels.
     pub rows: Vec<LevelRow>,
-    /// Rules of units that differ from the default.
-    pub rules: Vec<(UnitId, UnitRules)>,
+    /// Units that differ from `UnitState::STOCKED`.
+    pub units: Vec<(UnitId, UnitState)>,
 }
 
 /// The recorded outcome of a request.
@@ -127,6 +140,8 @@ pub struct RecordedRequest {
 pub struct Writes {
     /// Every site of the batch, whether or not it changes.
     pub sites: Vec<SiteWrite>,
+    /// Units that are stocked for the first time, perhaps not stored yet. Stored ones keep their other settings.
+    pub stocked_units: Vec<UnitWrite>,
     /// The units of new levels. Units that are stored already keep their settings.
     pub new_units: Vec<UnitWrite>,
     /// Levels that are stored for the first time.
@@ -145,13 +160,30 @@ pub struct Writes {
     pub new_orders: Vec<OrderKey>,
 }
 
-/// A site before the batch, and its sequence number after.
+/// A site before the batch, and what becomes of it.
 #[derive(Debug)]
 pub struct SiteWrite {
     /// The site as the batch took it to be.
     pub before: Site,
     /// Its sequence number after the batch.
     pub sequence: i64,
+    /// Its time after the batch: microseconds since 1970.
+    pub recorded_at: i64,
+}
+
+impl SiteWrite {
+    /// Whether the site is what the batch took it to be. Its time may have gone on, but not past the batch's.
+    pub fn is_current(&self, now: &Site) -> bool {
+        let Self { before, sequence: _, recorded_at } = self;
+        (now.id, now.sequence) == (before.id, before.sequence)
+            && now.settings == before.settings
+            && now.recorded_at <= *recorded_at
+    }
+
+    /// Whether the batch changes the site's row.
+    pub fn changes(&self) -> bool {
+        self.sequence > self.before.sequence || self.recorded_at > self.before.recorded_at
+    }
 }
 
 /// A level that is stored for the first time.

@@ -20,7 +20,7 @@ use crate::model::outcome::Verdict;
 fn engine(faults: &[Fault]) -> (Engine, Arc<Mutex<Books>>) {
     let books = Arc::new(Mutex::new(Books { faults: faults.to_vec(), ..Books::default() }));
     let store = Faulty::over(Arc::clone(&books));
-    (Engine::with_writers(vec![Box::new(store)]).expect("a thread starts"), books)
+    (Engine::with_writers(vec![Box::new(store)], &Clock::system()).expect("a thread starts"), books)
 }
 
 fn give(request_id: &str, pieces: i64) -> Command {

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::engine::batch::Answer;
 use crate::engine::cache::Cache;
+use crate::engine::clock::Clock;
 use crate::engine::commit::{self, Books, Failure, LookUp};
 use crate::engine::configure;
 use crate::engine::feed::Feed;
@@ -28,8 +29,8 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    pub(super) fn new(store: Box<dyn BatchStore>, settings: Arc<SettingsCache>, feed: Feed) -> Self {
-        let books = Books { store, settings, cache: Cache::default(), feed, lock_first: 0 };
+    pub(super) fn new(store: Box<dyn BatchStore>, settings: Arc<SettingsCache>, feed: Feed, clock: Clock) -> Self {
+        let books = Books { store, settings, cache: Cache::default(), feed, clock, lock_first: 0 };
         Self { books, connected: false, check_replays: 0, load_orders: 0 }
     }
 
@@ -196,6 +197,7 @@ fn finding_labels(finding: Finding) -> (&'static str, &'static str) {
         Finding::DuplicateSuppressed => ("suspected_repeat", "suppress"),
         Finding::OverReturnReported => ("over_return", "report"),
         Finding::OverReturnClipped => ("over_return", "clip"),
+        Finding::OutsideWindowReported => ("outside_sales_window", "report"),
     }
 }
 

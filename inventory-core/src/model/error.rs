@@ -41,6 +41,18 @@ pub enum Invalid {
         /// Index of the item.
         item: usize,
     },
+    /// A unit's sales window would end before it begins, or when it begins.
+    #[error("must be after sell_from")]
+    EmptyWindow {
+        /// Index of the item.
+        item: usize,
+    },
+    /// The site would have settings for more than `limits::CATALOGS_MAX` catalog apps.
+    #[error("a site has settings for at most {max} catalog apps")]
+    TooManyCatalogs {
+        /// The bound.
+        max: usize,
+    },
     /// The location cannot become the default location, because it has levels of its own.
     #[error("the location has levels of its own")]
     LocationInUse,

@@ -2,6 +2,7 @@
 
 use crate::model::catalog::Unit;
 use crate::model::ids::{LevelId, LocationId, UnitId};
+use crate::model::kind::{CatalogRules, UnitRules};
 use crate::model::unit::UnitSettings;
 
 /// A level that a request means, found by the site's settings. Inside the core a location stays as it is stored:
@@ -16,6 +17,8 @@ pub struct ResolvedLevel {
     pub unit: Unit,
     /// The location as stored; `None` is the default location.
     pub location: Option<LocationId>,
+    /// What goes for the unit where it has no settings of its own.
+    pub catalog: CatalogRules,
 }
 
 /// The state of a level. The default is that of a level never written.
@@ -42,4 +45,6 @@ pub struct Stock {
     pub last_sequence: i64,
     /// The unit's settings.
     pub settings: UnitSettings,
+    /// How the unit is counted.
+    pub rules: UnitRules,
 }

@@ -34,12 +34,15 @@ pub const ORDER_ENTRIES_MAX: usize = 3_000;
 /// Calls of an order that readers get.
 pub const ORDER_CALLS_MAX: i64 = 300;
 
-/// Catalog apps for which one request may set option keys.
-pub const OPTION_KEY_APPS_MAX: usize = 100;
+/// Catalog apps for which a site may have settings.
+pub const CATALOGS_MAX: usize = 100;
 /// Option keys of one catalog app.
 pub const OPTION_KEYS_MAX: usize = 20;
 /// Characters of one option key.
 pub const OPTION_KEY_CHARS_MAX: usize = 100;
+
+/// The last time that a sales window may name: the end of the year 9999, the last one of a protobuf Timestamp.
+pub const TIME_MICROS_MAX: i64 = 253_402_300_799_999_999;
 
 /// Entries of a level from one waypoint to the next. Fixed by the migration that made the waypoints.
 pub const WAYPOINT_EVERY: i64 = 64;

@@ -28,7 +28,7 @@ pub struct PastCall {
     pub kind: Kind,
     /// The reason that it gave.
     pub reason: Reason,
-    /// What it asked for, each with the change that was made.
+    /// What it asked for, each with the pieces that changed hands.
     pub parts: Vec<(Part, i64)>,
 }
 

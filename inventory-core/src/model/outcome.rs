@@ -33,6 +33,8 @@ pub enum Finding {
     OverReturnReported,
     /// Of an over-return, only what the order held was given back.
     OverReturnClipped,
+    /// An unrestricted decrement took a unit outside of its sales window.
+    OutsideWindowReported,
 }
 
 /// Applied or refused.
@@ -59,7 +61,7 @@ pub struct LevelAfter {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Refusal {
-    /// Stock is short. Lists every level that is short.
+    /// Stock is short, or units are not on sale. Lists every such level.
     Short(Vec<Shortage>),
     /// A level would leave the range of a signed 64-bit number.
     OutOfRange {
@@ -99,7 +101,20 @@ pub struct ChangedLevel {
     pub revision: i64,
 }
 
-/// A level that is short.
+/// Why a level was refused.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ShortageReason {
+    /// Stock is short.
+    #[default]
+    InsufficientStock,
+    /// The unit is not on sale yet.
+    NotOnSaleYet,
+    /// The unit is no longer on sale.
+    NoLongerOnSale,
+}
+
+/// A level that is short, or whose unit is not on sale.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Shortage {
     /// The unit.
@@ -112,8 +127,12 @@ pub struct Shortage {
     pub asked: i64,
     /// The level.
     pub available: i64,
-    /// Pieces that are missing.
+    /// Pieces that are missing. 0 if only the sales window refuses.
     pub short: i64,
+    /// Why. The sales window goes before the stock.
+    // Refusals that were recorded before there were sales windows have none.
+    #[serde(default)]
+    pub reason: ShortageReason,
 }
 
 mod stored_unit {

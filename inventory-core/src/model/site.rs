@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::model::catalog::{CatalogReference, Unit, VariantTooLarge};
 use crate::model::ids::{LevelId, LocationId, SiteId};
+use crate::model::kind::{CatalogRules, CatalogSettings};
 use crate::model::level::ResolvedLevel;
 
 /// What happens to a suspected duplicate.
@@ -44,8 +45,8 @@ pub struct SiteSettings {
     /// The id of the default location. Stock at the default location is stored without a location id, so naming or
     /// renaming it moves nothing.
     pub default_location: Option<LocationId>,
-    /// Per catalog app id: the option keys that identify stock, in place of the built-in rule.
-    pub option_keys: BTreeMap<String, Vec<String>>,
+    /// Per catalog app id: the settings that differ from the built-in ones; at most `limits::CATALOGS_MAX`.
+    pub catalogs: BTreeMap<String, CatalogSettings>,
     /// The policies about orders.
     pub order_policies: OrderPolicies,
     /// Raised by one with every change of the site's settings or of a unit's. 0 for a site that never set anything.
@@ -57,8 +58,8 @@ pub struct SiteSettings {
 pub struct SiteChange {
     /// The default location's id.
     pub default_location: Option<LocationId>,
-    /// Per catalog app id, the option keys that identify stock; `None` returns to the built-in rule. Other apps stay.
-    pub option_keys: Vec<(String, Option<Vec<String>>)>,
+    /// Per catalog app id, all of its settings; the default ones return to the built-in settings. Other apps stay.
+    pub catalogs: Vec<(String, CatalogSettings)>,
     /// The policy for suspected duplicates.
     pub suspected_repeats: Option<SuspectedRepeatPolicy>,
     /// The policy for over-returns.
@@ -68,13 +69,13 @@ pub struct SiteChange {
 impl SiteChange {
     /// The settings after the change. The revision stays: the commit raises it.
     pub fn apply(&self, before: &SiteSettings) -> SiteSettings {
-        let Self { default_location, option_keys, suspected_repeats, over_returns } = self;
+        let Self { default_location, catalogs, suspected_repeats, over_returns } = self;
         let mut after = before.clone();
         after.default_location = default_location.or(before.default_location);
-        for (app_id, keys) in option_keys {
-            match keys {
-                Some(keys) => after.option_keys.insert(app_id.clone(), keys.clone()),
-                None => after.option_keys.remove(app_id),
+        for (app_id, settings) in catalogs {
+            match *settings == CatalogSettings::default() {
+                true => after.catalogs.remove(app_id),
+                false => after.catalogs.insert(app_id.clone(), settings.clone()),
             };
         }
         let policies = &mut after.order_policies;
@@ -91,6 +92,9 @@ pub struct Site {
     pub id: SiteId,
     /// The sequence number of its last entry; 0 if it has none.
     pub sequence: i64,
+    /// The time of its last batch: microseconds since 1970; 0 if it had none. The next batch is not before it, whatever
+    /// the clock of its server says.
+    pub recorded_at: i64,
     /// Its settings.
     pub settings: SiteSettings,
 }
@@ -98,7 +102,7 @@ pub struct Site {
 impl Site {
     /// A site that nothing was ever written for.
     pub fn unwritten(id: SiteId) -> Self {
-        Self { id, sequence: 0, settings: SiteSettings::default() }
+        Self { id, sequence: 0, recorded_at: 0, settings: SiteSettings::default() }
     }
 }
 
@@ -110,7 +114,7 @@ impl SiteSettings {
         reference: &CatalogReference,
         location: Option<LocationId>,
     ) -> Result<ResolvedLevel, VariantTooLarge> {
-        let keys = self.option_keys.get(reference.app_id()).map(Vec::as_slice);
+        let keys = self.catalogs.get(reference.app_id()).and_then(|catalog| catalog.option_keys.as_deref());
         Ok(self.level_of(site, Unit::of(reference, keys)?, location))
     }
 
@@ -118,7 +122,13 @@ impl SiteSettings {
     pub fn level_of(&self, site: SiteId, unit: Unit, location: Option<LocationId>) -> ResolvedLevel {
         let unit_id = unit.id(site);
         let location = self.stored_location(location);
-        ResolvedLevel { id: LevelId::of(unit_id, location), unit_id, unit, location }
+        let catalog = self.catalog_rules(&unit.app_id);
+        ResolvedLevel { id: LevelId::of(unit_id, location), unit_id, unit, location, catalog }
+    }
+
+    /// What goes for the units of a catalog app that have no settings of their own.
+    pub fn catalog_rules(&self, app_id: &str) -> CatalogRules {
+        CatalogRules::of(app_id, self.catalogs.get(app_id))
     }
 
     /// A location as it is stored. Absent and the default location's id are the same level.

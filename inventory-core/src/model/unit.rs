@@ -1,6 +1,7 @@
 //! The settings of a unit, and the two ways to name one.
 
 use crate::model::catalog::{CatalogReference, Unit};
+use crate::model::kind::{Counting, SalesWindow, Tracking, UnitRules, UnitState};
 use crate::model::limits;
 
 /// The merchant's own name for a unit: 1 to `limits::SKU_CHARS_MAX` characters, no NUL, compared exactly.
@@ -34,49 +35,6 @@ pub enum UnitSelector {
     Sku(Sku),
 }
 
-/// How a unit is tracked.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Tracking {
-    /// By the number of pieces.
-    #[default]
-    Quantity,
-    /// In stock or not: a level above zero is in stock. Orders, adjustments and moves are recorded and leave the
-    /// level as it is; only setting it changes it.
-    Status,
-}
-
-coded!(Tracking { Quantity = 1, Status = 2 });
-
-/// The settings of a unit that the rules use.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct UnitRules {
-    /// How it is tracked.
-    pub tracking: Tracking,
-    /// A restricted decrement may leave a level at minus this; 0 to `limits::BACKORDER_LIMIT_MAX`.
-    pub backorder_limit: i64,
-    /// Whether items sold as subscriptions are taken from stock.
-    pub counts_subscriptions: bool,
-}
-
-impl UnitRules {
-    /// The rules of a unit without settings of its own.
-    pub const DEFAULT: Self = Self { tracking: Tracking::Quantity, backorder_limit: 0, counts_subscriptions: true };
-
-    /// Whether an item changes the level.
-    pub fn counts(&self, subscription: bool) -> bool {
-        match self.tracking {
-            Tracking::Quantity => self.counts_subscriptions || !subscription,
-            Tracking::Status => false,
-        }
-    }
-}
-
-impl Default for UnitRules {
-    fn default() -> Self {
-        Self::DEFAULT
-    }
-}
-
 /// All settings of a unit.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct UnitSettings {
@@ -84,36 +42,48 @@ pub struct UnitSettings {
     pub sku: Option<Sku>,
     /// A name for people, at most `limits::UNIT_NAME_CHARS_MAX` characters.
     pub name: String,
-    /// The settings that the rules use.
-    pub rules: UnitRules,
+    /// What the rules use.
+    pub state: UnitState,
 }
 
-/// Changes of a unit's settings. `None` leaves a setting as it is.
+/// Changes of a unit's settings. `None` leaves a setting as it is; `Some(None)` takes it away.
 #[derive(Clone, Debug, Default)]
 pub struct UnitChange {
-    /// The SKU; `Some(None)` removes it.
+    /// The SKU.
     pub sku: Option<Option<Sku>>,
-    /// The name.
+    /// The name; an empty one takes it away.
     pub name: Option<String>,
-    /// How the unit is tracked.
-    pub tracking: Option<Tracking>,
+    /// How the unit is tracked. Without a setting of its own, its catalog decides; so for the next two.
+    pub tracking: Option<Option<Tracking>>,
     /// How far a restricted decrement may go below zero.
-    pub backorder_limit: Option<i64>,
+    pub backorder_limit: Option<Option<i64>>,
     /// Whether items sold as subscriptions are taken from stock.
-    pub counts_subscriptions: Option<bool>,
+    pub counts_subscriptions: Option<Option<bool>>,
+    /// The first moment at which the unit is sold: microseconds since 1970.
+    pub sell_from: Option<Option<i64>>,
+    /// The first moment at which the unit is no longer sold.
+    pub sell_until: Option<Option<i64>>,
 }
 
 impl UnitChange {
     /// The settings after the change.
     pub fn apply(&self, before: &UnitSettings) -> UnitSettings {
-        let UnitSettings { sku, name, rules } = before;
+        let Self { sku, name, tracking, backorder_limit, counts_subscriptions, sell_from, sell_until } = self;
+        let UnitState { counting, window, stocked } = before.state;
         UnitSettings {
-            sku: self.sku.clone().unwrap_or_else(|| sku.clone()),
-            name: self.name.clone().unwrap_or_else(|| name.clone()),
-            rules: UnitRules {
-                tracking: self.tracking.unwrap_or(rules.tracking),
-                backorder_limit: self.backorder_limit.unwrap_or(rules.backorder_limit),
-                counts_subscriptions: self.counts_subscriptions.unwrap_or(rules.counts_subscriptions),
+            sku: sku.clone().unwrap_or_else(|| before.sku.clone()),
+            name: name.clone().unwrap_or_else(|| before.name.clone()),
+            state: UnitState {
+                counting: Counting {
+                    tracking: tracking.unwrap_or(counting.tracking),
+                    backorder_limit: backorder_limit.unwrap_or(counting.backorder_limit),
+                    counts_subscriptions: counts_subscriptions.unwrap_or(counting.counts_subscriptions),
+                },
+                window: SalesWindow {
+                    from: sell_from.unwrap_or(window.from),
+                    until: sell_until.unwrap_or(window.until),
+                },
+                stocked,
             },
         }
     }
@@ -126,6 +96,8 @@ pub struct ConfiguredUnit {
     pub unit: Unit,
     /// Its settings.
     pub settings: UnitSettings,
+    /// How it is counted: its own settings, or else its catalog's, or else the built-in ones.
+    pub rules: UnitRules,
 }
 
 const _: () = assert!(limits::BACKORDER_LIMIT_MAX < i64::MAX);

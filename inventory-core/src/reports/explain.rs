@@ -8,7 +8,7 @@ use crate::model::entry::Entry;
 use crate::model::error::{Error, Invalid};
 use crate::model::ids::{LocationId, OrderId};
 use crate::model::limits;
-use crate::model::unit::UnitSelector;
+use crate::model::unit::{ConfiguredUnit, UnitSelector};
 use crate::store::{EntryFilter, Snapshot};
 
 /// Entries that are explained at most, from the newest on.
@@ -43,6 +43,8 @@ pub struct Sum {
 /// The explanation: `available` is `before` plus all of `sums`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Explained {
+    /// The unit, with its settings as they are now.
+    pub unit: ConfiguredUnit,
     /// The level.
     pub available: i64,
     /// The sequence number of its last entry; 0 if it has none.
@@ -74,6 +76,7 @@ pub fn explain(
         At::Sequence(asked) => Some(asked),
         At::Time(time) => Some(snapshot.sequence_before(time.saturating_add(1))?),
     };
+    let configured = snapshot.configured_unit(unit)?;
     let mut explanation = Explanation::default();
     while explanation.entries < EXPLAINED_MAX {
         let unit = Some(unit.clone());
@@ -87,7 +90,7 @@ pub fn explain(
             None => break,
         }
     }
-    Ok(explanation.finish())
+    Ok(explanation.finish(configured))
 }
 
 /// A level's entries, added from the newest one backwards.
@@ -116,19 +119,19 @@ impl Explanation {
         sum.delta = sum.delta.saturating_add(entry.delta);
         if let Some(order) = entry.order {
             let held = self.orders.entry(order).or_default();
-            *held = held.saturating_sub(entry.delta);
+            *held = held.saturating_sub(entry.pieces());
         }
         if self.last.len() < LISTED_MAX {
             self.last.push(entry);
         }
     }
 
-    fn finish(self) -> Explained {
+    fn finish(self, unit: ConfiguredUnit) -> Explained {
         let Self { mut sums, orders, entries, before, last } = self;
         let (available, sequence) = last.first().map_or((0, 0), |entry| (entry.level_after, entry.sequence));
         sums.sort_by_key(|sum| std::cmp::Reverse(sum.delta.unsigned_abs()));
         let mut orders: Vec<(OrderId, i64)> = orders.into_iter().filter(|(_, held)| *held != 0).collect();
         orders.sort_unstable_by_key(|(order, held)| (std::cmp::Reverse(held.unsigned_abs()), *order));
-        Explained { available, sequence, before, entries, sums, orders, last_entries: last }
+        Explained { unit, available, sequence, before, entries, sums, orders, last_entries: last }
     }
 }

@@ -26,7 +26,7 @@ pub struct OrderLine {
     pub unit: Unit,
     /// The location as stored; `None` is the default location.
     pub location: Option<LocationId>,
-    /// Pieces taken in all.
+    /// Pieces taken in all, those of items that are not counted included.
     pub taken: i64,
     /// Pieces given back in all.
     pub returned: i64,
@@ -63,6 +63,7 @@ fn add(lines: &mut Vec<OrderLine>, entry: &Entry) {
         lines.len() - 1
     });
     let line = &mut lines[index];
-    let side = if entry.delta < 0 { &mut line.taken } else { &mut line.returned };
-    *side = side.saturating_add(entry.delta.saturating_abs());
+    let pieces = entry.pieces();
+    let side = if pieces < 0 { &mut line.taken } else { &mut line.returned };
+    *side = side.saturating_add(pieces.saturating_abs());
 }

@@ -10,6 +10,7 @@ use crate::model::catalog::Unit;
 use crate::model::entry::Entry;
 use crate::model::error::Error;
 use crate::model::ids::{LevelId, LocationId, SiteId};
+use crate::model::kind::CatalogRules;
 use crate::model::level::{ResolvedLevel, Stock};
 use crate::model::limits;
 use crate::model::site::Site;
@@ -152,7 +153,7 @@ impl Sums {
     }
 
     fn add_level(&mut self, level: Stock) {
-        let Stock { unit, location, available, revision, last_sequence, settings: _ } = level;
+        let Stock { unit, location, available, revision, last_sequence, settings: _, rules: _ } = level;
         let id = LevelId::of(unit.id(self.site), location);
         let compared = Compared { unit, location, available, revision, last_sequence, sum: 0, entries: 0 };
         self.levels.insert(id, compared);
@@ -195,7 +196,9 @@ impl Sums {
         let count = i64::try_from(self.levels.len()).unwrap_or(i64::MAX);
         let difference = |(id, compared): (LevelId, Compared)| {
             let Compared { unit, location, available, revision, last_sequence: _, sum, entries } = compared;
-            let level = ResolvedLevel { id, unit_id: unit.id(self.site), unit, location };
+            // A repair compares a level with its ledger, so it does not matter how the unit is counted.
+            let catalog = CatalogRules::of(&unit.app_id, None);
+            let level = ResolvedLevel { id, unit_id: unit.id(self.site), unit, location, catalog };
             let is_wrong = available != sum || revision != entries;
             is_wrong.then_some(Difference { level, available, revision, recomputed: sum, entries })
         };

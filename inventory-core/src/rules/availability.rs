@@ -3,15 +3,15 @@
 use std::collections::HashMap;
 
 use super::order_history::{Holdings, is_duplicate};
-use super::{Decision, Movement, View};
+use super::{Decision, Movement, View, rules_of};
 use crate::model::action::Line;
 use crate::model::entry::Marks;
 use crate::model::ids::LevelId;
+use crate::model::kind::{Closed, Tracking, UnitRules};
 use crate::model::level::ResolvedLevel;
 use crate::model::order::Part;
-use crate::model::outcome::{Refusal, Shortage};
+use crate::model::outcome::{Refusal, Shortage, ShortageReason};
 use crate::model::site::{OverReturnPolicy, SuspectedRepeatPolicy};
-use crate::model::unit::{Tracking, UnitRules};
 
 /// The items of one request that mean one level, summed.
 struct Asked<'a> {
@@ -19,6 +19,8 @@ struct Asked<'a> {
     item: usize,
     level: &'a ResolvedLevel,
     rules: UnitRules,
+    /// Why the unit is not on sale, if it is not.
+    closed: Option<Closed>,
     sold_once: i64,
     subscribed: i64,
 }
@@ -39,10 +41,15 @@ impl Asked<'_> {
             .filter(|portion| portion.count != 0)
     }
 
+    /// All pieces.
+    fn pieces(&self) -> i64 {
+        // `limits` asserts that all quantities of a request together do not overflow.
+        self.sold_once + self.subscribed
+    }
+
     /// Pieces that stock must cover.
     fn wanted(&self) -> i64 {
-        // `limits` asserts that all quantities of a request together do not overflow.
-        self.sold_once + if self.rules.counts_subscriptions { self.subscribed } else { 0 }
+        if self.rules.counts_subscriptions.value { self.pieces() } else { self.sold_once }
     }
 }
 
@@ -51,8 +58,8 @@ fn sum<'a>(lines: &[Line], levels: &'a [ResolvedLevel], view: &impl View) -> Vec
     let mut seen: HashMap<LevelId, usize> = HashMap::with_capacity(lines.len());
     for (item, (line, level)) in lines.iter().zip(levels).enumerate() {
         let index = *seen.entry(level.id).or_insert_with(|| {
-            let rules = view.rules(level.unit_id);
-            asked.push(Asked { item, level, rules, sold_once: 0, subscribed: 0 });
+            let closed = view.unit(level.unit_id).window.closed_at(view.time());
+            asked.push(Asked { item, level, rules: rules_of(level, view), closed, sold_once: 0, subscribed: 0 });
             asked.len() - 1
         });
         let sums = &mut asked[index];
@@ -84,34 +91,47 @@ pub(super) fn decrement(lines: &[Line], levels: &[ResolvedLevel], restricted: bo
             return Decision::Refuse(Refusal::Short(shortages));
         }
     }
-    let marks = Marks { suspected_repeat, over_return: false };
     record(&asked, view, |asked, portion| Change {
         asked: -portion.count,
         delta: if portion.counted { -portion.count } else { 0 },
-        floor: (restricted && portion.counted).then_some(-asked.rules.backorder_limit),
-        marks,
+        floor: (restricted && portion.counted).then_some(-asked.rules.backorder_limit.value),
+        marks: Marks { suspected_repeat, over_return: false, outside_sales_window: asked.closed.is_some() },
     })
 }
 
-/// The shortage of a level, if a restricted decrement is short of it.
+/// The shortage of a level, if a restricted decrement is short of it or its unit is not on sale.
 fn shortage(asked: &Asked<'_>, available: i64) -> Option<Shortage> {
+    let short = short_by(asked, available);
+    let (reason, pieces) = match asked.closed {
+        Some(Closed::NotYet) => (ShortageReason::NotOnSaleYet, asked.pieces()),
+        Some(Closed::NoLonger) => (ShortageReason::NoLongerOnSale, asked.pieces()),
+        None => (ShortageReason::InsufficientStock, asked.wanted()),
+    };
+    if asked.closed.is_none() && short.is_none() {
+        return None;
+    }
+    let (unit, location) = (asked.level.unit.clone(), asked.level.location);
+    Some(Shortage { unit, location, asked: pieces, available, short: short.unwrap_or_default(), reason })
+}
+
+/// Pieces that are missing, if any are.
+fn short_by(asked: &Asked<'_>, available: i64) -> Option<i64> {
     let wanted = asked.wanted();
     if wanted == 0 {
         return None;
     }
-    let short = match asked.rules.tracking {
+    match asked.rules.tracking.value {
+        Tracking::Untracked => None,
         // A level above zero is in stock.
         Tracking::Status => (available <= 0).then(|| 1_i64.saturating_sub(available)),
         Tracking::Quantity => {
             // Quantities and limits are far inside the range, so only a very negative level can make the subtraction
             // fail, and such a level is short in any case.
             let after = available.checked_sub(wanted).unwrap_or(i64::MIN);
-            let floor = -asked.rules.backorder_limit;
+            let floor = -asked.rules.backorder_limit.value;
             (after < floor).then(|| floor.checked_sub(after).unwrap_or(i64::MAX))
         }
-    }?;
-    let ResolvedLevel { unit, location, .. } = asked.level;
-    Some(Shortage { unit: unit.clone(), location: *location, asked: wanted, available, short })
+    }
 }
 
 pub(super) fn increment(lines: &[Line], levels: &[ResolvedLevel], view: &impl View) -> Decision {
@@ -122,20 +142,21 @@ pub(super) fn increment(lines: &[Line], levels: &[ResolvedLevel], view: &impl Vi
             asked: portion.count,
             delta,
             floor: None,
-            marks: Marks { suspected_repeat: false, over_return },
+            marks: Marks { over_return, ..Marks::default() },
         };
+        let Some(holdings) = &mut holdings else {
+            return returned(if portion.counted { portion.count } else { 0 }, false);
+        };
+        let unit = asked.level.unit_id;
         if !portion.counted {
+            // A return that changes no level is no over-return, but the pieces are back.
+            holdings.give_back(unit, portion.count);
             return returned(0, false);
         }
-        match &mut holdings {
-            None => returned(portion.count, false),
-            Some(holdings) => {
-                let held = holdings.covers(asked.level.unit_id, portion.count);
-                let delta = if clip && holdings.seen { held } else { portion.count };
-                holdings.give_back(asked.level.unit_id, delta);
-                returned(delta, held < portion.count)
-            }
-        }
+        let held = holdings.covers(unit, portion.count);
+        let delta = if clip && holdings.seen { held } else { portion.count };
+        holdings.give_back(unit, delta);
+        returned(delta, held < portion.count)
     })
 }
 

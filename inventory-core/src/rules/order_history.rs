@@ -81,9 +81,9 @@ impl Holdings {
             return None;
         }
         let mut held: HashMap<UnitId, i64> = HashMap::new();
-        for (part, delta) in history.calls.iter().flat_map(|call| &call.parts) {
+        for (part, pieces) in history.calls.iter().flat_map(|call| &call.parts) {
             let net = held.entry(part.unit).or_default();
-            *net = net.saturating_sub(*delta);
+            *net = net.saturating_sub(*pieces);
         }
         Some(Self { held, seen: history.answered || !history.calls.is_empty() })
     }

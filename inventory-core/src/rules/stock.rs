@@ -2,12 +2,13 @@
 
 use std::collections::HashMap;
 
-use super::{Decision, Movement, View};
+use super::{Decision, Movement, View, rules_of, rules_once_stocked};
 use crate::model::action::{Adjustment, Expected, Move, Repair, Target};
 use crate::model::entry::Marks;
 use crate::model::ids::LevelId;
+use crate::model::kind::UnitRules;
 use crate::model::level::{LevelState, ResolvedLevel};
-use crate::model::outcome::{ChangedLevel, Refusal, Shortage};
+use crate::model::outcome::{ChangedLevel, Refusal, Shortage, ShortageReason};
 
 /// A restricted move leaves no level below this. Backorders do not count: what is owed to customers cannot be moved.
 const FLOOR: i64 = 0;
@@ -44,7 +45,8 @@ pub(super) fn set(targets: &[Target], levels: &[ResolvedLevel], view: &impl View
         let Some((delta, after)) = delta.and_then(|delta| Some((delta, before.checked_add(delta)?))) else {
             return Decision::Refuse(Refusal::OutOfRange { item });
         };
-        if delta != 0 {
+        // Where a unit stops being sold unstocked, the ledger shows it, even if the level is 0 before and after.
+        if delta != 0 || view.unit(level.unit_id).is_sold_unstocked(&level.catalog) {
             movements.push(plain(item, before, delta, after));
         }
     }
@@ -69,10 +71,10 @@ impl<'a, V: View> Running<'a, V> {
         Self { view, now: HashMap::with_capacity(movements), movements: Vec::with_capacity(movements) }
     }
 
-    /// Changes a level; `None` if it would leave the range.
-    fn step(&mut self, index: usize, level: &ResolvedLevel, asked: i64) -> Option<()> {
+    /// Changes a level of a unit that is counted by `rules`; `None` if it would leave the range.
+    fn step(&mut self, index: usize, level: &ResolvedLevel, asked: i64, rules: &UnitRules) -> Option<()> {
         let before = *self.now.entry(level.id).or_insert_with(|| self.view.level(level.id).available);
-        let delta = if self.view.rules(level.unit_id).counts(false) { asked } else { 0 };
+        let delta = if rules.counts(false) { asked } else { 0 };
         let after = before.checked_add(delta)?;
         self.now.insert(level.id, after);
         if asked != 0 {
@@ -85,7 +87,7 @@ impl<'a, V: View> Running<'a, V> {
 pub(super) fn adjust(adjustments: &[Adjustment], levels: &[ResolvedLevel], view: &impl View) -> Decision {
     let mut running = Running::new(view, adjustments.len());
     for (item, (adjustment, level)) in adjustments.iter().zip(levels).enumerate() {
-        if running.step(item, level, adjustment.delta).is_none() {
+        if running.step(item, level, adjustment.delta, &rules_once_stocked(level, view)).is_none() {
             return Decision::Refuse(Refusal::OutOfRange { item });
         }
     }
@@ -102,7 +104,8 @@ pub(super) fn relocate(moves: &[Move], levels: &[ResolvedLevel], restricted: boo
         let pieces = asked.quantity.get();
         let steps = [(2 * item, -pieces), (2 * item + 1, pieces)];
         for (index, delta) in steps {
-            if running.step(index, &levels[index], delta).is_none() {
+            let level = &levels[index];
+            if running.step(index, level, delta, &rules_of(level, view)).is_none() {
                 return Decision::Refuse(Refusal::OutOfRange { item });
             }
         }
@@ -120,6 +123,7 @@ pub(super) fn relocate(moves: &[Move], levels: &[ResolvedLevel], restricted: boo
                 asked: available.saturating_sub(after),
                 available,
                 short: FLOOR.saturating_sub(after),
+                reason: ShortageReason::InsufficientStock,
             });
         }
     }

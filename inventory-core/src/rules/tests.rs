@@ -6,16 +6,21 @@ use uuid::Uuid;
 
 use super::*;
 use crate::model::action::{Expected, Kind, Line, Quantity, Target};
-use crate::model::catalog::CatalogReference;
+use crate::model::catalog::{CatalogReference, WIX_BOOKINGS};
 use crate::model::command::Reason;
 use crate::model::ids::SiteId;
+use crate::model::kind::{Counting, Tracking};
 use crate::model::limits;
 use crate::model::order::{Part, PastCall};
 use crate::model::site::{OverReturnPolicy, SiteSettings, SuspectedRepeatPolicy};
-use crate::model::unit::{Tracking, UnitSelector};
+use crate::model::unit::UnitSelector;
 
+mod kinds;
+
+/// An item. One whose id starts with `booking` belongs to Wix Bookings, any other to an unknown app.
 fn unit(id: &str) -> UnitSelector {
-    UnitSelector::Reference(CatalogReference::new("app", id, Map::new()).expect("in bounds"))
+    let app_id = if id.starts_with("booking") { WIX_BOOKINGS } else { "app" };
+    UnitSelector::Reference(CatalogReference::new(app_id, id, Map::new()).expect("in bounds"))
 }
 
 fn line(id: &str, quantity: i64, subscription: bool) -> Line {
@@ -39,11 +44,12 @@ fn levels_of(action: &Action) -> Vec<ResolvedLevel> {
 /// Item, delta, level after, floor.
 type Applied = Vec<(String, i64, i64, Option<i64>)>;
 
-/// A view of a few items, by their ids.
+/// A view of a few items, by their ids. A unit that is not listed is in the state `UnitState::STOCKED`.
 #[derive(Default)]
 struct Shelf<'a> {
     levels: &'a [(&'a str, i64)],
-    rules: &'a [(&'a str, UnitRules)],
+    units: &'a [(&'a str, UnitState)],
+    time: i64,
     history: Option<OrderHistory>,
     policies: OrderPolicies,
     resolved: Vec<ResolvedLevel>,
@@ -71,8 +77,12 @@ impl View for Shelf<'_> {
         None
     }
 
-    fn rules(&self, unit: UnitId) -> UnitRules {
-        self.of(self.rules, |level| level.unit_id == unit).unwrap_or_default()
+    fn unit(&self, unit: UnitId) -> UnitState {
+        self.of(self.units, |level| level.unit_id == unit).unwrap_or(UnitState::STOCKED)
+    }
+
+    fn time(&self) -> i64 {
+        self.time
     }
 
     fn order(&self) -> Option<&OrderHistory> {
@@ -179,15 +189,16 @@ fn subscription_items_are_entries_of_their_own_but_judged_together() {
 
 #[test]
 fn units_are_counted_by_their_settings() {
-    let usual = UnitRules::default();
-    let rules = [
-        ("owed", UnitRules { backorder_limit: 3, ..usual }),
-        ("status", UnitRules { tracking: Tracking::Status, ..usual }),
-        ("gone", UnitRules { tracking: Tracking::Status, backorder_limit: 9, ..usual }),
-        ("once", UnitRules { counts_subscriptions: false, ..usual }),
+    let counted = |counting| UnitState { counting, ..UnitState::STOCKED };
+    let (usual, status) = (Counting::default(), Some(Tracking::Status));
+    let units = [
+        ("owed", counted(Counting { backorder_limit: Some(3), ..usual })),
+        ("status", counted(Counting { tracking: status, ..usual })),
+        ("gone", counted(Counting { tracking: status, backorder_limit: Some(9), ..usual })),
+        ("once", counted(Counting { counts_subscriptions: Some(false), ..usual })),
     ];
     let shelf =
-        || Shelf { levels: &[("owed", 2), ("status", 1), ("gone", 0), ("once", 1)], rules: &rules, ..Shelf::default() };
+        || Shelf { levels: &[("owed", 2), ("status", 1), ("gone", 0), ("once", 1)], units: &units, ..Shelf::default() };
     let applied = |action: &Action| {
         let told = decided_by(action, shelf()).expect("applied");
         told.into_iter().map(|(_, delta, after, floor)| (delta, after, floor)).collect::<Vec<_>>()

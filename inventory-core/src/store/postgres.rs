@@ -16,7 +16,7 @@ use diesel::result::{DatabaseErrorKind, Error};
 
 use self::statements::{
     AddLevels, AddSites, AddUnits, FindAnswered, FindRequests, FindSkus, LoadLevels, LoadOrders, LoadSpans, LockSites,
-    ReleaseSkus, WriteUnits,
+    ReleaseSkus, StockUnits, WriteUnits,
 };
 use self::write_batch::WriteBatch;
 use crate::engine::storage::{
@@ -30,7 +30,7 @@ use crate::model::site::Site;
 use crate::model::unit::{Sku, UnitSettings};
 use crate::store::classify::{classify, classify_autocommit, classify_commit};
 use crate::store::connection::AnyConnection;
-use crate::store::records::{self, PartRecord, RequestRecord, RulesRecord, SiteRecord, SpanRecord, UnitRecord};
+use crate::store::records::{self, PartRecord, RequestRecord, SiteRecord, SpanRecord, StateRecord, UnitRecord};
 use crate::store::{chain, shared};
 
 /// Settings of the writer's session. A statement or a lock that hangs ends as an error, instead of a writer that waits
@@ -40,11 +40,8 @@ const SESSION: &str = "SET enable_seqscan = off; SET enable_bitmapscan = off; \
     SET plan_cache_mode = force_generic_plan; \
     SET statement_timeout = '20s'; SET idle_in_transaction_session_timeout = '60s'";
 
-/// A level, if it is stored, and the rules of its unit, if they differ from the default.
-type LoadedLevel = (
-    (Option<LevelId>, Option<i64>, Option<i64>, Option<i64>),
-    (Option<UnitId>, Option<i16>, Option<i64>, Option<bool>),
-);
+/// The key of a unit, its level, if that is stored, and the unit, if that is stored.
+type LoadedLevel = (UnitId, (Option<LevelId>, Option<i64>, Option<i64>, Option<i64>), Option<StateRecord>);
 
 /// A writer's connection to Postgres.
 pub(crate) struct PostgresStore {
@@ -115,18 +112,15 @@ impl BatchStore for PostgresStore {
     fn levels(&mut self, levels: &[(LevelId, UnitId)]) -> Result<LoadedLevels, StoreError> {
         let load = LoadLevels::of(levels);
         let found: Vec<LoadedLevel> = self.run(|connection| load.load(connection))?;
-        let mut loaded = LoadedLevels::default();
-        for (level, unit) in found {
+        let (mut rows, mut units) = (Vec::with_capacity(found.len()), Vec::with_capacity(found.len()));
+        for (unit, level, state) in found {
             // A join gives all columns of a table, or none.
             if let (Some(id), Some(available), Some(revision), Some(last_sequence)) = level {
-                loaded.rows.push(LevelRow { id, available, revision, last_sequence });
+                rows.push(LevelRow { id, available, revision, last_sequence });
             }
-            if let (Some(unit), Some(tracking), Some(backorder_limit), Some(counts_subscriptions)) = unit {
-                let rules = RulesRecord { tracking, backorder_limit, counts_subscriptions };
-                loaded.rules.push((unit, rules.try_into()?));
-            }
+            units.push((unit, state));
         }
-        Ok(loaded)
+        Ok(LoadedLevels { rows, units: records::unusual(units)? })
     }
 
     fn orders(&mut self, orders: &[OrderKey]) -> Result<Vec<OrderHistory>, StoreError> {
@@ -153,6 +147,9 @@ impl BatchStore for PostgresStore {
 
     fn write(&mut self, writes: &Writes) -> Result<Written, StoreError> {
         self.run(|connection| {
+            if !writes.stocked_units.is_empty() {
+                StockUnits::of(&writes.stocked_units).execute(connection)?;
+            }
             if !writes.new_levels.is_empty() {
                 AddUnits::of(&writes.new_units).execute(connection)?;
                 AddLevels::of(&writes.new_levels).execute(connection)?;

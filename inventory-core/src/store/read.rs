@@ -14,6 +14,7 @@ use diesel::prelude::*;
 pub use self::ledger::EntryFilter;
 pub use self::snapshot::Snapshot;
 pub use self::stock::{StockCursor, StockFilter};
+pub use self::units::UnitScope;
 
 use crate::model::error::{Error, Failed, StoreError};
 use crate::model::ids::SiteId;

@@ -6,12 +6,14 @@ use crate::engine::storage::RecordedRequest;
 use crate::model::action::Kind;
 use crate::model::catalog::{Unit, Variant};
 use crate::model::command::Reason;
+use crate::model::entry::{Marks, pieces};
 use crate::model::error::StoreError;
 use crate::model::ids::{Fingerprint, LocationId, RequestKey, SiteId, UnitId};
+use crate::model::kind::{Counting, SalesWindow, Tracking, UnitState};
 use crate::model::order::{OrderHistory, Part, PastCall};
 use crate::model::outcome::Refusal;
 use crate::model::site::{OrderPolicies, OverReturnPolicy, Site, SiteSettings, SuspectedRepeatPolicy};
-use crate::model::unit::{Sku, Tracking, UnitRules, UnitSettings};
+use crate::model::unit::{Sku, UnitSettings};
 use crate::store::tables::{request, site, unit};
 
 /// A row of `site`.
@@ -21,10 +23,11 @@ pub(crate) struct SiteRecord {
     site_id: SiteId,
     sequence: i64,
     default_location_id: Option<LocationId>,
-    option_keys: String,
+    catalogs: String,
     revision: i64,
     suspected_repeats: i16,
     over_returns: i16,
+    recorded_at: i64,
 }
 
 impl TryFrom<SiteRecord> for Site {
@@ -35,19 +38,21 @@ impl TryFrom<SiteRecord> for Site {
             site_id: id,
             sequence,
             default_location_id: default_location,
-            option_keys,
+            catalogs,
             revision,
             suspected_repeats,
             over_returns,
+            recorded_at,
         } = record;
-        let option_keys =
-            serde_json::from_str(&option_keys).map_err(|_| StoreError::Damaged("option keys that are not JSON"))?;
+        let catalogs = serde_json::from_str(&catalogs)
+            .map_err(|_| StoreError::Damaged("settings of catalogs that this version does not know"))?;
         let policies =
             SuspectedRepeatPolicy::from_code(suspected_repeats).zip(OverReturnPolicy::from_code(over_returns));
         let (suspected_repeats, over_returns) =
             policies.ok_or(StoreError::Damaged("an order policy that this version does not know"))?;
         let order_policies = OrderPolicies { suspected_repeats, over_returns };
-        Ok(Self { id, sequence, settings: SiteSettings { default_location, option_keys, order_policies, revision } })
+        let settings = SiteSettings { default_location, catalogs, order_policies, revision };
+        Ok(Self { id, sequence, recorded_at, settings })
     }
 }
 
@@ -73,35 +78,57 @@ pub(crate) struct SettingsRecord {
     sku: Option<String>,
     name: String,
     #[diesel(embed)]
-    rules: RulesRecord,
+    state: StateRecord,
 }
 
 /// The columns of `unit` that the rules use.
 #[derive(Queryable, Selectable)]
 #[diesel(table_name = unit)]
-pub(crate) struct RulesRecord {
-    pub(crate) tracking: i16,
-    pub(crate) backorder_limit: i64,
-    pub(crate) counts_subscriptions: bool,
+pub(crate) struct StateRecord {
+    tracking: Option<i16>,
+    backorder_limit: Option<i64>,
+    counts_subscriptions: Option<bool>,
+    sell_from: Option<i64>,
+    sell_until: Option<i64>,
+    stocked: bool,
 }
 
 impl TryFrom<SettingsRecord> for UnitSettings {
     type Error = StoreError;
 
-    fn try_from(SettingsRecord { sku, name, rules }: SettingsRecord) -> Result<Self, StoreError> {
-        Ok(Self { sku: sku.map(Sku::from_stored), name, rules: rules.try_into()? })
+    fn try_from(SettingsRecord { sku, name, state }: SettingsRecord) -> Result<Self, StoreError> {
+        Ok(Self { sku: sku.map(Sku::from_stored), name, state: state.try_into()? })
     }
 }
 
-impl TryFrom<RulesRecord> for UnitRules {
+impl TryFrom<StateRecord> for UnitState {
     type Error = StoreError;
 
-    fn try_from(record: RulesRecord) -> Result<Self, StoreError> {
-        let RulesRecord { tracking, backorder_limit, counts_subscriptions } = record;
-        let tracking = Tracking::from_code(tracking);
-        let tracking = tracking.ok_or(StoreError::Damaged("a tracking that this version does not know"))?;
-        Ok(Self { tracking, backorder_limit, counts_subscriptions })
+    fn try_from(record: StateRecord) -> Result<Self, StoreError> {
+        let StateRecord { tracking, backorder_limit, counts_subscriptions, sell_from, sell_until, stocked } = record;
+        let known =
+            |code| Tracking::from_code(code).ok_or(StoreError::Damaged("a tracking that this version does not know"));
+        let tracking = tracking.map(known).transpose()?;
+        Ok(Self {
+            counting: Counting { tracking, backorder_limit, counts_subscriptions },
+            window: SalesWindow { from: sell_from, until: sell_until },
+            stocked,
+        })
     }
+}
+
+/// The units that differ from `UnitState::STOCKED`. A unit without a row was never written.
+pub(crate) fn unusual(
+    units: impl IntoIterator<Item = (UnitId, Option<StateRecord>)>,
+) -> Result<Vec<(UnitId, UnitState)>, StoreError> {
+    let mut unusual = Vec::new();
+    for (unit, record) in units {
+        let state = record.map(UnitState::try_from).transpose()?.unwrap_or_default();
+        if state != UnitState::STOCKED {
+            unusual.push((unit, state));
+        }
+    }
+    Ok(unusual)
 }
 
 /// What a replay needs of a row of `request`.
@@ -159,6 +186,7 @@ pub(crate) struct PartRecord {
     subscription: bool,
     asked: Option<i64>,
     delta: i64,
+    marks: Option<i16>,
 }
 
 /// Joins an order's entries into its calls.
@@ -169,7 +197,9 @@ pub(crate) fn order_history(mut parts: Vec<PartRecord>, answered: bool) -> Resul
         let (kind, reason) = (stored_kind(call[0].kind)?, stored_reason(call[0].reason));
         let part = |record: &PartRecord| {
             let PartRecord { unit, location, subscription, delta, .. } = *record;
-            (Part { unit, location, subscription, asked: record.asked.unwrap_or(delta) }, delta)
+            let asked = record.asked.unwrap_or(delta);
+            let marks = record.marks.map(Marks::from_code).unwrap_or_default();
+            (Part { unit, location, subscription, asked }, pieces(asked, delta, marks))
         };
         history.calls.push(PastCall { kind, reason, parts: call.iter().map(part).collect() });
     }

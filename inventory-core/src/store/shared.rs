@@ -18,9 +18,6 @@ use crate::store::tables::{level, site, unit};
 /// Entries of an order that are read: one more than the rules look at, so that they see that there are more.
 pub(crate) const PARTS_MAX: i64 = limits::ORDER_ENTRIES_MAX as i64 + 1;
 
-/// Whether a unit's rules differ from the default ones (`UnitRules::DEFAULT`).
-pub(crate) const HAS_OWN_RULES: &str = "(tracking <> 1 OR backorder_limit <> 0 OR NOT counts_subscriptions)";
-
 /// The settings of units. Units that are not stored are left out.
 pub(crate) fn units(
     connection: &mut AnyConnection<'_>,
@@ -47,13 +44,13 @@ pub(crate) fn location_in_use(
 
 /// Writes the settings of a site.
 pub(crate) fn write_site(connection: &mut AnyConnection<'_>, changed: &Site) -> Result<(), StoreError> {
-    let Site { id, sequence: _, settings } = changed;
-    let option_keys = serde_json::json!(settings.option_keys).to_string();
+    let Site { id, sequence: _, recorded_at: _, settings } = changed;
+    let catalogs = serde_json::json!(settings.catalogs).to_string();
     on!(connection, |c| {
         diesel::update(site::table.find(id))
             .set((
                 site::default_location_id.eq(settings.default_location),
-                site::option_keys.eq(&option_keys),
+                site::catalogs.eq(&catalogs),
                 site::revision.eq(settings.revision),
                 site::suspected_repeats.eq(settings.order_policies.suspected_repeats.code()),
                 site::over_returns.eq(settings.order_policies.over_returns.code()),

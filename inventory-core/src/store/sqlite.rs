@@ -5,9 +5,8 @@
 mod statements;
 
 use diesel::connection::SimpleConnection;
-use diesel::dsl::{exists, sql};
+use diesel::dsl::exists;
 use diesel::prelude::*;
-use diesel::sql_types::Bool;
 use diesel::sqlite::SqliteConnection;
 
 use self::statements::{write_ledger, write_levels, write_requests, write_units};
@@ -23,7 +22,7 @@ use crate::model::site::Site;
 use crate::model::unit::UnitSettings;
 use crate::store::classify::{classify, classify_commit};
 use crate::store::connection::AnyConnection;
-use crate::store::records::{self, PartRecord, RequestRecord, RulesRecord, SiteRecord, SpanRecord, UnitRecord};
+use crate::store::records::{self, PartRecord, RequestRecord, SiteRecord, SpanRecord, StateRecord, UnitRecord};
 use crate::store::tables::{change, ledger, level, request, site, unit};
 use crate::store::{chain, shared};
 
@@ -140,22 +139,19 @@ impl BatchStore for SqliteStore {
     }
 
     fn levels(&mut self, levels: &[(LevelId, UnitId)]) -> Result<LoadedLevels, StoreError> {
-        let (rows, rules) = self.run(|connection| {
-            let (mut rows, mut rules) = (Vec::with_capacity(levels.len()), Vec::new());
+        let (rows, units) = self.run(|connection| {
+            let (mut rows, mut units) = (Vec::with_capacity(levels.len()), Vec::with_capacity(levels.len()));
             for &(id, unit_id) in levels {
-                let own = unit::table.find(unit_id).filter(sql::<Bool>(shared::HAS_OWN_RULES));
-                if let Some(record) = own.select(RulesRecord::as_select()).first(connection).optional()? {
-                    rules.push((unit_id, record));
-                }
+                let stored = unit::table.find(unit_id).select(StateRecord::as_select());
+                units.push((unit_id, stored.first(connection).optional()?));
                 let row = level::table.find(id).select((level::available, level::revision, level::last_sequence));
                 if let Some((available, revision, last_sequence)) = row.first(connection).optional()? {
                     rows.push(LevelRow { id, available, revision, last_sequence });
                 }
             }
-            Ok((rows, rules))
+            Ok((rows, units))
         })?;
-        let rules = rules.into_iter().map(|(unit, record)| Ok((unit, record.try_into()?)));
-        Ok(LoadedLevels { rows, rules: rules.collect::<Result<_, StoreError>>()? })
+        Ok(LoadedLevels { rows, units: records::unusual(units)? })
     }
 
     fn orders(&mut self, orders: &[OrderKey]) -> Result<Vec<OrderHistory>, StoreError> {
@@ -179,6 +175,7 @@ impl BatchStore for SqliteStore {
                         ledger::subscription,
                         ledger::asked,
                         ledger::delta,
+                        ledger::marks,
                     ))
                     .load(connection)?;
                 let calls = request::table.filter(request::site_id.eq(site).and(request::order_id.eq(order)));
@@ -209,19 +206,6 @@ impl BatchStore for SqliteStore {
             write_ledger(connection, writes)?;
             Ok(Written::All)
         })
-    }
-
-    fn write_and_commit(&mut self, writes: &Writes) -> Result<Written, CommitError> {
-        let sites: Vec<SiteId> = writes.sites.iter().map(|site| site.before.id).collect();
-        let found = self.begin(&sites).map_err(CommitError::NotCommitted)?;
-        if !found.iter().eq(writes.sites.iter().map(|site| &site.before)) {
-            return Ok(Written::Outdated);
-        }
-        let written = self.write(writes).map_err(CommitError::NotCommitted)?;
-        if written == Written::All {
-            self.commit()?;
-        }
-        Ok(written)
     }
 
     fn units(&mut self, units: &[UnitId]) -> Result<Vec<(UnitId, UnitSettings)>, StoreError> {

@@ -6,6 +6,7 @@ use crate::engine::storage::{
     CallWrite, ChangeWrite, EntryWrite, LevelRow, NewLevel, RequestWrite, SiteWrite, UnitWrite,
 };
 use crate::model::ids::{Fingerprint, LevelId, LocationId, OrderId, RequestKey, SiteId, UnitId};
+use crate::model::kind::Tracking;
 use crate::model::order::OrderKey;
 use crate::model::unit::Sku;
 use crate::store::describe::{columns, described};
@@ -22,10 +23,11 @@ diesel::table! {
         site_id -> Guid,
         sequence -> BigInt,
         default_location_id -> Nullable<Guid>,
-        option_keys -> Text,
+        catalogs -> Text,
         revision -> BigInt,
         suspected_repeats -> SmallInt,
         over_returns -> SmallInt,
+        recorded_at -> BigInt,
     }
 }
 
@@ -39,9 +41,13 @@ described! {
         variant: Text = &'a str, |row| row.unit.variant.as_str();
         sku: Nullable<Text> = Option<&'a str>, |row| row.settings.sku.as_ref().map(Sku::as_str);
         name: Text = &'a str, |row| row.settings.name.as_str();
-        tracking: SmallInt = i16, |row| row.settings.rules.tracking.code();
-        backorder_limit: BigInt = i64, |row| row.settings.rules.backorder_limit;
-        counts_subscriptions: Bool = bool, |row| row.settings.rules.counts_subscriptions;
+        // NULL where the unit's catalog decides.
+        tracking: Nullable<SmallInt> = Option<i16>, |row| row.settings.state.counting.tracking.map(Tracking::code);
+        backorder_limit: Nullable<BigInt> = Option<i64>, |row| row.settings.state.counting.backorder_limit;
+        counts_subscriptions: Nullable<Bool> = Option<bool>, |row| row.settings.state.counting.counts_subscriptions;
+        sell_from: Nullable<BigInt> = Option<i64>, |row| row.settings.state.window.from;
+        sell_until: Nullable<BigInt> = Option<i64>, |row| row.settings.state.window.until;
+        stocked: Bool = bool, |row| row.settings.state.stocked;
     }
 }
 
@@ -132,6 +138,7 @@ columns! {
         before: BigInt = i64, |row| row.before.sequence;
         revision: BigInt = i64, |row| row.before.settings.revision;
         after: BigInt = i64, |row| row.sequence;
+        recorded_at: BigInt = i64, |row| row.recorded_at;
     }
 }
 

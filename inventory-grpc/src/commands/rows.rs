@@ -14,7 +14,7 @@ use inventory_proto::v1;
 use crate::config::Format;
 
 /// The columns of a file of stock, in the order in which they are written.
-pub(super) const COLUMNS: [&str; 10] = [
+pub(super) const COLUMNS: [&str; 12] = [
     "app_id",
     "catalog_item_id",
     "options",
@@ -25,6 +25,8 @@ pub(super) const COLUMNS: [&str; 10] = [
     "tracking",
     "backorder_limit",
     "counts_subscriptions",
+    "sell_from",
+    "sell_until",
 ];
 
 /// A file that is within all bounds.

@@ -1,5 +1,7 @@
 //! Whatever arrives is decoded or refused by its fields; nothing panics.
 
+use inventory_core::model::catalog::{Unit, Variant};
+use inventory_core::store::UnitScope;
 use inventory_proto::{UnitRef, v1};
 use proptest::prelude::*;
 use prost::Message;
@@ -122,6 +124,36 @@ fn a_batch_names_its_site_once() {
     assert_eq!(fields(batch_update_units(batch(vec![request(""); 1_001]))), ["requests"]);
 }
 
+#[test]
+fn a_list_of_one_item_needs_its_app() {
+    let units = |app_id: &str, catalog_item_id: &str, page_token: &str| {
+        list_units(v1::ListUnitsRequest {
+            site_id: GUID.into(),
+            app_id: app_id.into(),
+            catalog_item_id: catalog_item_id.into(),
+            page_token: page_token.into(),
+            ..Default::default()
+        })
+    };
+    let scope = |app_id: &str, item_id: &str| units(app_id, item_id, "").map(|read| read.query.0).ok();
+    assert_eq!(scope("", ""), Some(UnitScope::Site));
+    assert_eq!(scope(&GUID.to_uppercase(), ""), Some(UnitScope::App(GUID.into())));
+    let item = UnitScope::Item("App".into(), GUID.into());
+    assert_eq!(scope("App", &GUID.to_uppercase()), Some(item), "letter case matters only in other ids than GUIDs");
+    assert_eq!(fields(units("", "yoga", "")), ["catalog_item_id"]);
+    assert_eq!(fields(units(&"a".repeat(101), &"b".repeat(37), "")), ["app_id", "catalog_item_id"]);
+    let stock = v1::ListStockRequest { site_id: GUID.into(), catalog_item_id: "yoga".into(), ..Default::default() };
+    let needs = list_stock(stock.clone()).expect_err("it names no app");
+    assert_eq!(needs.message(), "catalog_item_id: needs app_id");
+    let filter = list_stock(v1::ListStockRequest { app_id: "app".into(), ..stock }).map(|read| read.query.0.scope);
+    assert_eq!(filter.ok(), Some(UnitScope::Item("app".into(), "yoga".into())));
+    // A page token belongs to the same filters.
+    let unit = Unit { app_id: "app".into(), item_id: "yoga".into(), variant: Variant::default() };
+    let token = units("app", "yoga", "").expect("good").query.1.next_token(Some(unit));
+    assert!(units("app", "yoga", &token).is_ok());
+    assert_eq!([fields(units("app", "", &token)), fields(units("", "", &token))], [["page_token"], ["page_token"]]);
+}
+
 proptest! {
     #[test]
     fn any_bytes(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
@@ -148,7 +180,7 @@ proptest! {
     ) {
         let [app_id, catalog_item_id, location_id, request_id, note, sku] =
             <[String; 6]>::try_from(texts).expect("six");
-        let reference = v1::CatalogReference { app_id, catalog_item_id, options: None };
+        let reference = v1::CatalogReference { app_id: app_id.clone(), catalog_item_id, options: None };
         let items = [UnitRef::CatalogReference(reference), UnitRef::Sku(sku.clone())].map(|unit| v1::AdjustStockItem {
             unit: Some(unit.into()),
             location_id: location_id.clone(),
@@ -166,8 +198,11 @@ proptest! {
             site_id: GUID.to_owned(),
             unit: Some(unit().into()),
             new_sku: Some(sku),
-            name: Some(note),
+            name: Some(note.clone()),
+            tracking: nanos,
             backorder_limit: Some(number),
+            sell_from: Some(prost_types::Timestamp { seconds: number, nanos }),
+            reset_mask: Some(prost_types::FieldMask { paths: vec![note.clone(), "sell_from".to_owned()] }),
             ..Default::default()
         };
         prop_assert!(is_clear(&update_unit(request).map(drop)));
@@ -179,5 +214,23 @@ proptest! {
             ..Default::default()
         };
         prop_assert!(is_clear(&list_entries(request).map(drop)));
+        let request = v1::ListUnitsRequest {
+            site_id: GUID.to_owned(),
+            app_id: note.clone(),
+            catalog_item_id: app_id.clone(),
+            ..Default::default()
+        };
+        prop_assert!(is_clear(&list_units(request).map(drop)));
+        let settings = v1::CatalogSettings {
+            app_id,
+            option_keys: Some(v1::OptionKeys { keys: vec![note] }),
+            tracking: nanos,
+            backorder_limit: Some(number),
+            counts_subscriptions: None,
+            unstocked: nanos,
+        };
+        let catalogs = vec![settings.clone(), settings];
+        let request = v1::UpdateSiteRequest { site_id: GUID.to_owned(), catalogs, ..Default::default() };
+        prop_assert!(is_clear(&update_site(request).map(drop)));
     }
 }

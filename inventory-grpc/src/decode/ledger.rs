@@ -6,7 +6,6 @@ use inventory_core::model::unit::UnitSelector;
 use inventory_core::reports::explain;
 use inventory_core::store::EntryFilter;
 use inventory_proto::v1;
-use prost_types::Timestamp;
 use tonic::Status;
 
 use crate::decode::Read;
@@ -50,8 +49,8 @@ pub(crate) fn list_entries(request: v1::ListEntriesRequest) -> Result<Read<(Entr
     let up_to_sequence = fields.not_negative(At::REQUEST, "up_to_sequence", up_to_sequence);
     let location = fields.location(At::REQUEST, "location_id", &location_id);
     let kind = kind(&mut fields, kind_number);
-    let start = time(&mut fields, "start_time", start_time);
-    let end = time(&mut fields, "end_time", end_time);
+    let start = fields.time("start_time", start_time);
+    let end = fields.time("end_time", end_time);
     let query = || -> Checked<EntryQuery> {
         let filter = EntryFilter {
             order: order?.map(OrderId::from_uuid),
@@ -95,7 +94,7 @@ pub(crate) fn explain_level(
     let unit = fields.unit(At::REQUEST, unit);
     let location = fields.location(At::REQUEST, "location_id", &location_id);
     let sequence = fields.not_negative(At::REQUEST, "at_sequence", at_sequence);
-    let time = time(&mut fields, "at_time", at_time);
+    let time = fields.time("at_time", at_time);
     let asked = || {
         let when = match (sequence?, time?) {
             (0, None) => explain::At::Now,
@@ -136,15 +135,5 @@ fn kind(fields: &mut Fields, number: i32) -> Checked<Option<Kind>> {
         Ok(v1::Kind::Move) => Ok(Some(Kind::Move)),
         Ok(v1::Kind::Repair) => Ok(Some(Kind::Repair)),
         Err(_) => fields.bad(At::REQUEST, "kind", "is not a kind of this version"),
-    }
-}
-
-/// A time in microseconds since 1970; `None` if the field is unset.
-fn time(fields: &mut Fields, field: &str, time: Option<Timestamp>) -> Checked<Option<i64>> {
-    let Some(Timestamp { seconds, nanos }) = time else { return Ok(None) };
-    let micros = seconds.checked_mul(1_000_000).and_then(|micros| micros.checked_add(i64::from(nanos / 1_000)));
-    match micros {
-        Some(micros) if (0..1_000_000_000).contains(&nanos) => Ok(Some(micros)),
-        Some(_) | None => fields.bad(At::REQUEST, field, "must be a time of nanos 0 to 999,999,999"),
     }
 }

@@ -54,19 +54,17 @@ pub(crate) fn list_stock(request: v1::ListStockRequest) -> Result<Read<(StockFil
         below,
         changed_after_sequence,
         at_least_sequence,
+        catalog_item_id,
     } = request;
     let mut fields = Fields::default();
     let site = fields.site_id(&site_id);
     let unit = fields.optional_unit(At::REQUEST, unit);
-    let app_id = match app_id.is_empty() {
-        true => Ok(None),
-        false => fields.app_id(At::REQUEST, "app_id", &app_id).map(Some),
-    };
+    let scope = fields.scope(&app_id, &catalog_item_id);
     let location = fields.location(At::REQUEST, "location_id", &location_id);
     let changed_after_sequence = fields.not_negative(At::REQUEST, "changed_after_sequence", changed_after_sequence);
     let filter = || -> Checked<StockFilter> {
         let changed_after_sequence = changed_after_sequence?;
-        Ok(StockFilter { unit: unit?, app_id: app_id?, location: location?, below, changed_after_sequence })
+        Ok(StockFilter { unit: unit?, scope: scope?, location: location?, below, changed_after_sequence })
     };
     let filter = filter();
     let query = match (&site, &filter) {

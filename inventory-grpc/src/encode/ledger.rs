@@ -58,15 +58,17 @@ pub(crate) fn entry(entry: Entry, default: Option<LocationId>) -> v1::Entry {
     }
 }
 
-fn marks(Marks { suspected_repeat, over_return }: Marks) -> Vec<i32> {
+fn marks(Marks { suspected_repeat, over_return, outside_sales_window }: Marks) -> Vec<i32> {
     let suspected_repeat = suspected_repeat.then_some(v1::Mark::SuspectedRepeat);
     let over_return = over_return.then_some(v1::Mark::OverReturn);
-    suspected_repeat.into_iter().chain(over_return).map(i32::from).collect()
+    let outside_sales_window = outside_sales_window.then_some(v1::Mark::OutsideSalesWindow);
+    [suspected_repeat, over_return, outside_sales_window].into_iter().flatten().map(i32::from).collect()
 }
 
 /// The explanation of a level.
 pub(crate) fn explained(explained: Explained, default: Option<LocationId>) -> v1::ExplainLevelResponse {
-    let Explained { available, sequence, before, entries: explained_entries, sums, orders, last_entries } = explained;
+    let Explained { unit, available, sequence, before, entries: explained_entries, sums, orders, last_entries } =
+        explained;
     let sum = |Sum { kind: kind_of_request, reason: reason_given, entries, delta }| v1::ExplainedSum {
         kind: kind(kind_of_request),
         reason: reason(reason_given),
@@ -86,6 +88,7 @@ pub(crate) fn explained(explained: Explained, default: Option<LocationId>) -> v1
             .map(|(order, net)| v1::OrderHolding { order_id: order.to_string(), net })
             .collect(),
         entries: last_entries.into_iter().map(|one| entry(one, default)).collect(),
+        unit: Some(stock::unit(unit)),
     }
 }
 
@@ -154,7 +157,7 @@ pub(crate) fn level_difference(
     default: Option<LocationId>,
 ) -> v1::LevelDifference {
     let Difference { level, available, revision, recomputed, entries } = difference;
-    let ResolvedLevel { id: _, unit_id: _, unit, location: stored } = level;
+    let ResolvedLevel { id: _, unit_id: _, unit, location: stored, catalog: _ } = level;
     v1::LevelDifference {
         catalog_reference: Some(catalog_reference(unit)),
         location_id: location(stored, default),

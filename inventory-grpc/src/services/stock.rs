@@ -100,10 +100,11 @@ impl StockService for Stock {
         &self,
         request: Request<v1::ListUnitsRequest>,
     ) -> Result<Response<v1::ListUnitsResponse>, Status> {
-        let Read { site, at_least_sequence, query: page } = decode::list_units(request.into_inner())?;
+        let Read { site, at_least_sequence, query: (scope, page) } = decode::list_units(request.into_inner())?;
         let (after, rows) = (page.after.clone(), page.rows);
-        let read = self.store.read(site, at_least_sequence, move |snapshot| snapshot.list_units(after.as_ref(), rows));
-        let SiteRead { value: found, .. } = read.await.map_err(|error| of_error(error, Paths::REQUEST))?;
+        let list =
+            self.store.read(site, at_least_sequence, move |snapshot| snapshot.list_units(&scope, after.as_ref(), rows));
+        let SiteRead { value: found, .. } = list.await.map_err(|error| of_error(error, Paths::REQUEST))?;
         let next_page_token = page.next_token(found.next);
         let units = found.rows.into_iter().map(encode::unit).collect();
         Ok(Response::new(v1::ListUnitsResponse { units, next_page_token }))

@@ -5,7 +5,7 @@
 //! take a refusal for success.
 
 use inventory_core::model::ids::LocationId;
-use inventory_core::model::outcome::{Refusal, Shortage};
+use inventory_core::model::outcome::{Refusal, Shortage, ShortageReason};
 use inventory_proto::v1;
 use prost::Message;
 use tonic::{Code, Status};
@@ -35,13 +35,10 @@ pub(crate) fn of_refusal(refusal: Refusal, default: Option<LocationId>, bytes_ma
     let reason = refusal_reason(&refusal);
     match refusal {
         Refusal::Short(shortages) => {
-            let summary = shortages.iter().take(VIOLATIONS_MAX).map(|shortage| summary(reason, shortage)).collect();
+            let summary = shortages.iter().take(VIOLATIONS_MAX).map(summary).collect();
             let count = count(shortages.len());
+            let message = shortage_message(&shortages);
             let shortages = shortages.into_iter().map(|shortage| encode::shortage(shortage, default)).collect();
-            let message = match count {
-                1 => "1 level is short".to_owned(),
-                count => format!("{count} levels are short"),
-            };
             let status = |violations: &[pb::precondition_failure::Violation], shortages| {
                 let summary = pb::PreconditionFailure { violations: violations.to_vec() };
                 let short = v1::InsufficientStock { shortages, shortage_count: count };
@@ -81,12 +78,37 @@ pub(crate) fn of_refusal(refusal: Refusal, default: Option<LocationId>, bytes_ma
     }
 }
 
-fn summary(reason: &str, shortage: &Shortage) -> pb::precondition_failure::Violation {
-    let Shortage { unit, location: _, asked, available, short } = shortage;
+/// How many levels are refused, and whether for their stock, for their sales windows, or some for each.
+fn shortage_message(shortages: &[Shortage]) -> String {
+    let of_stock = |shortage: &&Shortage| match shortage.reason {
+        ShortageReason::InsufficientStock => true,
+        ShortageReason::NotOnSaleYet | ShortageReason::NoLongerOnSale => false,
+    };
+    let (all, short) = (shortages.len(), shortages.iter().filter(of_stock).count());
+    let why = if short == all {
+        "short"
+    } else if short == 0 {
+        "not on sale"
+    } else {
+        "short or not on sale"
+    };
+    match all {
+        1 => format!("1 level is {why}"),
+        all => format!("{all} levels are {why}"),
+    }
+}
+
+fn summary(shortage: &Shortage) -> pb::precondition_failure::Violation {
+    let Shortage { unit, location: _, asked, available, short, reason } = shortage;
+    let (reason, why) = match reason {
+        ShortageReason::InsufficientStock => ("INSUFFICIENT_STOCK", ""),
+        ShortageReason::NotOnSaleYet => ("NOT_ON_SALE_YET", "not on sale yet; "),
+        ShortageReason::NoLongerOnSale => ("NO_LONGER_ON_SALE", "no longer on sale; "),
+    };
     pb::precondition_failure::Violation {
         r#type: reason.to_owned(),
         subject: format!("{}/{}", unit.app_id, unit.item_id),
-        description: format!("asked {asked}, available {available}, short {short}"),
+        description: format!("{why}asked {asked}, available {available}, short {short}"),
     }
 }
 
@@ -152,6 +174,7 @@ mod tests {
             asked: 100_000,
             available: i64::MIN + 100_000,
             short: i64::MAX,
+            reason: ShortageReason::NoLongerOnSale,
         };
         Refusal::Short((0..count).map(shortage).collect())
     }
@@ -171,7 +194,51 @@ mod tests {
             let (bytes, _, short) = details(&status);
             assert!(bytes <= DETAIL_BYTES_DEFAULT, "{option_bytes}: {bytes}");
             assert!(!short.shortages.is_empty(), "{option_bytes}");
-            assert_eq!((short.shortage_count, status.message()), (300, "300 levels are short"));
+            assert_eq!((short.shortage_count, status.message()), (300, "300 levels are not on sale"));
+        }
+    }
+
+    #[test]
+    fn each_level_tells_why_it_is_refused() {
+        use ShortageReason::{InsufficientStock, NoLongerOnSale, NotOnSaleYet};
+        let rows: [(&[ShortageReason], &str, &[&str]); 6] = [
+            (&[InsufficientStock], "1 level is short", &["INSUFFICIENT_STOCK"]),
+            (&[InsufficientStock; 2], "2 levels are short", &["INSUFFICIENT_STOCK", "INSUFFICIENT_STOCK"]),
+            (&[NotOnSaleYet], "1 level is not on sale", &["NOT_ON_SALE_YET"]),
+            (&[NoLongerOnSale], "1 level is not on sale", &["NO_LONGER_ON_SALE"]),
+            (&[NotOnSaleYet, NoLongerOnSale], "2 levels are not on sale", &["NOT_ON_SALE_YET", "NO_LONGER_ON_SALE"]),
+            (
+                &[NoLongerOnSale, InsufficientStock],
+                "2 levels are short or not on sale",
+                &["NO_LONGER_ON_SALE", "INSUFFICIENT_STOCK"],
+            ),
+        ];
+        for (reasons, message, types) in rows {
+            let shortage = |&reason: &ShortageReason| Shortage {
+                unit: unit(1, 20),
+                location: None,
+                asked: 3,
+                available: 2,
+                short: 1,
+                reason,
+            };
+            let status = of_refusal(Refusal::Short(reasons.iter().map(shortage).collect()), None, DETAIL_BYTES_DEFAULT);
+            assert_eq!((status.code(), status.message()), (Code::FailedPrecondition, message));
+            let rich = pb::Status::decode(status.details()).expect("a status");
+            let info = pb::ErrorInfo::decode(rich.details[0].value.as_slice()).expect("a reason");
+            assert_eq!(info.reason, "INSUFFICIENT_STOCK", "one reason for all, so that a caller looks in one place");
+            let summary = pb::PreconditionFailure::decode(rich.details[1].value.as_slice()).expect("a summary");
+            let found: Vec<&str> = summary.violations.iter().map(|violation| violation.r#type.as_str()).collect();
+            assert_eq!(found, types);
+            for violation in &summary.violations {
+                let on_sale = !violation.description.contains("on sale");
+                assert_eq!(on_sale, violation.r#type == "INSUFFICIENT_STOCK", "{violation:?}");
+                assert!(violation.description.ends_with("asked 3, available 2, short 1"), "{violation:?}");
+            }
+            let (_, _, short) = details(&status);
+            let listed: Vec<String> =
+                short.shortages.iter().map(|shortage| shortage.reason().as_str_name().to_owned()).collect();
+            assert_eq!(listed, types.iter().map(|name| format!("SHORTAGE_REASON_{name}")).collect::<Vec<_>>());
         }
     }
 

@@ -4,6 +4,7 @@ use std::collections::hash_map::Entry;
 
 use crate::engine::batch::Batch;
 use crate::model::command::Command;
+use crate::model::entry::pieces;
 use crate::model::level::ResolvedLevel;
 use crate::model::order::{OrderHistory, OrderKey, Part, PastCall};
 use crate::model::outcome::Finding;
@@ -35,7 +36,8 @@ impl Batch {
         let Some(history) = self.orders.get_mut(&(command.site(), order)) else { return };
         let part = |movement: &Movement| {
             let ResolvedLevel { unit_id: unit, location, .. } = levels[movement.level];
-            (Part { unit, location, subscription: movement.subscription, asked: movement.asked }, movement.delta)
+            let Movement { subscription, asked, delta, marks, .. } = *movement;
+            (Part { unit, location, subscription, asked }, pieces(asked, delta, marks))
         };
         let (kind, reason) = (command.action().kind(), command.header().reason);
         history.calls.push(PastCall { kind, reason, parts: movements.iter().map(part).collect() });
@@ -48,7 +50,9 @@ pub(super) fn findings(movements: &[Movement]) -> Vec<Finding> {
     let mut over_returns = movements.iter().filter(|movement| movement.marks.over_return).peekable();
     let over_return = over_returns.peek().is_some();
     let clipped = over_returns.any(|movement| movement.delta < movement.asked);
+    let outside = movements.iter().any(|movement| movement.marks.outside_sales_window);
     let findings = [
+        (outside, Finding::OutsideWindowReported),
         (duplicate, Finding::DuplicateReported),
         (over_return && !clipped, Finding::OverReturnReported),
         (clipped, Finding::OverReturnClipped),

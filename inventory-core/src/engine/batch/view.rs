@@ -2,10 +2,10 @@
 
 use crate::engine::batch::{Batch, BatchLevel};
 use crate::model::ids::{LevelId, SiteId, UnitId};
+use crate::model::kind::UnitState;
 use crate::model::level::LevelState;
 use crate::model::order::{OrderHistory, OrderKey};
 use crate::model::site::OrderPolicies;
-use crate::model::unit::UnitRules;
 use crate::rules::View;
 
 /// The view of one command.
@@ -26,8 +26,12 @@ impl View for BatchView<'_> {
         self.batch.past_levels.get(&(level, sequence)).copied()
     }
 
-    fn rules(&self, unit: UnitId) -> UnitRules {
-        self.batch.rules.get(&unit).copied().unwrap_or_default()
+    fn unit(&self, unit: UnitId) -> UnitState {
+        self.batch.units.get(&unit).copied().unwrap_or(UnitState::STOCKED)
+    }
+
+    fn time(&self) -> i64 {
+        self.batch.time(self.site)
     }
 
     fn order(&self) -> Option<&OrderHistory> {

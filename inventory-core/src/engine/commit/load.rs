@@ -12,9 +12,9 @@ use crate::engine::storage::{BatchStore, LevelRow, LoadedLevels, SiteSku};
 use crate::model::action::Action;
 use crate::model::error::{Failed, Invalid, StoreError};
 use crate::model::ids::{LevelId, RequestKey, SiteId, UnitId};
+use crate::model::kind::UnitState;
 use crate::model::level::ResolvedLevel;
 use crate::model::order::OrderKey;
-use crate::model::unit::UnitRules;
 use crate::rules::order_history::{Question, question};
 
 /// The levels that the items of a command mean, or why they mean none.
@@ -88,18 +88,18 @@ pub(super) fn levels(
         return Ok(());
     }
     let keys: Vec<(LevelId, UnitId)> = missing.iter().map(|(level, unit, _)| (*level, *unit)).collect();
-    let LoadedLevels { rows, rules } = store.levels(&keys)?;
+    let LoadedLevels { rows, units } = store.levels(&keys)?;
     let rows: HashMap<LevelId, LevelRow> = rows.into_iter().map(|row| (row.id, row)).collect();
-    let rules: HashMap<UnitId, UnitRules> = rules.into_iter().collect();
+    let units: HashMap<UnitId, UnitState> = units.into_iter().collect();
     for (level, unit, site) in missing {
-        let (row, rules) = (rows.get(&level).copied(), rules.get(&unit).copied());
+        let (row, state) = (rows.get(&level).copied(), units.get(&unit).copied());
         cache.store_level(site, level, row);
         if let Some(row) = row {
             batch.add_level(site, row);
         }
-        if let Some(rules) = rules {
-            cache.store_rules(site, unit, rules);
-            batch.add_rules(unit, rules);
+        if let Some(state) = state {
+            cache.store_unit(site, unit, state);
+            batch.add_unit(unit, state);
         }
     }
     Ok(())
@@ -114,8 +114,8 @@ pub(super) fn cached_levels(batch: &mut Batch, cache: &Cache, needed: Vec<Needed
                 if let Some(row) = row {
                     batch.add_level(site, row);
                 }
-                if let Some(rules) = cache.rules(site, unit) {
-                    batch.add_rules(unit, rules);
+                if let Some(state) = cache.unit(site, unit) {
+                    batch.add_unit(unit, state);
                 }
             }
             None => missing.push((level, unit, site)),

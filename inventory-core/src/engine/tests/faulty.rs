@@ -10,7 +10,7 @@ use crate::model::catalog::Unit;
 use crate::model::error::StoreError;
 use crate::model::ids::{Fingerprint, LevelId, LocationId, RequestKey, SiteId, UnitId};
 use crate::model::order::{OrderHistory, OrderKey};
-use crate::model::site::{Site, SiteSettings};
+use crate::model::site::Site;
 use crate::model::unit::UnitSettings;
 
 /// What the next transactions do.
@@ -77,7 +77,7 @@ impl BatchStore for Faulty {
         }
         self.open = Some(Open::default());
         let sequence = self.books.lock().expect("no panic").sequence;
-        Ok(sites.iter().map(|&site| Site { id: site, sequence, settings: SiteSettings::default() }).collect())
+        Ok(sites.iter().map(|&site| Site { sequence, ..Site::unwritten(site) }).collect())
     }
 
     fn levels(&mut self, levels: &[(LevelId, UnitId)]) -> Result<LoadedLevels, StoreError> {
@@ -90,7 +90,7 @@ impl BatchStore for Faulty {
                 last_sequence: books.sequence,
             })
         };
-        Ok(LoadedLevels { rows: levels.iter().filter_map(row).collect(), rules: Vec::new() })
+        Ok(LoadedLevels { rows: levels.iter().filter_map(row).collect(), units: Vec::new() })
     }
 
     fn orders(&mut self, orders: &[OrderKey]) -> Result<Vec<OrderHistory>, StoreError> {
@@ -154,19 +154,6 @@ impl BatchStore for Faulty {
             sequence: writes.sites.first().map(|site| site.sequence),
         });
         Ok(Written::All)
-    }
-
-    fn write_and_commit(&mut self, writes: &Writes) -> Result<Written, CommitError> {
-        let sites: Vec<SiteId> = writes.sites.iter().map(|site| site.before.id).collect();
-        let found = self.begin(&sites).map_err(CommitError::NotCommitted)?;
-        if !found.iter().eq(writes.sites.iter().map(|site| &site.before)) {
-            return Ok(Written::Outdated);
-        }
-        let written = self.write(writes).map_err(CommitError::NotCommitted)?;
-        if written == Written::All {
-            self.commit()?;
-        }
-        Ok(written)
     }
 
     fn commit(&mut self) -> Result<(), CommitError> {

@@ -13,7 +13,6 @@ use crate::model::unit::Sku;
 use crate::store::describe::Column;
 use crate::store::guid::Guid;
 use crate::store::records::RequestRecord;
-use crate::store::shared::HAS_OWN_RULES;
 use crate::store::tables::{LevelColumns, UnitColumns};
 
 /// Makes a type a statement that diesel prepares once, and names the SQL type of its rows.
@@ -60,12 +59,13 @@ macro_rules! statement {
 }
 
 /// The SQL type of a row of `site`.
-type SiteType = (Guid, BigInt, Nullable<Guid>, Text, BigInt, SmallInt, SmallInt);
+type SiteType = (Guid, BigInt, Nullable<Guid>, Text, BigInt, SmallInt, SmallInt, BigInt);
 
 statement! {
     /// Locks sites in the order of their ids, so that no two batches wait for each other.
     LockSites(sites: Guid, SiteId) -> SiteType {
-        "SELECT site_id, sequence, default_location_id, option_keys, revision, suspected_repeats, over_returns \
+        "SELECT site_id, sequence, default_location_id, catalogs, revision, suspected_repeats, over_returns, \
+            recorded_at \
          FROM site WHERE site_id = ANY(" sites ") ORDER BY site_id FOR UPDATE"
     }
 }
@@ -90,13 +90,13 @@ statement! {
     /// Entries of orders, at most so many of each, with the headers of their changes.
     LoadOrders(sites: Guid, SiteId; orders: Guid, OrderId; most: BigInt, i64) -> (
         (Guid, Guid),
-        (BigInt, BigInt, SmallInt, SmallInt, Guid, Nullable<Guid>, Bool, Nullable<BigInt>, BigInt),
+        (BigInt, BigInt, SmallInt, SmallInt, Guid, Nullable<Guid>, Bool, Nullable<BigInt>, BigInt, Nullable<SmallInt>),
     ) {
         "SELECT asked.site_id, asked.order_id, part.* \
          FROM unnest(" sites ", " orders ") AS asked (site_id, order_id) \
          CROSS JOIN LATERAL ( \
             SELECT l.sequence, l.change_sequence, c.kind, c.reason, l.unit_id, l.location_id, l.subscription, \
-                l.asked, l.delta \
+                l.asked, l.delta, l.marks \
             FROM change c \
             JOIN ledger l ON l.site_id = c.site_id AND l.sequence BETWEEN c.first_sequence AND c.last_sequence \
             WHERE c.site_id = asked.site_id AND c.order_id = asked.order_id LIMIT (" most ")[1] \
@@ -142,22 +142,26 @@ statement! {
     }
 }
 
-/// Levels by key, if they are stored, and the rules of their units, if they differ from the default.
+/// Levels by key, if they are stored, and their units, if they are stored.
 pub(super) struct LoadLevels {
     levels: Column<Guid, LevelId>,
     units: Column<Guid, UnitId>,
 }
 
+/// The columns of `StateRecord`, in its order.
+type StateType = (Nullable<SmallInt>, Nullable<BigInt>, Nullable<Bool>, Nullable<BigInt>, Nullable<BigInt>, Bool);
+
 prepared!(LoadLevels -> (
+    Guid,
     (Nullable<Guid>, Nullable<BigInt>, Nullable<BigInt>, Nullable<BigInt>),
-    (Nullable<Guid>, Nullable<SmallInt>, Nullable<BigInt>, Nullable<Bool>),
+    Nullable<StateType>,
 ));
 
 impl QueryFragment<Pg> for LoadLevels {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
         out.push_sql(
-            "SELECT level.level_id, available, revision, last_sequence, \
-                unit.unit_id, tracking, backorder_limit, counts_subscriptions FROM unnest(",
+            "SELECT asked.unit_id, level.level_id, available, revision, last_sequence, \
+                tracking, backorder_limit, counts_subscriptions, sell_from, sell_until, stocked FROM unnest(",
         );
         self.levels.push(&mut out)?;
         out.push_sql(", ");
@@ -165,9 +169,8 @@ impl QueryFragment<Pg> for LoadLevels {
         out.push_sql(
             ") AS asked (level_id, unit_id) \
              LEFT JOIN level ON level.level_id = asked.level_id \
-             LEFT JOIN unit ON unit.unit_id = asked.unit_id AND ",
+             LEFT JOIN unit ON unit.unit_id = asked.unit_id",
         );
-        out.push_sql(HAS_OWN_RULES);
         Ok(())
     }
 }
@@ -184,6 +187,22 @@ impl QueryFragment<Pg> for AddUnits<'_> {
         out.push_sql(") ");
         self.0.push_select(&mut out)?;
         out.push_sql(" ON CONFLICT (unit_id) DO NOTHING");
+        Ok(())
+    }
+}
+
+/// Stocks units, and creates those that do not exist yet.
+pub(super) struct StockUnits<'a>(UnitColumns<'a>);
+
+prepared!(StockUnits<'a> -> ());
+
+impl QueryFragment<Pg> for StockUnits<'_> {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        out.push_sql("INSERT INTO unit (");
+        UnitColumns::push_names(&mut out);
+        out.push_sql(") ");
+        self.0.push_select(&mut out)?;
+        out.push_sql(" ON CONFLICT (unit_id) DO UPDATE SET stocked = true");
         Ok(())
     }
 }
@@ -299,6 +318,12 @@ impl<'a> WriteUnits<'a> {
 impl<'a> AddUnits<'a> {
     pub(super) fn of(new: &'a [UnitWrite]) -> Self {
         Self(UnitColumns::of(new.iter()))
+    }
+}
+
+impl<'a> StockUnits<'a> {
+    pub(super) fn of(stocked: &'a [UnitWrite]) -> Self {
+        Self(UnitColumns::of(stocked.iter()))
     }
 }
 

@@ -11,12 +11,13 @@ use crate::store::tables::{
     ChangeColumns, LedgerColumns, LevelStates, NewOrders, RequestColumns, SiteStates, WaypointColumns,
 };
 
-/// Everything that a batch writes but new levels, in one round trip. It takes the locks of the sites, so outside of
-/// BEGIN and COMMIT it is a transaction of its own.
+/// Everything that a batch writes but units and new levels, in one round trip. It takes the locks of the sites, so
+/// outside of BEGIN and COMMIT it is a transaction of its own.
 ///
 /// Either all is written, or nothing: if a site's sequence number or revision is not what it was when the batch was
-/// decided, or an order that was taken to be new is not. Its row says whether the sites are current, and whether the
-/// orders are new. The primary key of `request` finds replays, without a look before.
+/// decided, or its time is later than the batch's, or an order that was taken to be new is not. Its row says whether
+/// the sites are current, and whether the orders are new. The primary key of `request` finds replays, without a look
+/// before.
 pub(super) struct WriteBatch<'a> {
     sites: SiteStates<'a>,
     levels: LevelStates<'a>,
@@ -31,8 +32,8 @@ prepared!(WriteBatch<'a> -> (Bool, Bool));
 
 impl<'a> WriteBatch<'a> {
     pub(super) fn of(writes: &'a Writes) -> Self {
-        let Writes { sites, new_units: _, new_levels: _, levels, changes, entries, waypoints, requests, new_orders } =
-            writes;
+        let Writes { sites, stocked_units: _, new_units: _, new_levels: _, .. } = writes;
+        let Writes { levels, changes, entries, waypoints, requests, new_orders, .. } = writes;
         Self {
             sites: SiteStates::of(sites.iter()),
             levels: LevelStates::of(levels.iter()),
@@ -52,7 +53,8 @@ impl QueryFragment<Pg> for WriteBatch<'_> {
         out.push_sql(
             "), locked AS ( \
                 SELECT FROM new_sites new JOIN site ON site.site_id = new.site_id \
-                WHERE site.sequence = new.before AND site.revision = new.revision FOR UPDATE OF site \
+                WHERE site.sequence = new.before AND site.revision = new.revision \
+                    AND site.recorded_at <= new.recorded_at FOR UPDATE OF site \
             ), new_orders AS (",
         );
         self.new_orders.push_select(&mut out)?;
@@ -64,8 +66,9 @@ impl QueryFragment<Pg> for WriteBatch<'_> {
             ), go AS ( \
                 SELECT current AND new AS ahead FROM found \
             ), sites AS ( \
-                UPDATE site SET sequence = new.after FROM new_sites new \
-                WHERE site.site_id = new.site_id AND new.after > new.before AND (SELECT ahead FROM go) \
+                UPDATE site SET sequence = new.after, recorded_at = new.recorded_at FROM new_sites new \
+                WHERE site.site_id = new.site_id AND (SELECT ahead FROM go) \
+                    AND (new.after > new.before OR new.recorded_at > site.recorded_at) \
             ), levels AS ( \
                 UPDATE level SET available = new.available, revision = new.revision, \
                     last_sequence = new.last_sequence FROM (",

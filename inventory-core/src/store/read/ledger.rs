@@ -62,7 +62,7 @@ impl Snapshot<'_> {
     }
 
     /// The sequence number of the site's last entry recorded before `time` (microseconds since 1970); 0 if there is
-    /// none. A binary search: there is no index on the time, and the result is as exact as the servers' clocks agree.
+    /// none. A binary search: there is no index on the time, but the times of a site's entries never run backwards.
     pub fn sequence_before(&mut self, time: i64) -> Result<i64, Error> {
         let (mut low, mut high) = (0, self.site.sequence);
         let id = self.site.id;

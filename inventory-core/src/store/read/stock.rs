@@ -4,11 +4,14 @@ use std::collections::HashMap;
 
 use diesel::prelude::*;
 
+use super::units::{UnitScope, narrow};
 use super::{Page, Snapshot};
 use crate::model::catalog::Unit;
 use crate::model::error::{Error, StoreError};
-use crate::model::ids::{LevelId, LocationId, SiteId, UnitId};
+use crate::model::ids::{LevelId, LocationId, UnitId};
+use crate::model::kind::UnitRules;
 use crate::model::level::{ResolvedLevel, Stock};
+use crate::model::site::Site;
 use crate::model::unit::{UnitSelector, UnitSettings};
 use crate::store::connection::{AnyConnection, on};
 use crate::store::records::{SettingsRecord, UnitRecord};
@@ -29,8 +32,8 @@ pub struct StockCursor {
 pub struct StockFilter {
     /// Only levels of this unit.
     pub unit: Option<UnitSelector>,
-    /// Only levels of units of this catalog app.
-    pub app_id: Option<String>,
+    /// Only levels of these units.
+    pub scope: UnitScope,
     /// Only levels at this location.
     pub location: Option<LocationId>,
     /// Only levels below this.
@@ -56,7 +59,8 @@ impl Snapshot<'_> {
         let stock = |level: ResolvedLevel| {
             let (available, revision, last_sequence) = levels.get(&level.id).copied().unwrap_or_default();
             let settings = settings.get(&level.unit_id).cloned().unwrap_or_default();
-            Stock { unit: level.unit, location: level.location, available, revision, last_sequence, settings }
+            let rules = UnitRules::in_force(&settings.state, &level.catalog);
+            Stock { unit: level.unit, location: level.location, available, revision, last_sequence, settings, rules }
         };
         Ok(resolved.into_iter().map(stock).collect())
     }
@@ -73,8 +77,7 @@ impl Snapshot<'_> {
             Some(selector) => Some(self.resolve_one(selector, None)?.unit_id),
             None => None,
         };
-        let app_id = filter.app_id.as_deref();
-        let stock = list_levels(&mut self.connection, self.site.id, unit, app_id, after, rows + 1)?;
+        let stock = list_levels(&mut self.connection, &self.site, unit, &filter.scope, after, rows + 1)?;
         let position = |last: &Stock| StockCursor { unit: last.unit.clone(), location: last.location };
         let mut page = Page::cut(stock, rows, position);
         let at = filter.location.map(|location| self.site.settings.stored_location(Some(location)));
@@ -89,18 +92,18 @@ impl Snapshot<'_> {
 
 fn list_levels(
     connection: &mut AnyConnection<'_>,
-    id: SiteId,
+    site: &Site,
     unit_id: Option<UnitId>,
-    app_id: Option<&str>,
+    scope: &UnitScope,
     after: Option<&StockCursor>,
     rows: i64,
 ) -> Result<Vec<Stock>, StoreError> {
     use diesel::dsl::sql;
-    use diesel::sql_types::{Bool, Text};
+    use diesel::sql_types::Bool;
     let found: Vec<(UnitRecord, SettingsRecord, LevelColumns)> = on!(connection, |c| {
         let mut query = unit::table
             .inner_join(level::table.on(level::unit_id.eq(unit::unit_id)))
-            .filter(unit::site_id.eq(id))
+            .filter(unit::site_id.eq(site.id))
             .select((
                 UnitRecord::as_select(),
                 SettingsRecord::as_select(),
@@ -110,32 +113,12 @@ fn list_levels(
         if let Some(unit_id) = unit_id {
             query = query.filter(unit::unit_id.eq(unit_id));
         }
-        if let Some(app_id) = app_id {
-            query = query.filter(unit::app_id.eq(app_id));
-        }
+        narrow!(query, scope, after.map(|after| &after.unit), ">=");
         if let Some(StockCursor { unit: last, location }) = after {
-            // Row comparisons, which the index on these columns answers. diesel has no word for them. Within one app
-            // the app id is left out: beside an equality, the index would not use the comparison.
-            let within = sql::<Bool>("(unit.item_id, unit.variant) >= (")
-                .bind::<Text, _>(&last.item_id)
-                .sql(", ")
-                .bind::<Text, _>(last.variant.as_str())
-                .sql(")");
-            let from = sql::<Bool>("(unit.app_id, unit.item_id, unit.variant) >= (")
-                .bind::<Text, _>(&last.app_id)
-                .sql(", ")
-                .bind::<Text, _>(&last.item_id)
-                .sql(", ")
-                .bind::<Text, _>(last.variant.as_str())
-                .sql(")");
             let same = unit::app_id
                 .eq(&last.app_id)
                 .and(unit::item_id.eq(&last.item_id))
                 .and(unit::variant.eq(last.variant.as_str()));
-            query = match app_id {
-                Some(_) => query.filter(within),
-                None => query.filter(from),
-            };
             query = match location {
                 // The default location comes first.
                 None => query.filter(diesel::dsl::not(same.and(level::location_id.is_null()))),
@@ -151,9 +134,14 @@ fn list_levels(
             .limit(rows)
             .load(c)
     })?;
-    let stock = |(unit, settings, (location, available, revision, last_sequence)): (UnitRecord, _, LevelColumns)| {
-        let settings = SettingsRecord::try_into(settings)?;
-        Ok(Stock { unit: unit.into(), location, available, revision, last_sequence, settings })
+    let stock = |(unit, settings, (location, available, revision, last_sequence)): (
+        UnitRecord,
+        SettingsRecord,
+        LevelColumns,
+    )| {
+        let (unit, settings) = (Unit::from(unit), UnitSettings::try_from(settings)?);
+        let rules = UnitRules::in_force(&settings.state, &site.settings.catalog_rules(&unit.app_id));
+        Ok(Stock { unit, location, available, revision, last_sequence, settings, rules })
     };
     found.into_iter().map(stock).collect()
 }

@@ -17,10 +17,11 @@ use crate::store::tables::{ChangeRow, LedgerRow, NewLevelRow, RequestRow, UnitRo
 /// twelfth of a ledger entry, so sparse columns without a value are left out.
 struct Insert<R, const SPARSE: bool, const EXISTING: u8>(R);
 
-/// What becomes of a row whose key exists: an error, nothing, or an update of all its columns.
+/// What becomes of a row whose key exists: an error, nothing, an update of all its columns, or of `stocked` alone.
 const FAIL: u8 = 0;
 const IGNORE: u8 = 1;
 const UPDATE: u8 = 2;
+const STOCK: u8 = 3;
 
 /// What identifies an insertion: the kind of row, and the form.
 struct Identity<R, const SPARSE: bool, const EXISTING: u8>(PhantomData<R>);
@@ -54,6 +55,9 @@ impl<R: SqliteRow, const SPARSE: bool, const EXISTING: u8> QueryFragment<Sqlite>
         if EXISTING == UPDATE {
             R::push_update(&mut out);
         }
+        if EXISTING == STOCK {
+            out.push_sql(" ON CONFLICT (unit_id) DO UPDATE SET stocked = 1");
+        }
         Ok(())
     }
 }
@@ -72,7 +76,7 @@ fn insert<const EXISTING: u8>(connection: &mut SqliteConnection, row: impl Kind)
 /// diesel prepares its own UPDATE anew each time, because the columns that it sets may differ. Those of these two never
 /// do, and parsing was the larger part of their cost.
 #[derive(QueryId)]
-struct SetSequence(SiteId, i64);
+struct SetSequence(SiteId, i64, i64);
 
 #[derive(QueryId)]
 struct SetLevel(LevelRow);
@@ -81,6 +85,8 @@ impl QueryFragment<Sqlite> for SetSequence {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Sqlite>) -> QueryResult<()> {
         out.push_sql("UPDATE site SET sequence = ");
         out.push_bind_param::<BigInt, i64>(&self.1)?;
+        out.push_sql(", recorded_at = ");
+        out.push_bind_param::<BigInt, i64>(&self.2)?;
         out.push_sql(" WHERE site_id = ");
         out.push_bind_param::<Guid, SiteId>(&self.0)
     }
@@ -113,12 +119,14 @@ pub(super) fn write_requests(connection: &mut SqliteConnection, writes: &Writes)
     Ok(true)
 }
 
-/// Writes sequence numbers, levels, and new units; a unit that is stored already keeps its settings.
+/// Writes sequence numbers and times, units, and levels. A unit that is stored already keeps its settings.
 pub(super) fn write_levels(connection: &mut SqliteConnection, writes: &Writes) -> QueryResult<()> {
-    for SiteWrite { before, sequence } in &writes.sites {
-        if *sequence > before.sequence {
-            SetSequence(before.id, *sequence).execute(connection)?;
-        }
+    for site in writes.sites.iter().filter(|site| site.changes()) {
+        let SiteWrite { before, sequence, recorded_at } = site;
+        SetSequence(before.id, *sequence, *recorded_at).execute(connection)?;
+    }
+    for unit in &writes.stocked_units {
+        insert::<STOCK>(connection, UnitRow::from(unit))?;
     }
     for unit in &writes.new_units {
         insert::<IGNORE>(connection, UnitRow::from(unit))?;

@@ -115,13 +115,75 @@ async fn find(
     }
 }
 
-/// Whether the request would change a setting of the unit.
+/// Whether the request would change a setting. An import gives the unit settings of its own, so a setting in force that
+/// comes from elsewhere changes even if the value is the same.
 fn differs(unit: &v1::Unit, request: &v1::UpdateUnitRequest) -> bool {
-    let v1::UpdateUnitRequest { site_id: _, unit: _, new_sku, name, tracking, backorder_limit, counts_subscriptions } =
-        request;
+    let v1::UpdateUnitRequest {
+        site_id: _,
+        unit: _,
+        new_sku,
+        name,
+        tracking,
+        backorder_limit,
+        counts_subscriptions,
+        sell_from,
+        sell_until,
+        // A file takes no setting away.
+        reset_mask: _,
+    } = request;
+    let is_own = |source: v1::SettingSource| source == v1::SettingSource::Unit;
+    let own_tracking = is_own(unit.tracking_source()).then_some(unit.tracking);
+    let own_limit = is_own(unit.backorder_limit_source()).then_some(unit.backorder_limit);
+    let own_counts = is_own(unit.counts_subscriptions_source()).then_some(unit.counts_subscriptions);
     new_sku.as_ref().is_some_and(|sku| *sku != unit.sku)
         || name.as_ref().is_some_and(|name| *name != unit.name)
-        || (*tracking != 0 && *tracking != unit.tracking)
-        || backorder_limit.is_some_and(|limit| limit != unit.backorder_limit)
-        || counts_subscriptions.is_some_and(|counts| counts != unit.counts_subscriptions)
+        || (*tracking != 0 && Some(*tracking) != own_tracking)
+        || (backorder_limit.is_some() && *backorder_limit != own_limit)
+        || (counts_subscriptions.is_some() && *counts_subscriptions != own_counts)
+        || (sell_from.is_some() && *sell_from != unit.sell_from)
+        || (sell_until.is_some() && *sell_until != unit.sell_until)
+}
+
+#[cfg(test)]
+mod tests {
+    use prost_types::Timestamp;
+
+    use super::*;
+
+    #[test]
+    fn a_setting_that_is_not_the_units_own_would_change() {
+        let at = |seconds| Some(Timestamp { seconds, nanos: 0 });
+        let mut unit = v1::Unit {
+            sku: "S".into(),
+            name: "Shirt".into(),
+            backorder_limit: 5,
+            counts_subscriptions: true,
+            sell_from: at(1),
+            sell_until: at(2),
+            ..Default::default()
+        };
+        unit.set_tracking(v1::Tracking::Status);
+        unit.set_tracking_source(v1::SettingSource::Unit);
+        unit.set_backorder_limit_source(v1::SettingSource::Catalog);
+        unit.set_counts_subscriptions_source(v1::SettingSource::BuiltIn);
+        let none = v1::UpdateUnitRequest::default();
+        let status = v1::Tracking::Status.into();
+        let untracked = v1::Tracking::Untracked.into();
+        let rows = [
+            (none.clone(), false),
+            (v1::UpdateUnitRequest { new_sku: Some("S".into()), name: Some("Shirt".into()), ..none.clone() }, false),
+            (v1::UpdateUnitRequest { new_sku: Some("T".into()), ..none.clone() }, true),
+            (v1::UpdateUnitRequest { name: Some("Mug".into()), ..none.clone() }, true),
+            (v1::UpdateUnitRequest { tracking: status, ..none.clone() }, false),
+            (v1::UpdateUnitRequest { tracking: untracked, ..none.clone() }, true),
+            (v1::UpdateUnitRequest { backorder_limit: Some(5), ..none.clone() }, true),
+            (v1::UpdateUnitRequest { counts_subscriptions: Some(true), ..none.clone() }, true),
+            (v1::UpdateUnitRequest { sell_from: at(1), sell_until: at(2), ..none.clone() }, false),
+            (v1::UpdateUnitRequest { sell_from: at(2), ..none.clone() }, true),
+            (v1::UpdateUnitRequest { sell_until: at(1), ..none }, true),
+        ];
+        for (request, expected) in rows {
+            assert_eq!(differs(&unit, &request), expected, "{request:?}");
+        }
+    }
 }

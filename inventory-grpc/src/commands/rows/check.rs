@@ -3,12 +3,15 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
+use inventory_core::model::kind::SalesWindow;
 use inventory_core::model::unit::UnitSelector;
 use inventory_proto::{UnitRef, json, v1};
+use prost_types::Timestamp;
 
 use super::parse::{Parsed, Values};
 use super::{BadRow, Row, Rows};
 use crate::decode::Fields;
+use crate::encode::timestamp;
 use crate::violation::{At, Violation};
 
 /// A row that is within bounds by itself.
@@ -67,9 +70,12 @@ fn row(line: u64, values: Values) -> Result<Checked, String> {
         tracking,
         backorder_limit,
         counts_subscriptions,
+        sell_from,
+        sell_until,
     } = values;
     let (app_id, catalog_item_id) = (app_id.unwrap_or_default(), catalog_item_id.unwrap_or_default());
-    let [sku, name] = [sku, name].map(|text| text.filter(|text| !text.is_empty()));
+    let [sku, name, tracking, sell_from, sell_until] =
+        [sku, name, tracking, sell_from, sell_until].map(|text| text.filter(|text| !text.is_empty()));
     let (unit, new_sku) = match (app_id.is_empty() && catalog_item_id.is_empty(), sku) {
         (false, sku) => {
             let options = options.map(json::from_json);
@@ -88,15 +94,26 @@ fn row(line: u64, values: Values) -> Result<Checked, String> {
         tracking: tracking.into(),
         backorder_limit,
         counts_subscriptions,
+        sell_from: sell_from.map(|text| time_of("sell_from", &text)).transpose()?,
+        sell_until: sell_until.map(|text| time_of("sell_until", &text)).transpose()?,
+        reset_mask: None,
     };
     let location_id = location_id.unwrap_or_default();
     let mut fields = Fields::default();
     let asked = v1::UpdateUnitRequest { unit: Some(unit.clone().into()), ..settings.clone() };
     let selector = fields.unit_change(At::REQUEST, asked);
     let location = fields.location(At::REQUEST, "location_id", &location_id);
-    let (Ok((selector, _)), Ok(location)) = (selector, location) else {
+    let (Ok((selector, change)), Ok(location)) = (selector, location) else {
         return Err(reasons(fields.into_listed()));
     };
+    let window = SalesWindow { from: change.sell_from.flatten(), until: change.sell_until.flatten() };
+    if !window.opens() {
+        return Err("sell_until: must be after sell_from".to_owned());
+    }
+    // Whole microseconds, as the server keeps them, so that rows and units can be compared.
+    let SalesWindow { from, until } = window;
+    let settings =
+        v1::UpdateUnitRequest { sell_from: from.map(timestamp), sell_until: until.map(timestamp), ..settings };
     let level = match available {
         Some(available) => {
             let location_id = location.map(|id| id.to_string()).unwrap_or_default();
@@ -121,8 +138,17 @@ fn tracking_of(text: &str) -> Result<v1::Tracking, String> {
     match name.strip_prefix("TRACKING_").unwrap_or(&name) {
         "QUANTITY" => Ok(v1::Tracking::Quantity),
         "STATUS" => Ok(v1::Tracking::Status),
-        _ => Err(format!("tracking: {text:?} is neither QUANTITY nor STATUS")),
+        "UNTRACKED" => Ok(v1::Tracking::Untracked),
+        _ => Err(format!("tracking: {text:?} is none of QUANTITY, STATUS and UNTRACKED")),
     }
+}
+
+/// A time in RFC 3339. It must name its offset from UTC: without one, nobody can tell whose 18:00 is meant.
+fn time_of(column: &str, text: &str) -> Result<Timestamp, String> {
+    let has_offset = text.split_once(['T', 't', ' ']).is_some_and(|(_, time)| time.contains(['Z', 'z', '+', '-']));
+    text.parse().ok().filter(|_| has_offset).ok_or_else(|| {
+        format!("{column}: {text:?} is not a time such as 2026-11-24T18:00:00Z or 2026-11-24T19:00:00.5+01:00")
+    })
 }
 
 /// What the decoders found, by the columns' names.
@@ -203,12 +229,24 @@ impl File {
 
 /// Adds settings of the same unit. Fails with the column in which they differ.
 fn merge(into: &mut v1::UpdateUnitRequest, settings: v1::UpdateUnitRequest) -> Result<(), &'static str> {
-    let v1::UpdateUnitRequest { site_id: _, unit: _, new_sku, name, tracking, backorder_limit, counts_subscriptions } =
-        settings;
+    let v1::UpdateUnitRequest {
+        site_id: _,
+        unit: _,
+        new_sku,
+        name,
+        tracking,
+        backorder_limit,
+        counts_subscriptions,
+        sell_from,
+        sell_until,
+        reset_mask: _,
+    } = settings;
     both(&mut into.new_sku, new_sku).ok_or("sku")?;
     both(&mut into.name, name).ok_or("name")?;
     both(&mut into.backorder_limit, backorder_limit).ok_or("backorder_limit")?;
     both(&mut into.counts_subscriptions, counts_subscriptions).ok_or("counts_subscriptions")?;
+    both(&mut into.sell_from, sell_from).ok_or("sell_from")?;
+    both(&mut into.sell_until, sell_until).ok_or("sell_until")?;
     let mut own = Some(into.tracking).filter(|tracking| *tracking != 0);
     both(&mut own, Some(tracking).filter(|tracking| *tracking != 0)).ok_or("tracking")?;
     into.tracking = own.unwrap_or_default();

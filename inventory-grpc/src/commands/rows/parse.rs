@@ -23,6 +23,8 @@ pub(super) struct Values {
     pub(super) tracking: Option<String>,
     pub(super) backorder_limit: Option<i64>,
     pub(super) counts_subscriptions: Option<bool>,
+    pub(super) sell_from: Option<String>,
+    pub(super) sell_until: Option<String>,
 }
 
 /// A row with its line, or what is wrong with it.
@@ -72,7 +74,7 @@ fn known(header: &StringRecord) -> Result<StringRecord, String> {
     if !by_catalog && !has("sku") {
         return Err("the header names no unit: it lacks app_id and catalog_item_id, or sku".to_owned());
     }
-    let settings = ["name", "tracking", "backorder_limit", "counts_subscriptions"];
+    let settings = ["name", "tracking", "backorder_limit", "counts_subscriptions", "sell_from", "sell_until"];
     let has_setting = settings.into_iter().any(has) || (by_catalog && has("sku"));
     if !has("available") && !has_setting {
         return Err("the header names nothing to import: it lacks available, or a setting".to_owned());
@@ -106,5 +108,7 @@ fn values(header: &StringRecord, record: &StringRecord) -> Result<Values, String
         tracking: cell("tracking"),
         backorder_limit: number("backorder_limit")?,
         counts_subscriptions: cell("counts_subscriptions").map(flag).transpose()?,
+        sell_from: cell("sell_from"),
+        sell_until: cell("sell_until"),
     })
 }

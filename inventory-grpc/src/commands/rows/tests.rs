@@ -64,18 +64,20 @@ fn a_header_names_units_and_something_to_import() {
         let bad = reasons(Format::Csv, &format!("{header}\n"));
         assert!(bad.len() == 1 && bad[0].1.contains(part), "{header}: {bad:?}");
     }
-    for header in ["sku,available", "app_id,catalog_item_id,available", "sku,name", "app_id,catalog_item_id,sku"] {
+    for header in ["sku,available", "app_id,catalog_item_id,available", "sku,sell_until", "app_id,catalog_item_id,sku"]
+    {
         assert_eq!(reasons(Format::Csv, &format!(" {} \n", header.replace(',', " , "))), [], "{header}");
     }
 }
 
 #[test]
 fn ndjson_reads_as_csv_does() {
-    let csv = "\u{feff}available,app_id,catalog_item_id,options,sku,tracking,counts_subscriptions\n\
-               5,a,1,\"{\"\"size\"\":\"\"M\"\"}\",S,status,FALSE\n,,,,T,Tracking_Quantity,\n";
+    let csv = "\u{feff}available,app_id,catalog_item_id,options,sku,tracking,counts_subscriptions,sell_until\n\
+               5,a,1,\"{\"\"size\"\":\"\"M\"\"}\",S,status,FALSE, 2026-11-24T18:00:00Z \n,,,,T,Tracking_Quantity,,\n";
     let ndjson = "{\"app_id\":\"a\",\"catalog_item_id\":\"1\",\"options\":{\"size\":\"M\"},\"available\":5,\
-                  \"sku\":\"S\",\"tracking\":\"STATUS\",\"counts_subscriptions\":false,\"name\":\"\"}\n\n\
-                  {\"sku\":\"T\",\"tracking\":\"QUANTITY\",\"available\":null}\n";
+                  \"sku\":\"S\",\"tracking\":\"STATUS\",\"counts_subscriptions\":false,\"name\":\"\",\
+                  \"sell_until\":\"2026-11-24T18:00:00Z\"}\n\n\
+                  {\"sku\":\"T\",\"tracking\":\"QUANTITY\",\"available\":null,\"sell_until\":\"\"}\n";
     let mut read = rows(Format::Ndjson, ndjson);
     for row in read.units.iter_mut().skip(1) {
         row.line -= 1;
@@ -117,18 +119,23 @@ fn a_sku_that_the_file_gives_names_that_unit_in_every_row() {
 
 #[test]
 fn rows_of_one_unit_agree_on_its_settings() {
-    let header = "app_id,catalog_item_id,location_id,available,sku,name,tracking,backorder_limit,counts_subscriptions";
+    let header = "app_id,catalog_item_id,location_id,available,sku,name,tracking,backorder_limit,counts_subscriptions,\
+                  sell_from,sell_until";
     let shop = "11111111-2222-4333-8444-555555555555";
-    let agree = format!("{header}\na,1,,1,S,Shirt,QUANTITY,5,true\na,1,{shop},1,S,Shirt,QUANTITY,5,true\na,1,,,,,,,\n");
+    let all = "S,Shirt,QUANTITY,5,true,2026-11-24T18:00:00Z,2026-11-25T00:00:00Z";
+    let same = "S,Shirt,QUANTITY,5,true,2026-11-24T19:00:00+01:00,2026-11-24T23:59:59.9999999Z";
+    let agree = format!("{header}\na,1,,1,{all}\na,1,{shop},1,{same}\na,1,,,,,,,,,\n");
     assert_eq!(reasons(Format::Csv, &agree), [(4, "available: is required in a row without settings".to_owned())]);
     for (second, column) in [
-        ("T,,,,", "sku"),
-        (",Mug,,,", "name"),
-        (",,STATUS,,", "tracking"),
-        (",,,6,", "backorder_limit"),
-        (",,,,false", "counts_subscriptions"),
+        ("T,,,,,,", "sku"),
+        (",Mug,,,,,", "name"),
+        (",,UNTRACKED,,,,", "tracking"),
+        (",,,6,,,", "backorder_limit"),
+        (",,,,false,,", "counts_subscriptions"),
+        (",,,,,2026-11-24T18:00:00.000001Z,", "sell_from"),
+        (",,,,,,2026-11-25T01:00:00Z", "sell_until"),
     ] {
-        let csv = format!("{header}\na,1,,1,S,Shirt,QUANTITY,5,true\na,1,{shop},1,{second}\n");
+        let csv = format!("{header}\na,1,,1,{all}\na,1,{shop},1,{second}\n");
         let expected = (3, format!("{column}: line 2 has another for the same unit"));
         assert_eq!(reasons(Format::Csv, &csv), [expected]);
     }
@@ -144,9 +151,49 @@ fn a_row_carries_a_level_or_a_setting() {
     let expected = [
         (2, "available: is required in a row without settings".to_owned()),
         (3, "available: is required beside a location_id".to_owned()),
-        (4, "tracking: \"none\" is neither QUANTITY nor STATUS".to_owned()),
+        (4, "tracking: \"none\" is none of QUANTITY, STATUS and UNTRACKED".to_owned()),
     ];
     assert_eq!(reasons(Format::Csv, &csv), expected);
+}
+
+#[test]
+fn a_sales_window_is_two_times_with_offsets() {
+    let read = |from: &str, until: &str| {
+        let csv = format!("app_id,catalog_item_id,sell_from,sell_until\na,1,{from},{until}\n");
+        super::read(Format::Csv, csv.as_bytes()).map(|rows| {
+            let v1::UpdateUnitRequest { sell_from, sell_until, .. } = &rows.units[0].message;
+            [sell_from, sell_until].map(|time| time.map(|time| time.to_string()).unwrap_or_default())
+        })
+    };
+    for (from, until, expected) in [
+        ("2026-11-24T18:00:00Z", "", ["2026-11-24T18:00:00Z", ""]),
+        ("", "2026-11-24T18:00:00+01:30", ["", "2026-11-24T16:30:00Z"]),
+        (
+            "2026-11-24t18:00:00.5z",
+            "2026-11-24 18:00:00.500001Z",
+            ["2026-11-24T18:00:00.500Z", "2026-11-24T18:00:00.500001Z"],
+        ),
+        (
+            "1970-01-01T00:00:00Z",
+            "9999-12-31T23:59:59.999999Z",
+            ["1970-01-01T00:00:00Z", "9999-12-31T23:59:59.999999Z"],
+        ),
+        ("2026-11-24T17:59:59.9999991Z", "", ["2026-11-24T18:00:00Z", ""]),
+    ] {
+        assert_eq!(read(from, until), Ok(expected.map(str::to_owned)), "{from} {until}");
+    }
+    let form = "is not a time such as 2026-11-24T18:00:00Z or 2026-11-24T19:00:00.5+01:00";
+    let range = "must be a time in the years 1970 to 9999, of nanos 0 to 999,999,999";
+    for (from, until, reason) in [
+        ("tomorrow", "", format!("sell_from: \"tomorrow\" {form}")),
+        ("", "2026-11-24", format!("sell_until: \"2026-11-24\" {form}")),
+        ("2026-11-24T18:00:00", "", format!("sell_from: \"2026-11-24T18:00:00\" {form}")),
+        ("2026-02-29T18:00:00Z", "", format!("sell_from: \"2026-02-29T18:00:00Z\" {form}")),
+        ("1969-12-31T23:59:59Z", "", format!("sell_from: {range}")),
+        ("2026-11-24T18:00:00Z", "2026-11-24T19:00:00+01:00", "sell_until: must be after sell_from".to_owned()),
+    ] {
+        assert_eq!(read(from, until), Err(vec![BadRow { line: 2, reason }]), "{from} {until}");
+    }
 }
 
 proptest! {
