@@ -14,10 +14,12 @@ pub mod clock;
 mod commit;
 mod configure;
 pub mod feed;
+pub mod health;
 mod message;
 mod queue;
 mod resolve;
 pub mod storage;
+pub mod tokens;
 mod writer;
 
 #[cfg(test)]
@@ -27,18 +29,20 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use uuid::Uuid;
 
 pub use crate::engine::message::ConfiguredUnits;
 
 use crate::engine::clock::Clock;
 use crate::engine::feed::Feed;
+use crate::engine::health::{Health, Monitor, Pulse};
 use crate::engine::message::{Change, Message, Reply, Task, Ticket, Work};
 use crate::engine::queue::Queue;
 use crate::engine::resolve::{SettingsCache, resolve};
 use crate::engine::storage::{BatchStore, OpenWriters};
 use crate::engine::writer::Writer;
+use crate::model::access::Author;
 use crate::model::command::Command;
 use crate::model::error::{Error, Failed};
 use crate::model::ids::{RequestKey, SiteId};
@@ -50,7 +54,8 @@ use crate::model::unit::{UnitChange, UnitSelector};
 /// The handle to the writers. Cheap to clone.
 #[derive(Clone)]
 pub struct Engine {
-    writers: Arc<[mpsc::Sender<Message>]>,
+    writers: Arc<[(mpsc::Sender<Message>, Pulse)]>,
+    monitor: Monitor,
     threads: Arc<Mutex<Vec<JoinHandle<()>>>>,
     settings: Arc<SettingsCache>,
     feed: Feed,
@@ -67,15 +72,17 @@ impl Engine {
 
     fn with_writers(stores: Vec<Box<dyn BatchStore>>, clock: &Clock) -> std::io::Result<Self> {
         let (settings, feed) = (Arc::new(SettingsCache::default()), Feed::default());
+        let monitor = Monitor::new();
         let (mut writers, mut threads) = (Vec::new(), Vec::new());
         for (index, store) in stores.into_iter().enumerate() {
             let (sender, queue) = Queue::new();
-            let writer = Writer::new(store, Arc::clone(&settings), feed.clone(), clock.clone());
+            let pulse = monitor.pulse();
+            let writer = Writer::new(store, Arc::clone(&settings), feed.clone(), clock.clone(), pulse.clone());
             let thread = std::thread::Builder::new().name(format!("writer-{index}"));
             threads.push(thread.spawn(move || writer.run(queue))?);
-            writers.push(sender);
+            writers.push((sender, pulse));
         }
-        Ok(Self { writers: writers.into(), threads: Arc::new(Mutex::new(threads)), settings, feed })
+        Ok(Self { writers: writers.into(), monitor, threads: Arc::new(Mutex::new(threads)), settings, feed })
     }
 
     /// Applies a command, and returns once its outcome is durable. A command that has been decided is carried through,
@@ -90,22 +97,31 @@ impl Engine {
         answered(answer, deadline).await
     }
 
-    /// Changes a site's settings; returns the site as it is then. A site that is not stored is created.
-    pub async fn configure_site(&self, site: SiteId, change: SiteChange, deadline: Instant) -> Result<Site, Error> {
+    /// Changes a site's settings; returns the site as it is then. A site that is not stored is created. The journal
+    /// gets what changed, by `author`.
+    pub async fn configure_site(
+        &self,
+        site: SiteId,
+        change: SiteChange,
+        author: Author,
+        deadline: Instant,
+    ) -> Result<Site, Error> {
         let (reply, answer) = Reply::new();
-        self.enqueue(site, Work::Alone(Task::ConfigureSite(site, Box::new(change), reply)), deadline)?;
+        self.enqueue(site, Work::Alone(Task::ConfigureSite(site, Box::new(change), author, reply)), deadline)?;
         answered(answer, deadline).await
     }
 
     /// Changes the settings of units in one transaction: all or none. Units that are not stored are created.
+    /// The journal gets what changed, by `author`.
     pub async fn configure_units(
         &self,
         site: SiteId,
         changes: Vec<(UnitSelector, UnitChange)>,
+        author: Author,
         deadline: Instant,
     ) -> Result<ConfiguredUnits, Error> {
         let (reply, answer) = Reply::new();
-        self.enqueue(site, Work::Alone(Task::ConfigureUnits(site, changes, reply)), deadline)?;
+        self.enqueue(site, Work::Alone(Task::ConfigureUnits(site, changes, author, reply)), deadline)?;
         answered(answer, deadline).await
     }
 
@@ -131,9 +147,19 @@ impl Engine {
         &self.feed
     }
 
+    /// Whether the writers can commit, as [`Engine::monitor`] last found out.
+    pub fn health(&self) -> watch::Receiver<Health> {
+        self.monitor.subscribe()
+    }
+
+    /// Keeps the health current. Never ends.
+    pub async fn monitor(&self) {
+        self.monitor.run(&self.writers).await;
+    }
+
     /// Refuses new work, finishes what is queued, and ends the writers.
     pub async fn drain(&self) {
-        for writer in self.writers.iter() {
+        for (writer, _) in self.writers.iter() {
             // A writer that has ended has nothing left to finish.
             let _ = writer.send(Message { work: Work::Stop, ticket: Ticket::until(Instant::now()) }).await;
         }
@@ -151,7 +177,7 @@ impl Engine {
     fn enqueue(&self, site: SiteId, work: Work, deadline: Instant) -> Result<(), Failed> {
         let index = site.as_uuid().as_u128() % self.writers.len() as u128;
         // The remainder is below the number of writers, which is a usize.
-        let writer = &self.writers[index as usize];
+        let (writer, _) = &self.writers[index as usize];
         writer.try_send(Message { work, ticket: Ticket::until(deadline) }).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => {
                 metrics::counter!("inventory_commands_total", "outcome" => "overloaded").increment(1);

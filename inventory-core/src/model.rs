@@ -18,12 +18,14 @@ macro_rules! coded {
     };
 }
 
+pub mod access;
 pub mod action;
 pub mod catalog;
 pub mod command;
 pub mod entry;
 pub mod error;
 pub mod ids;
+pub mod journal;
 pub mod kind;
 pub mod level;
 pub mod limits;

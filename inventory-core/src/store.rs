@@ -4,6 +4,7 @@
 //! go through a [`Snapshot`] on a connection of a pool (`read`). `tables` describes each table once; `migrate` makes
 //! them.
 
+mod access;
 mod chain;
 mod classify;
 mod connection;
@@ -32,16 +33,29 @@ pub use self::url::{BadUrl, DatabaseUrl};
 
 use crate::engine::storage::{BatchStore, OpenWriters};
 use crate::model::limits;
+use crate::store::connection::AnyConnection;
 use crate::store::postgres::PostgresStore;
 use crate::store::sqlite::SqliteStore;
 
 /// Writers on Postgres: enough that one site's commit overlaps another's.
 const POSTGRES_WRITERS: usize = 2;
 
+/// How a database is opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Open {
+    /// Create it if it is missing, and bring its schema up to date.
+    Migrate,
+    /// Take it as it is. Its schema must be this program's.
+    AsIs,
+    /// As `AsIs`, and write nothing: neither rows nor files.
+    ReadOnly,
+}
+
 /// An open database. Cheap to clone.
 #[derive(Clone)]
 pub struct Store {
     url: DatabaseUrl,
+    how: Open,
     readers: Readers,
     /// A permit for each reader's connection, so that waiting reads hold no thread.
     permits: Arc<Semaphore>,
@@ -54,17 +68,25 @@ enum Readers {
 }
 
 impl Store {
-    /// Brings the schema up to date and opens the pool of readers. Blocks.
-    pub fn open(url: DatabaseUrl) -> Result<Self, OpenError> {
-        migrate::migrate(&url)?;
+    /// Opens a database: checks or migrates its schema, and opens the pool of readers. Blocks.
+    pub fn open(url: DatabaseUrl, how: Open) -> Result<Self, OpenError> {
+        if how == Open::Migrate {
+            migrate::migrate(&url)?;
+        }
         let readers = match &url {
-            DatabaseUrl::Sqlite(path) => Readers::Sqlite(
-                Pool::builder()
-                    .max_size(limits::READERS_MAX)
-                    .connection_timeout(limits::READER_WAIT_MAX)
-                    .connection_customizer(Box::new(ReadOnly))
-                    .build(ConnectionManager::new(path.as_str()))?,
-            ),
+            DatabaseUrl::Sqlite(path) => {
+                if !std::path::Path::new(path).exists() {
+                    return Err(MigrateError::NoFile { path: path.clone() }.into());
+                }
+                let target = sqlite::target(path, how);
+                Readers::Sqlite(
+                    Pool::builder()
+                        .max_size(limits::READERS_MAX)
+                        .connection_timeout(limits::READER_WAIT_MAX)
+                        .connection_customizer(Box::new(Reader(how)))
+                        .build(ConnectionManager::new(target))?,
+                )
+            }
             DatabaseUrl::Postgres(url) => Readers::Postgres(
                 Pool::builder()
                     .max_size(limits::READERS_MAX)
@@ -73,21 +95,32 @@ impl Store {
                     .build(ConnectionManager::new(url.as_str()))?,
             ),
         };
-        Ok(Self { url, readers, permits: Arc::new(Semaphore::new(limits::READERS_MAX as usize)) })
+        match &readers {
+            Readers::Sqlite(pool) => migrate::check(&mut AnyConnection::Sqlite(&mut *pool.get()?))?,
+            Readers::Postgres(pool) => migrate::check(&mut AnyConnection::Postgres(&mut *pool.get()?))?,
+        }
+        Ok(Self { url, how, readers, permits: Arc::new(Semaphore::new(limits::READERS_MAX as usize)) })
     }
 
     /// Brings a database's schema up to date, and nothing else. Blocks.
     pub fn migrate(url: &DatabaseUrl) -> Result<Migrated, MigrateError> {
         migrate::migrate(url)
     }
+
+    /// Lets a role of Postgres run the service: it may read, add and change what the service needs, and nothing else.
+    /// Blocks.
+    pub fn grant(url: &DatabaseUrl, role: &str) -> Result<(), MigrateError> {
+        migrate::grant(url, role)
+    }
 }
 
 impl OpenWriters for Store {
     fn writers(&self) -> Vec<Box<dyn BatchStore>> {
         match &self.url {
-            DatabaseUrl::Sqlite(path) => vec![Box::new(SqliteStore::new(path))],
+            DatabaseUrl::Sqlite(path) => vec![Box::new(SqliteStore::new(path, self.how))],
             DatabaseUrl::Postgres(url) => {
-                (0..POSTGRES_WRITERS).map(|_| Box::new(PostgresStore::new(url)) as Box<dyn BatchStore>).collect()
+                let writer = |_| Box::new(PostgresStore::new(url, self.how)) as Box<dyn BatchStore>;
+                (0..POSTGRES_WRITERS).map(writer).collect()
             }
         }
     }
@@ -95,11 +128,14 @@ impl OpenWriters for Store {
 
 /// Makes a reader's connection to SQLite unable to write.
 #[derive(Debug)]
-struct ReadOnly;
+struct Reader(Open);
 
-impl CustomizeConnection<SqliteConnection, diesel::r2d2::Error> for ReadOnly {
+impl CustomizeConnection<SqliteConnection, diesel::r2d2::Error> for Reader {
     fn on_acquire(&self, connection: &mut SqliteConnection) -> Result<(), diesel::r2d2::Error> {
-        connection.batch_execute(&sqlite::session())?;
+        match self.0 {
+            Open::Migrate | Open::AsIs => connection.batch_execute(&sqlite::session())?,
+            Open::ReadOnly => connection.batch_execute(&sqlite::patience())?,
+        }
         connection.batch_execute("PRAGMA query_only = ON")?;
         Ok(())
     }

@@ -1,30 +1,35 @@
 //! The operator's commands.
 //!
 //! They use the public contract, as any client could: against a running server, or against one that they start for
-//! themselves on a database. They have no other way to the stock.
+//! themselves on a database. They have no other way to the stock. Only `token` works on the database itself, because
+//! no caller may change tokens.
 
 pub mod export;
 pub mod import;
 mod output;
 mod rows;
+pub mod token;
 pub mod verify;
 
 use std::error::Error;
 use std::io::IsTerminal;
+use std::path::Path;
 
 use indicatif::{ProgressBar, ProgressStyle};
-use inventory_core::store::Store;
-use inventory_proto::ACTOR_METADATA;
+use inventory_core::store::{Open, Store};
 use inventory_proto::v1::ledger_service_client::LedgerServiceClient;
 use inventory_proto::v1::site_service_client::SiteServiceClient;
 use inventory_proto::v1::stock_service_client::StockServiceClient;
+use inventory_proto::{ACTOR_METADATA, Bearer, v1};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tonic::metadata::MetadataValue;
+use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Channel, Endpoint};
-use tonic::{Request, Status};
+use tonic::{Code, Request, Status};
 
+use crate::access::OwnToken;
 use crate::config::Upstream;
 use crate::server::{self, Options, ServeError};
 
@@ -33,43 +38,54 @@ const ACTOR: &str = "inventory-grpc";
 /// Bytes of an answer: a page of 1,000 entries with the longest options.
 const ANSWER_BYTES_MAX: usize = 16 * 1024 * 1024;
 
+/// A connection that sends the command's token.
+type Caller = InterceptedService<Channel, Bearer>;
+
 /// A connection to the server that a command asks.
 struct Connection {
     channel: Channel,
+    bearer: Bearer,
     /// The server that the command started for itself.
     own: Option<(CancellationToken, JoinHandle<Result<(), ServeError>>)>,
 }
 
 impl Connection {
-    async fn open(upstream: &Upstream) -> Result<Self, Box<dyn Error>> {
-        let Upstream { grpc_upstream, database_url, site_id: _ } = upstream;
+    /// Connects to the running server, or to one of its own on the command's database, which is opened as `how` says.
+    async fn open(upstream: &Upstream, how: Open) -> Result<Self, Box<dyn Error>> {
+        let Upstream { grpc_upstream, database_url, token_file, site_id: _ } = upstream;
         let Some(url) = database_url.clone() else {
             let address = grpc_upstream.strip_prefix("http://").unwrap_or(grpc_upstream);
             let endpoint = Endpoint::from_shared(format!("http://{address}")).map_err(|_| {
                 format!("--grpc-upstream (GRPC_UPSTREAM): {grpc_upstream:?} must be HOST:PORT or http://HOST:PORT")
             })?;
             let absent = |_| format!("no server answers at {grpc_upstream}; start it, or pass --database-url");
-            return Ok(Self { channel: endpoint.connect().await.map_err(absent)?, own: None });
+            let bearer = token_file.as_deref().map(read_token).transpose()?.unwrap_or_default();
+            return Ok(Self { channel: endpoint.connect().await.map_err(absent)?, bearer, own: None });
         };
-        let store = tokio::task::spawn_blocking(|| Store::open(url)).await??;
+        let store = tokio::task::spawn_blocking(move || Store::open(url, how)).await??;
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let endpoint = Endpoint::from_shared(format!("http://{}", listener.local_addr()?))?;
         let stop = CancellationToken::new();
         // How long outcomes are kept is a setting of the servers. The command does not know it, so it keeps them all.
-        let served = tokio::spawn(server::serve(listener, store, Options::default(), stop.clone().cancelled_owned()));
-        Ok(Self { channel: endpoint.connect().await?, own: Some((stop, served)) })
+        let token = OwnToken::new(ACTOR)?;
+        let bearer = Bearer::new(token.text())?;
+        let options = Options { watch_writers: false, own_token: Some(token), ..Options::default() };
+        let served = tokio::spawn(server::serve(listener, store, options, stop.clone().cancelled_owned()));
+        Ok(Self { channel: endpoint.connect().await?, bearer, own: Some((stop, served)) })
     }
 
-    fn stock(&self) -> StockServiceClient<Channel> {
-        StockServiceClient::new(self.channel.clone()).max_decoding_message_size(ANSWER_BYTES_MAX)
+    fn stock(&self) -> StockServiceClient<Caller> {
+        StockServiceClient::with_interceptor(self.channel.clone(), self.bearer.clone())
+            .max_decoding_message_size(ANSWER_BYTES_MAX)
     }
 
-    fn sites(&self) -> SiteServiceClient<Channel> {
-        SiteServiceClient::new(self.channel.clone())
+    fn sites(&self) -> SiteServiceClient<Caller> {
+        SiteServiceClient::with_interceptor(self.channel.clone(), self.bearer.clone())
     }
 
-    fn ledger(&self) -> LedgerServiceClient<Channel> {
-        LedgerServiceClient::new(self.channel.clone()).max_decoding_message_size(ANSWER_BYTES_MAX)
+    fn ledger(&self) -> LedgerServiceClient<Caller> {
+        LedgerServiceClient::with_interceptor(self.channel.clone(), self.bearer.clone())
+            .max_decoding_message_size(ANSWER_BYTES_MAX)
     }
 
     /// Waits until the command's own server has finished everything.
@@ -80,6 +96,24 @@ impl Connection {
             served.await??;
         }
         Ok(())
+    }
+}
+
+fn read_token(file: &Path) -> Result<Bearer, Box<dyn Error>> {
+    let told = |error: &dyn Error| format!("--token-file (TOKEN_FILE): {}: {error}", file.display());
+    let text = std::fs::read_to_string(file).map_err(|error| told(&error))?;
+    Ok(Bearer::new(&text).map_err(|error| told(&error))?)
+}
+
+/// Fails if nothing was ever written for the site. Returns the site.
+async fn existing_site(connection: &Connection, site_id: &str) -> Result<v1::Site, Box<dyn Error>> {
+    let request = v1::GetSiteRequest { site_id: site_id.to_owned() };
+    match connection.sites().get_site(signed(request)).await {
+        Ok(answer) => Ok(answer.into_inner().site.unwrap_or_default()),
+        Err(status) if status.code() == Code::NotFound => {
+            Err(format!("--site-id (SITE_ID): nothing was ever written for the site {site_id}").into())
+        }
+        Err(status) => Err(sentence(status)),
     }
 }
 

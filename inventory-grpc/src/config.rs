@@ -1,12 +1,16 @@
 //! The settings of the program. Each is a flag, most are an environment variable too, and all are read once, at the
 //! start. A wrong value ends the program with a sentence that names the flag.
 
+pub mod token;
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use inventory_core::store::DatabaseUrl;
+
+use crate::server::Options;
 
 /// The gRPC server of the stock service, and the operator's commands.
 #[derive(Debug, Parser)]
@@ -26,7 +30,7 @@ pub enum Command {
     /// Bring the schema up to date, then serve.
     Serve(Serve),
     /// Bring the schema up to date, and nothing else.
-    Migrate(Database),
+    Migrate(Migrate),
     /// Set levels and units' settings from a file. If any row is bad, nothing is imported.
     ///
     /// The file is CSV with a header, or NDJSON with one object per line; both have the same names. A row names a unit
@@ -44,6 +48,31 @@ pub enum Command {
     Export(Export),
     /// Add up the ledger of a site and compare it with every level. Exits with 1 if they differ.
     Verify(Verify),
+    /// Create, list and revoke the tokens of callers.
+    #[command(subcommand)]
+    Token(token::Command),
+}
+
+/// How to migrate.
+#[derive(Debug, Args)]
+pub struct Migrate {
+    /// Which database.
+    #[command(flatten)]
+    pub database: Database,
+    /// Also let this role of Postgres run the service (`serve --migrate never`): it may read, add and change what the
+    /// service needs, and nothing else. It can neither change nor remove entries of the ledger. Run the command as the
+    /// owner of the tables.
+    #[arg(long)]
+    pub grant_to: Option<String>,
+}
+
+/// Whether a server brings the schema up to date when it starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum SchemaChange {
+    /// It does.
+    Auto,
+    /// It does not. If the schema is not its own, it does not start.
+    Never,
 }
 
 /// Whom the operator's commands ask: a running server, or a database that they open themselves.
@@ -52,9 +81,13 @@ pub struct Upstream {
     /// The running server: HOST:PORT or http://HOST:PORT.
     #[arg(long, env = "GRPC_UPSTREAM", default_value = "127.0.0.1:50051")]
     pub grpc_upstream: String,
-    /// Open this database instead of asking a server. Its schema is brought up to date.
+    /// Open this database instead of asking a server. `import` brings its schema up to date; `export` and `verify`
+    /// write nothing, unless `verify` repairs, and work on a read-only copy.
     #[arg(long)]
     pub database_url: Option<DatabaseUrl>,
+    /// A file that holds the token for the running server. A database that the command opens itself needs none.
+    #[arg(long, env = "TOKEN_FILE")]
+    pub token_file: Option<PathBuf>,
     /// The site, a GUID. For Wix, the `instanceId` of the app's installation.
     #[arg(long, env = "SITE_ID")]
     pub site_id: String,
@@ -165,13 +198,38 @@ pub struct Listen {
     /// Listen beyond loopback although calls carry neither TLS nor tokens: whoever reaches the port can change stock.
     #[arg(long, env = "ALLOW_PLAINTEXT")]
     pub allow_plaintext: bool,
-    /// Days for which the outcome of a request is kept. A replay after that is a new request.
-    #[arg(long, env = "REQUEST_RETENTION_DAYS", default_value_t = REQUEST_RETENTION_DAYS)]
+    /// Days for which the outcome of a request is kept, at least 1. A replay after that is a new request.
+    #[arg(long, env = "REQUEST_RETENTION_DAYS", default_value_t = DAYS, value_parser = retention_days)]
     pub request_retention_days: u32,
+    /// Whether to bring the schema up to date at the start.
+    #[arg(long, env = "MIGRATE", default_value = "auto")]
+    pub migrate: SchemaChange,
+    /// Who may call.
+    #[command(flatten)]
+    pub access: Access,
+}
+
+/// Who may call.
+#[derive(Debug, Args)]
+pub struct Access {
+    /// Accept calls without a token, even if there are tokens: whoever reaches the port can change stock.
+    #[arg(long, env = "ALLOW_ANONYMOUS")]
+    pub allow_anonymous: bool,
+    /// Do not describe the service to callers that ask for it by gRPC reflection, as grpcurl does.
+    #[arg(long, env = "NO_REFLECTION")]
+    pub no_reflection: bool,
 }
 
 /// Days for which the outcomes of requests are kept by default.
-pub const REQUEST_RETENTION_DAYS: u32 = 30;
+pub const DAYS: u32 = 30;
+
+fn retention_days(text: &str) -> Result<u32, String> {
+    match text.parse() {
+        Ok(0) => Err("must be at least 1: without recorded outcomes, a replay would be applied a second time".into()),
+        Ok(days) => Ok(days),
+        Err(_) => Err("must be a number of days, at least 1".into()),
+    }
+}
 
 /// How long the outcomes of requests are kept.
 pub fn retention(days: u32) -> Duration {
@@ -179,6 +237,16 @@ pub fn retention(days: u32) -> Duration {
 }
 
 impl Listen {
+    /// How the server works.
+    pub fn options(&self) -> Options {
+        Options {
+            retention: Some(retention(self.request_retention_days)),
+            allow_anonymous: self.access.allow_anonymous,
+            reflection: !self.access.no_reflection,
+            ..Options::default()
+        }
+    }
+
     /// Refuses to open an unprotected port to others by accident.
     pub fn check(&self) -> Result<(), PlaintextBeyondLoopback> {
         match self.grpc_listen.ip().is_loopback() || self.allow_plaintext {

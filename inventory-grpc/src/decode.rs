@@ -30,7 +30,7 @@ pub(crate) use self::fields::{Checked, Fields};
 pub(crate) use self::ledger::{EntryQuery, explain_level, get_order, list_entries, verify_site, watch_entries};
 pub(crate) use self::levels::{batch_get_stock, get_stock, list_stock};
 pub(crate) use self::metadata::{Caller, caller, default_deadline};
-pub(crate) use self::site::{get_site, list_sites, update_site};
+pub(crate) use self::site::{get_site, list_setting_changes, list_sites, update_site};
 pub(crate) use self::stock::{adjust_stock, move_stock, set_stock};
 pub(crate) use self::unit::{get_unit, list_units};
 pub(crate) use self::unit_change::{batch_update_units, update_unit};

@@ -7,10 +7,12 @@
 mod ledger;
 mod stock;
 
+use inventory_core::model::access::Author;
 use inventory_core::model::action::Kind;
 use inventory_core::model::catalog::Unit;
 use inventory_core::model::command::Reason;
 use inventory_core::model::ids::LocationId;
+use inventory_core::model::journal::{JournalEntry, SettingChange};
 use inventory_core::model::kind::{CatalogSettings, Counting, Tracking, Unstocked};
 use inventory_core::model::site::{OrderPolicies, OverReturnPolicy, Site, SiteSettings, SuspectedRepeatPolicy};
 use inventory_proto::{json, v1};
@@ -74,6 +76,16 @@ fn catalog(app_id: String, settings: CatalogSettings) -> v1::CatalogSettings {
         }
         .into(),
     }
+}
+
+/// A change of settings.
+pub(crate) fn setting_change(entry: JournalEntry) -> v1::SettingChange {
+    let JournalEntry { id: change_id, change } = entry;
+    // The caller asked for the site.
+    let SettingChange { site: _, subject, author, recorded_at, before, after } = change;
+    let Author { actor, on_behalf_of } = author;
+    let record_time = Some(timestamp(recorded_at));
+    v1::SettingChange { change_id, subject, actor, on_behalf_of, record_time, before, after }
 }
 
 fn tracking(tracking: Tracking) -> i32 {

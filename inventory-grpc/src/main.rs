@@ -7,9 +7,8 @@ use std::error::Error;
 use std::process::ExitCode;
 
 use clap::Parser;
-use inventory_core::store::{DatabaseUrl, Store};
-use inventory_grpc::config::{self, Cli, Command, Serve};
-use inventory_grpc::server::Options;
+use inventory_core::store::Store;
+use inventory_grpc::config::{Cli, Command, Migrate, Serve};
 use inventory_grpc::{commands, server};
 
 /// One thread allocates the many small parts of a request and another frees them; this allocator is made for that.
@@ -21,30 +20,36 @@ fn main() -> ExitCode {
     inventory_program::run("inventory-grpc", otlp_endpoint, async {
         match command {
             Command::Serve(settings) => serve(settings).await,
-            Command::Migrate(database) => migrate(&database.database_url),
+            Command::Migrate(settings) => migrate(&settings),
             Command::Import(settings) => commands::import::import(settings).await,
             Command::Export(settings) => commands::export::export(settings).await,
             Command::Verify(settings) => commands::verify::verify(settings).await,
+            Command::Token(command) => commands::token::token(command).await,
         }
     })
 }
 
 async fn serve(settings: Serve) -> Result<(), Box<dyn Error>> {
     inventory_program::serve_metrics(settings.admin_listen)?;
-    let retention = Some(config::retention(settings.listen.request_retention_days));
+    let options = settings.listen.options();
     let (store, listener) = inventory_grpc::open(settings.listen).await?;
     println!("grpc listening on {}", listener.local_addr()?);
-    let options = Options { retention, ..Options::default() };
     Ok(server::serve(listener, store, options, inventory_program::stop_on_signal()?.cancelled_owned()).await?)
 }
 
-fn migrate(url: &DatabaseUrl) -> Result<(), Box<dyn Error>> {
+fn migrate(settings: &Migrate) -> Result<(), Box<dyn Error>> {
+    let Migrate { database, grant_to } = settings;
+    let url = &database.database_url;
     let steps = Store::migrate(url)?;
     if steps.is_empty() {
         println!("{url:?}: the schema is up to date");
     }
     for step in steps {
         println!("{url:?}: applied {step}");
+    }
+    if let Some(role) = grant_to {
+        Store::grant(url, role)?;
+        println!("{url:?}: {role} may run the service");
     }
     Ok(())
 }

@@ -2,12 +2,13 @@
 //!
 //! It answers until it is told to stop. Then it takes no new call, ends the streams that watch a ledger, finishes the
 //! other calls, and commits what is queued. Beside the services three tasks run: one prunes the outcomes of old
-//! requests, one keeps the health in step with the store, and one looks for the commits of other servers.
+//! requests, one keeps the health in step with the writers, and one looks for the commits of other servers.
 
 use std::time::Duration;
 
 use inventory_core::engine::Engine;
 use inventory_core::engine::clock::Clock;
+use inventory_core::engine::health::Health;
 use inventory_core::store::Store;
 use inventory_proto::DESCRIPTORS;
 use inventory_proto::v1::availability_service_server::AvailabilityServiceServer;
@@ -15,21 +16,31 @@ use inventory_proto::v1::ledger_service_server::LedgerServiceServer;
 use inventory_proto::v1::site_service_server::SiteServiceServer;
 use inventory_proto::v1::stock_service_server::StockServiceServer;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use tonic::server::NamedService;
 use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 
+use crate::access::{AccessLayer, Anonymous, OwnToken, Tokens};
 use crate::services::availability::Availability;
 use crate::services::ledger::Ledger;
 use crate::services::site::Sites;
 use crate::services::stock::Stock;
 use crate::services::watch::{Commits, look_for_commits};
+use crate::status;
 
-/// How often the store is asked whether it answers.
-const HEALTH_EVERY: Duration = Duration::from_secs(2);
+/// The names that the health service knows: the whole server, and each service.
+const SERVICES: [&str; 5] = [
+    "",
+    AvailabilityServiceServer::<Availability>::NAME,
+    StockServiceServer::<Stock>::NAME,
+    LedgerServiceServer::<Ledger>::NAME,
+    SiteServiceServer::<Sites>::NAME,
+];
 /// A connection that is silent for this long is asked for a sign of life.
 const KEEPALIVE_EVERY: Duration = Duration::from_secs(30);
 /// How often outcomes of old requests are looked for.
@@ -39,13 +50,35 @@ const PRUNE_EVERY: Duration = Duration::from_secs(3_600);
 /// become as a protobuf Struct.
 const MESSAGE_BYTES_MAX: usize = 24 * 1024 * 1024;
 
-/// How a server works. By default it keeps all outcomes and uses the machine's clock.
-#[derive(Clone, Default)]
+/// How a server works. By default it keeps all outcomes, uses the machine's clock, and watches its writers.
+#[derive(Clone)]
 pub struct Options {
     /// How long outcomes of requests are kept. `None` keeps them all.
     pub retention: Option<Duration>,
-    /// The clock that gives batches their times, and that tells which outcomes are older than `retention`.
+    /// The time of each batch, and by which outcomes grow old.
     pub clock: Clock,
+    /// Whether the server finds out, and says as its health, what its writers can do. If there is nothing else to
+    /// commit, it commits something small each second.
+    pub watch_writers: bool,
+    /// Whether calls without a token are accepted although there are tokens, or although the port is not on loopback.
+    pub allow_anonymous: bool,
+    /// Whether callers can ask for the descriptors by reflection.
+    pub reflection: bool,
+    /// A token for callers inside of this process. It asks nobody else for one.
+    pub own_token: Option<OwnToken>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            retention: None,
+            clock: Clock::system(),
+            watch_writers: true,
+            allow_anonymous: false,
+            reflection: true,
+            own_token: None,
+        }
+    }
 }
 
 /// Why a server ended before it was told to.
@@ -57,8 +90,8 @@ pub enum ServeError {
     /// The descriptors for reflection cannot be read.
     #[error("the descriptors for reflection cannot be read")]
     Reflection(#[from] tonic_reflection::server::Error),
-    /// A writer's thread cannot be started.
-    #[error("a writer's thread cannot be started")]
+    /// A writer's thread cannot be started, or the listener has no address.
+    #[error("the system refused a thread or a port")]
     Thread(#[from] std::io::Error),
 }
 
@@ -69,7 +102,14 @@ pub async fn serve(
     options: Options,
     stop: impl Future<Output = ()>,
 ) -> Result<(), ServeError> {
-    let Options { retention, clock } = options;
+    let Options { retention, clock, watch_writers, allow_anonymous, reflection, own_token } = options;
+    let anonymous = match (allow_anonymous, listener.local_addr()?.ip().is_loopback()) {
+        (true, _) => Anonymous::Allowed,
+        (false, true) => Anonymous::WithoutTokens,
+        (false, false) => Anonymous::Refused,
+    };
+    let reader = Tokens::read(&store, own_token, anonymous, clock.clone()).await;
+    let access = AccessLayer { tokens: reader.tokens(), reflection };
     let engine = Engine::start(&store, clock.clone())?;
     let commits = Commits::new(engine.feed().clone());
     let (health, health_service) = tonic_health::server::health_reporter();
@@ -78,9 +118,17 @@ pub async fn serve(
     if let Some(retention) = retention {
         tasks.spawn(prune(engine.clone(), retention, clock));
     }
-    tasks.spawn(report_health(health, store.clone()));
+    if watch_writers {
+        tasks.spawn({
+            let engine = engine.clone();
+            async move { engine.monitor().await }
+        });
+        tasks.spawn(report_health(health, engine.health()));
+        tasks.spawn(status::tell_ended_failures());
+    }
+    tasks.spawn(reader.follow(store.clone()));
     tasks.spawn(look_for_commits(store.clone(), commits.clone()));
-    let reflection = || {
+    let descriptors = || {
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(DESCRIPTORS)
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
@@ -98,9 +146,10 @@ pub async fn serve(
     let ledger = Ledger { store: store.clone(), engine: engine.clone(), commits, stopping };
     let served = Server::builder()
         .http2_keepalive_interval(Some(KEEPALIVE_EVERY))
+        .layer(access)
         .add_service(health_service)
-        .add_service(reflection().build_v1()?)
-        .add_service(reflection().build_v1alpha()?)
+        .add_optional_service(reflection.then(|| descriptors().build_v1()).transpose()?)
+        .add_optional_service(reflection.then(|| descriptors().build_v1alpha()).transpose()?)
         .add_service(availability)
         .add_service(StockServiceServer::new(Stock { engine: engine.clone(), store: store.clone() }))
         .add_service(LedgerServiceServer::new(ledger))
@@ -127,15 +176,28 @@ async fn prune(engine: Engine, retention: Duration, clock: Clock) {
     }
 }
 
-/// Keeps the health of the whole server (the empty service name) in step with the store. Never ends.
-async fn report_health(health: HealthReporter, store: Store) {
-    let mut every = tokio::time::interval(HEALTH_EVERY);
+/// Keeps the health of every service, and of the whole server (the empty name), in step with what the writers can do.
+/// Logs each change once, with its cause. Never ends.
+async fn report_health(reporter: HealthReporter, mut health: watch::Receiver<Health>) {
     loop {
-        every.tick().await;
-        let status = match store.ping().await {
-            Ok(()) => ServingStatus::Serving,
-            Err(_) => ServingStatus::NotServing,
+        let now = health.borrow_and_update().clone();
+        let status = match &now {
+            Health::Ready => ServingStatus::Serving,
+            Health::Starting | Health::NotReady(_) => ServingStatus::NotServing,
         };
-        health.set_service_status("", status).await;
+        for service in SERVICES {
+            reporter.set_service_status(service, status).await;
+        }
+        match &now {
+            Health::Starting => {}
+            Health::Ready => tracing::info!("ready: the writers can commit"),
+            Health::NotReady(why) => {
+                let error: &dyn std::error::Error = why;
+                tracing::error!(error, "not ready: the writers cannot commit");
+            }
+        }
+        if health.changed().await.is_err() {
+            return;
+        }
     }
 }

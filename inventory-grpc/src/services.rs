@@ -1,4 +1,5 @@
-//! The services of `inventory.v1`. A method decodes its request, asks the core once, and encodes the answer.
+//! The services of `inventory.v1`. A method checks that the caller's token is good for the site, decodes its request,
+//! asks the core once, and encodes the answer.
 //!
 //! A write goes to the engine and is answered after it is durable. A read is one `Store::read`, so all of its answer
 //! comes from one snapshot. No method decides anything about stock.
@@ -12,13 +13,15 @@ mod verify;
 pub(crate) mod watch;
 
 use inventory_core::engine::Engine;
+use inventory_core::model::access::Author;
 use inventory_core::model::command::Command;
 use inventory_core::model::outcome::{Outcome, Verdict};
 use inventory_proto::v1;
-use tonic::Status;
 use tonic::metadata::MetadataMap;
+use tonic::{Request, Status};
 
-use crate::decode::{Caller, caller};
+use crate::access::Access;
+use crate::decode::{Caller, Read, caller};
 use crate::encode;
 use crate::status::{Paths, of_error, of_refusal};
 
@@ -32,16 +35,75 @@ struct Applied {
     replayed: bool,
 }
 
+/// Who makes a call, and what the call says beside its message.
+struct Call {
+    access: Access,
+    metadata: MetadataMap,
+}
+
+/// A request about one site.
+trait OfSite {
+    /// The site that the request names, as it was sent.
+    fn site_id(&self) -> &str;
+}
+
+macro_rules! of_site {
+    ($($request:ident),+ $(,)?) => { $(
+        impl OfSite for v1::$request {
+            fn site_id(&self) -> &str {
+                &self.site_id
+            }
+        }
+    )+ };
+}
+
+of_site!(
+    DecrementAvailabilityRequest,
+    IncrementAvailabilityRequest,
+    SetStockRequest,
+    AdjustStockRequest,
+    MoveStockRequest,
+    GetStockRequest,
+    BatchGetStockRequest,
+    ListStockRequest,
+    GetUnitRequest,
+    ListUnitsRequest,
+    UpdateUnitRequest,
+    BatchUpdateUnitsRequest,
+    ListEntriesRequest,
+    GetOrderRequest,
+    ExplainLevelRequest,
+    WatchEntriesRequest,
+    VerifySiteRequest,
+    GetSiteRequest,
+    UpdateSiteRequest,
+    ListSettingChangesRequest,
+);
+
+/// Takes a call apart, and refuses it if the caller's token is not good for its site.
+fn call<M: OfSite>(request: Request<M>) -> Result<(Call, M), Status> {
+    let (metadata, extensions, message) = request.into_parts();
+    let access = Access::of(&extensions)?;
+    access.check_site(message.site_id())?;
+    Ok((Call { access, metadata }, message))
+}
+
+/// Decodes a read of a site that the caller may see.
+fn read<M: OfSite, T>(request: Request<M>, decode: fn(M) -> Result<Read<T>, Status>) -> Result<Read<T>, Status> {
+    let (_, message) = call(request)?;
+    decode(message)
+}
+
 /// Decodes a write, submits it, and returns what was applied. A refusal becomes a status, so a caller that forgets to
 /// look cannot take it for success.
 async fn write<M>(
     engine: &Engine,
-    metadata: &MetadataMap,
+    call: &Call,
     message: M,
-    decode: fn(M, String) -> Result<Command, Status>,
+    decode: fn(M, Author) -> Result<Command, Status>,
 ) -> Result<Applied, Status> {
-    let Caller { actor, deadline, detail_bytes } = caller(metadata)?;
-    let command = decode(message, actor)?;
+    let Caller { author, deadline, detail_bytes } = caller(&call.metadata, &call.access)?;
+    let command = decode(message, author)?;
     let outcome = engine.submit(command, deadline).await.map_err(|error| of_error(error, Paths::ITEMS))?;
     // The engine has counted the findings.
     let Outcome { site: _, default_location, sequence, replayed, verdict, findings: _ } = outcome;

@@ -7,8 +7,11 @@
 mod refusal;
 
 use std::error::Error as StdError;
+use std::time::{Duration, Instant};
 
+use inventory_core::model::access::TokenName;
 use inventory_core::model::error::{Error, Failed, Invalid};
+use inventory_program::repeat::{Repeats, Told};
 use inventory_proto::ERROR_DOMAIN;
 use prost::Message;
 use prost_types::Any;
@@ -22,6 +25,11 @@ use crate::violation::{At, Violation};
 const INVALID_FIELD: &str = "INVALID_FIELD";
 /// The reason of a request for a unit that does not exist.
 pub(crate) const UNIT_NOT_FOUND: &str = "UNIT_NOT_FOUND";
+
+/// The calls that fail now, by the reason.
+static FAILURES: Repeats = Repeats::new();
+/// How often the end of failures is looked for.
+const TELL_ENDED_EVERY: Duration = Duration::from_secs(1);
 
 /// Where a request has the fields that an error can be about.
 #[derive(Clone, Copy, Debug)]
@@ -76,6 +84,31 @@ pub(crate) fn damaged(message: String) -> Status {
     status(Code::DataLoss, "LEDGER_DAMAGED", message, Vec::new())
 }
 
+/// UNAUTHENTICATED: the call has no good token. The text is the same for every cause.
+pub(crate) fn unauthenticated() -> Status {
+    let message = "the call needs a valid token in its metadata: `authorization: Bearer inv_...`";
+    status(Code::Unauthenticated, "UNAUTHENTICATED", message.to_owned(), Vec::new())
+}
+
+/// PERMISSION_DENIED: the token is good, but not for this. The text is the same whatever exists.
+pub(crate) fn permission_denied() -> Status {
+    let message = "the token does not permit this call";
+    status(Code::PermissionDenied, "PERMISSION_DENIED", message.to_owned(), Vec::new())
+}
+
+/// UNAVAILABLE: the server has not read the tokens yet.
+pub(crate) fn tokens_not_read() -> Status {
+    let message = "the server could not read the tokens yet; ask again";
+    status(Code::Unavailable, "STORE_UNAVAILABLE", message.to_owned(), Vec::new())
+}
+
+/// Logs that a call was refused for its token: the first of its kind, and then a count at growing intervals.
+pub(crate) fn tell_refused(cause: &'static str, token: Option<&TokenName>) {
+    let Some(Told { kind: _, count, lasted }) = FAILURES.count(cause, Instant::now()) else { return };
+    let (seconds, token) = (lasted.as_secs(), token.map(TokenName::as_str));
+    tracing::warn!(cause, token, calls = count, seconds, "calls were refused for their token");
+}
+
 /// UNAVAILABLE: the server stops, and with it a call that would never end by itself.
 pub(crate) fn stopping() -> Status {
     of_failed(Failed::Stopping)
@@ -114,7 +147,8 @@ fn of_invalid(invalid: Invalid, paths: Paths) -> Status {
     }
 }
 
-/// The status of a failure. Logs it with its causes, unless it is a normal part of the service's work.
+/// The status of a failure. Logs it with its causes, unless it is a normal part of the service's work. A failure that
+/// repeats makes few lines.
 pub(crate) fn of_failed(failed: Failed) -> Status {
     let (code, reason) = match &failed {
         Failed::Overloaded => (Code::ResourceExhausted, "OVERLOADED"),
@@ -126,19 +160,48 @@ pub(crate) fn of_failed(failed: Failed) -> Status {
         Failed::OutcomeUnknown(_) => (Code::Unavailable, "OUTCOME_UNKNOWN"),
         Failed::Internal(_) => (Code::Internal, "INTERNAL"),
     };
-    let error: &dyn StdError = &failed;
     match &failed {
+        Failed::Overloaded
+        | Failed::TooManyWatchers
+        | Failed::Expired
+        | Failed::NoAnswer
+        | Failed::StoreUnavailable(_)
+        | Failed::OutcomeUnknown(_)
+        | Failed::Internal(_) => tell(reason, &failed),
+        Failed::Stopping | Failed::SequenceNotReached { .. } => {}
+    }
+    status(code, reason, failed.to_string(), Vec::new())
+}
+
+/// Logs that a call failed: the first of its kind, and then a count at growing intervals.
+fn tell(reason: &'static str, failed: &Failed) {
+    let Some(Told { kind: _, count, lasted }) = FAILURES.count(reason, Instant::now()) else { return };
+    let (error, seconds): (&dyn StdError, u64) = (failed, lasted.as_secs());
+    match failed {
         Failed::OutcomeUnknown(_) | Failed::Internal(_) => {
-            tracing::error!(error, reason, "a call has no known outcome");
+            tracing::error!(error, reason, calls = count, seconds, "calls failed without a known outcome");
         }
         Failed::Overloaded
         | Failed::TooManyWatchers
         | Failed::Expired
         | Failed::NoAnswer
-        | Failed::StoreUnavailable(_) => tracing::warn!(error, reason, "a call was not served"),
-        Failed::Stopping | Failed::SequenceNotReached { .. } => {}
+        | Failed::StoreUnavailable(_)
+        | Failed::Stopping
+        | Failed::SequenceNotReached { .. } => {
+            tracing::warn!(error, reason, calls = count, seconds, "calls were not served");
+        }
     }
-    status(code, reason, failed.to_string(), Vec::new())
+}
+
+/// Logs the end of failures that have stopped. Never ends.
+pub(crate) async fn tell_ended_failures() {
+    let mut every = tokio::time::interval(TELL_ENDED_EVERY);
+    loop {
+        every.tick().await;
+        for Told { kind: reason, count, lasted } in FAILURES.ended(Instant::now()) {
+            tracing::info!(reason, calls = count, seconds = lasted.as_secs(), "calls no longer fail");
+        }
+    }
 }
 
 /// A status about one field of the request.
@@ -174,7 +237,7 @@ mod tests {
     use std::sync::Arc;
 
     use inventory_core::model::catalog::{Unit, Variant};
-    use inventory_core::model::error::StoreError;
+    use inventory_core::model::error::{StoreError, Trouble};
     use tonic_types::StatusExt;
 
     use super::*;
@@ -235,7 +298,7 @@ mod tests {
 
     #[test]
     fn a_failure_has_a_code_and_a_reason_and_hides_its_cause() {
-        let store = || Arc::new(StoreError::Gone("password=secret".into()));
+        let store = || Arc::new(StoreError::Gone(Trouble::Unreachable, "password=secret".into()));
         let rows = [
             (Failed::Overloaded, Code::ResourceExhausted, "OVERLOADED"),
             (Failed::TooManyWatchers, Code::ResourceExhausted, "TOO_MANY_WATCHERS"),

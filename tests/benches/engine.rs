@@ -7,12 +7,13 @@ use std::time::{Duration, Instant};
 use futures_util::future::join_all;
 use inventory_core::engine::Engine;
 use inventory_core::engine::clock::Clock;
+use inventory_core::model::access::Author;
 use inventory_core::model::action::{Action, Expected, Line, Quantity, Target};
 use inventory_core::model::catalog::CatalogReference;
 use inventory_core::model::command::{Command, Header, Reason};
 use inventory_core::model::ids::{OrderId, SiteId};
 use inventory_core::model::unit::UnitSelector;
-use inventory_core::store::Store;
+use inventory_core::store::{Open, Store};
 use inventory_tests::bench::fixtures::Workload;
 use inventory_tests::bench::limits::raw_commits;
 use inventory_tests::bench::report::{Figure, Table, heading, runs, scaled};
@@ -55,7 +56,7 @@ fn main() {
 fn run(backend: Backend, workload: Workload, callers: usize, count: usize) -> f64 {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("the runtime starts");
     let database = Database::with_durability(backend, Durability::Full);
-    let store = Store::open(database.url.clone()).expect("the store opens");
+    let store = Store::open(database.url.clone(), Open::Migrate).expect("the store opens");
     runtime.block_on(async {
         let engine = Engine::start(&store, Clock::default()).expect("writers start");
         let site = SiteId::from_uuid(Uuid::from_u128(0x5eed));
@@ -107,5 +108,6 @@ fn unit(item: usize) -> UnitSelector {
 
 fn header(site: SiteId, order: Option<OrderId>) -> Header {
     let request_id = Uuid::new_v4().to_string();
-    Header { site, request_id, order, reason: Reason::OrderPlaced, actor: "bench".into(), note: String::new() }
+    let author = Author { actor: "bench".into(), ..Author::default() };
+    Header { site, request_id, order, reason: Reason::OrderPlaced, author, note: String::new() }
 }

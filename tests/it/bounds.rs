@@ -33,7 +33,7 @@ async fn every_call_requires_a_valid_site_id(world: World) {
             batch_get_stock BatchGetStockRequest, list_stock ListStockRequest;
         ledger: list_entries ListEntriesRequest, get_order GetOrderRequest, explain_level ExplainLevelRequest,
             watch_entries WatchEntriesRequest, verify_site VerifySiteRequest;
-        sites: update_site UpdateSiteRequest;
+        sites: update_site UpdateSiteRequest, list_setting_changes ListSettingChangesRequest;
     }
     let refused = world.sites().get_site(v1::GetSiteRequest { site_id: "x".into() }).await.expect_err("not a GUID");
     assert_eq!(error_of(&refused), expected);

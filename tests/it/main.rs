@@ -1,5 +1,6 @@
 //! Whole-system tests: behaviour as callers see it, on SQLite and on Postgres.
 
+mod access;
 mod audit;
 mod bounds;
 mod catalogs;
@@ -10,6 +11,7 @@ mod crash;
 mod errors;
 mod follow;
 mod foreign_client;
+mod journal;
 mod kind_changes;
 mod kinds;
 mod observed;
@@ -17,8 +19,11 @@ mod orders;
 mod outage;
 mod programs;
 mod random;
+mod readiness;
+mod reading;
 mod readme;
 mod retention;
+mod role;
 mod rules;
 mod settings;
 mod skus;
@@ -27,6 +32,7 @@ mod snapshot;
 mod stock;
 mod tidy;
 mod token;
+mod token_commands;
 mod units;
 mod upgrade;
 mod verify;

@@ -6,9 +6,10 @@ mod generate;
 
 use futures_util::future::join_all;
 use inventory_core::engine::Engine;
+use inventory_core::model::access::Author;
 use inventory_core::model::ids::SiteId;
 use inventory_core::reports::journal::order_journal;
-use inventory_core::store::{EntryFilter, Store};
+use inventory_core::store::{EntryFilter, Open, Store};
 use inventory_tests::model::kinds::{Case, Catalog, InForce, UnitChange};
 use inventory_tests::model::{Answer, Entry, ITEMS, Model, Policies, Request, UNITS};
 use inventory_tests::test_clock::{TestClock, YEAR_2100};
@@ -58,7 +59,7 @@ async fn run(backend: Backend) {
     let commands = setting("RANDOM_COMMANDS").unwrap_or(usual);
     println!("RANDOM_SEED={seed} RANDOM_COMMANDS={commands}");
     let database = Database::fresh(backend);
-    let store = Store::open(database.url.clone()).expect("the store opens");
+    let store = Store::open(database.url.clone(), Open::Migrate).expect("the store opens");
     // The clock stands still during a burst, so that the model need not know which commands are in the same batch.
     let (clock, mut now) = (TestClock::at(YEAR_2100), YEAR_2100);
     let engine = Engine::start(&store, clock.clock()).expect("writers start");
@@ -117,7 +118,7 @@ async fn run(backend: Backend) {
 async fn new_site(engine: &Engine, random: &mut fastrand::Rng) -> (SiteId, Model) {
     let site = SiteId::from_uuid(Uuid::from_u128(random.u128(..)));
     let with_skus = (0..UNITS).map(|unit| (by_reference(unit), with_sku(unit))).collect();
-    engine.configure_units(site, with_skus, soon()).await.expect("the SKUs are free");
+    engine.configure_units(site, with_skus, Author::default(), soon()).await.expect("the SKUs are free");
     (site, Model::default())
 }
 

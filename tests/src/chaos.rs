@@ -1,8 +1,9 @@
-//! A TCP link that a test can cut and restore, between a server and its database or between the adapter and its server.
+//! A TCP link that a test can cut, freeze and restore, between a server and its database or between the adapter and its
+//! server.
 
 use std::net::SocketAddr;
 
-use tokio::io::copy_bidirectional;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
@@ -10,7 +11,14 @@ use tokio::sync::watch;
 pub struct Link {
     /// The address to connect to instead of the target's.
     pub address: SocketAddr,
-    up: watch::Sender<bool>,
+    state: watch::Sender<State>,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum State {
+    Up,
+    Frozen,
+    Down,
 }
 
 impl Link {
@@ -18,33 +26,51 @@ impl Link {
     pub async fn to(target: SocketAddr) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
         let address = listener.local_addr().expect("a listener has an address");
-        let (up, state) = watch::channel(true);
+        let (sender, state) = watch::channel(State::Up);
         tokio::spawn(async move {
-            while let Ok((mut near, _)) = listener.accept().await {
+            while let Ok((near, _)) = listener.accept().await {
                 let mut state = state.clone();
                 tokio::spawn(async move {
-                    if !*state.borrow_and_update() {
+                    if *state.borrow_and_update() == State::Down {
                         return;
                     }
-                    if let Ok(mut far) = TcpStream::connect(target).await {
+                    if let Ok(far) = TcpStream::connect(target).await {
+                        let (near_read, near_write) = near.into_split();
+                        let (far_read, far_write) = far.into_split();
                         tokio::select! {
-                            _ = copy_bidirectional(&mut near, &mut far) => {}
-                            _ = state.wait_for(|up| !*up) => {}
+                            () = pump(near_read, far_write, state.clone()) => {}
+                            () = pump(far_read, near_write, state.clone()) => {}
+                            _ = state.wait_for(|state| *state == State::Down) => {}
                         }
                     }
                 });
             }
         });
-        Self { address, up }
+        Self { address, state: sender }
     }
 
     /// Breaks every connection and closes new ones at once.
     pub fn cut(&self) {
-        self.up.send_replace(false);
+        self.state.send_replace(State::Down);
     }
 
-    /// Lets connections through again.
-    pub fn restore(&self) {
-        self.up.send_replace(true);
+    /// Keeps connections open, takes new ones, and lets nothing through: as a process that is stopped by SIGSTOP.
+    pub fn freeze(&self) {
+        self.state.send_replace(State::Frozen);
     }
+
+    /// Lets connections through again, and what was sent while the link was frozen.
+    pub fn restore(&self) {
+        self.state.send_replace(State::Up);
+    }
+}
+
+/// Forwards bytes until one side ends.
+async fn pump(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin, mut state: watch::Receiver<State>) {
+    let mut buffer = vec![0; 64 * 1024];
+    while let Ok(read) = from.read(&mut buffer).await
+        && read > 0
+        && state.wait_for(|state| *state == State::Up).await.is_ok()
+        && to.write_all(&buffer[..read]).await.is_ok()
+    {}
 }

@@ -12,5 +12,6 @@ pub mod requests;
 pub mod scenario;
 pub mod test_clock;
 pub mod test_keys;
+pub mod tokens;
 pub mod wix_caller;
 pub mod world;

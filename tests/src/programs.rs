@@ -47,6 +47,9 @@ pub fn program(name: &str) -> Command {
         command.env_remove(setting);
     }
     command.env_remove("WIX_PUBLIC_KEY").env_remove("WIX_PUBLIC_KEY_FILE");
+    for setting in ["TOKEN_FILE", "UPSTREAM_TOKEN_FILE", "ALLOW_ANONYMOUS", "NO_REFLECTION"] {
+        command.env_remove(setting);
+    }
     command
 }
 
@@ -69,6 +72,11 @@ impl Running {
         let running = Self { child, addresses };
         assert_eq!(running.addresses.len(), lines, "the program did not print all of its addresses");
         running
+    }
+
+    /// The process's id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// The processor time that the process has used so far, in seconds.

@@ -80,6 +80,11 @@ impl WixCaller {
         self.send(Method::POST, path, body.into_bytes()).await.expect("the adapter answers")
     }
 
+    /// The status of a GET. Panics if no answer comes.
+    pub async fn get(&self, path: &str) -> u16 {
+        self.send(Method::GET, path, Vec::new()).await.expect("the adapter answers").status
+    }
+
     /// Sends any request. The error is a broken connection.
     pub async fn send(
         &self,

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use inventory_core::store::{DatabaseUrl, Store};
+use inventory_core::store::{DatabaseUrl, Open, Store};
 use inventory_grpc::server::Options;
 use inventory_proto::v1;
 use inventory_proto::v1::availability_service_client::AvailabilityServiceClient;
@@ -208,7 +208,7 @@ pub async fn start_grpc(url: DatabaseUrl, stop: CancellationToken) -> SocketAddr
 
 /// Starts a gRPC server with a clock of the test. Returns its address.
 pub async fn start_grpc_with_clock(url: DatabaseUrl, clock: &TestClock, stop: CancellationToken) -> SocketAddr {
-    start_grpc_with(url, Options { retention: Some(RETENTION), clock: clock.clock() }, stop).await
+    start_grpc_with(url, Options { retention: Some(RETENTION), clock: clock.clock(), ..Options::default() }, stop).await
 }
 
 /// Starts a gRPC server that keeps the outcomes of requests for `retention`. Returns its address.
@@ -216,8 +216,10 @@ pub async fn start_grpc_with_retention(url: DatabaseUrl, retention: Duration, st
     start_grpc_with(url, Options { retention: Some(retention), ..Options::default() }, stop).await
 }
 
-async fn start_grpc_with(url: DatabaseUrl, options: Options, stop: CancellationToken) -> SocketAddr {
-    let store = tokio::task::spawn_blocking(|| Store::open(url)).await.expect("no panic").expect("the store opens");
+/// Starts a gRPC server that works as `options` say. Returns its address.
+pub async fn start_grpc_with(url: DatabaseUrl, options: Options, stop: CancellationToken) -> SocketAddr {
+    let store = tokio::task::spawn_blocking(|| Store::open(url, Open::Migrate));
+    let store = store.await.expect("no panic").expect("the store opens");
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
     let address = listener.local_addr().expect("a listener has an address");
     tokio::spawn(inventory_grpc::server::serve(listener, store, options, stop.cancelled_owned()));

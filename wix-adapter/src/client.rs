@@ -5,8 +5,9 @@
 
 use std::time::{Duration, Instant};
 
+use inventory_program::Reloaded;
 use inventory_proto::v1::availability_service_client::AvailabilityServiceClient;
-use inventory_proto::{ACTOR_METADATA, MAX_DETAIL_BYTES_METADATA};
+use inventory_proto::{ACTOR_METADATA, Bearer, MAX_DETAIL_BYTES_METADATA};
 use tonic::metadata::MetadataValue;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Request, Status};
@@ -37,11 +38,12 @@ const _: () = assert!(DETAIL_BYTES_MAX.div_ceil(3) * 4 + OTHER_HEADER_BYTES <= H
 pub struct Upstream {
     availability: AvailabilityServiceClient<Channel>,
     health: HealthClient<Channel>,
+    bearer: Reloaded<Bearer>,
 }
 
 impl Upstream {
-    /// A client of the server at `endpoint`. It connects at the first call and reconnects whenever the connection is
-    /// lost.
+    /// A client of the server at `endpoint`, without a token. It connects at the first call and reconnects whenever the
+    /// connection is lost.
     pub fn new(endpoint: Endpoint) -> Self {
         let channel = endpoint
             .connect_timeout(CONNECT_TIME_MAX)
@@ -50,7 +52,14 @@ impl Upstream {
             .keep_alive_while_idle(true)
             .http2_max_header_list_size(HEADER_BYTES_MAX)
             .connect_lazy();
-        Self { availability: AvailabilityServiceClient::new(channel.clone()), health: HealthClient::new(channel) }
+        let availability = AvailabilityServiceClient::new(channel.clone());
+        Self { availability, health: HealthClient::new(channel), bearer: Reloaded::fixed(Bearer::NONE) }
+    }
+
+    /// The client with a token. Each attempt of a call sends the token that is current then.
+    #[must_use]
+    pub fn with_token(self, bearer: Reloaded<Bearer>) -> Self {
+        Self { bearer, ..self }
     }
 
     /// Sends the call and retries it until the server decides, or until [`ANSWER_TIME_MAX`] is over. The error is the
@@ -76,10 +85,14 @@ impl Upstream {
     }
 
     async fn attempt(&self, call: &Call, left: Duration) -> Result<(), Status> {
-        let mut client = self.availability.clone();
+        let (mut client, bearer) = (self.availability.clone(), self.bearer.current());
         match call {
-            Call::Decrement(message) => client.decrement_availability(request(message.clone(), left)).await.map(|_| ()),
-            Call::Increment(message) => client.increment_availability(request(message.clone(), left)).await.map(|_| ()),
+            Call::Decrement(message) => {
+                client.decrement_availability(request(message.clone(), left, &bearer)).await.map(|_| ())
+            }
+            Call::Increment(message) => {
+                client.increment_availability(request(message.clone(), left, &bearer)).await.map(|_| ())
+            }
         }
     }
 
@@ -92,10 +105,11 @@ impl Upstream {
     }
 }
 
-fn request<T>(message: T, left: Duration) -> Request<T> {
+fn request<T>(message: T, left: Duration, bearer: &Bearer) -> Request<T> {
     let mut request = Request::new(message);
     request.set_timeout(left);
     let metadata = request.metadata_mut();
+    bearer.sign(metadata);
     metadata.insert(ACTOR_METADATA, MetadataValue::from_static("wix"));
     metadata.insert(MAX_DETAIL_BYTES_METADATA, MetadataValue::from(DETAIL_BYTES_MAX));
     request
@@ -127,7 +141,7 @@ mod tests {
 
     #[test]
     fn a_call_carries_actor_deadline_and_detail_bound() {
-        let request = request((), Duration::from_millis(1_500));
+        let request = request((), Duration::from_millis(1_500), &Bearer::NONE);
         let value = |name: &str| request.metadata().get(name).and_then(|value| value.to_str().ok());
         assert_eq!(value(ACTOR_METADATA), Some("wix"));
         assert_eq!(value(MAX_DETAIL_BYTES_METADATA), Some("1048576"));

@@ -7,6 +7,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::Args;
+use inventory_program::{Reload, Reloaded};
+use inventory_proto::{Bearer, NoToken};
 use jsonwebtoken::DecodingKey;
 use tonic::transport::Endpoint;
 
@@ -24,6 +26,43 @@ pub struct Serve {
     /// The gRPC server: `HOST:PORT` or `http://HOST:PORT`.
     #[arg(long, env = "GRPC_UPSTREAM", default_value = "http://127.0.0.1:50051", value_parser = endpoint)]
     pub grpc_upstream: Endpoint,
+    /// A file that holds the token for the gRPC server. It needs the scope `orders`. The file is read again when it
+    /// changes. Unset: the adapter calls without a token.
+    #[arg(long, env = "UPSTREAM_TOKEN_FILE")]
+    pub upstream_token_file: Option<PathBuf>,
+}
+
+/// The token's file cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum BadTokenFile {
+    /// It cannot be read.
+    #[error("--upstream-token-file (UPSTREAM_TOKEN_FILE): {path} cannot be read")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        source: std::io::Error,
+    },
+    /// It holds no token.
+    #[error("--upstream-token-file (UPSTREAM_TOKEN_FILE): {path}")]
+    NoToken {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        source: NoToken,
+    },
+}
+
+impl Serve {
+    /// The token for the gRPC server, which follows its file. Must be called inside the runtime.
+    pub fn bearer(&self, reload: Reload) -> Result<Reloaded<Bearer>, BadTokenFile> {
+        let Some(path) = self.upstream_token_file.clone() else { return Ok(Reloaded::fixed(Bearer::NONE)) };
+        Reloaded::follow("--upstream-token-file", vec![path.clone()], reload, move || {
+            let text = std::fs::read_to_string(&path);
+            let text = text.map_err(|source| BadTokenFile::Read { path: path.clone(), source })?;
+            Bearer::new(&text).map_err(|source| BadTokenFile::NoToken { path: path.clone(), source })
+        })
+    }
 }
 
 /// The listeners.

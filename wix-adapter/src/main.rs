@@ -6,6 +6,7 @@ use std::error::Error;
 use std::process::ExitCode;
 
 use clap::Parser;
+use inventory_program::Reload;
 use wix_adapter::cli::{Cli, Command};
 use wix_adapter::client::Upstream;
 use wix_adapter::config::Serve;
@@ -39,6 +40,9 @@ async fn serve(settings: Serve) -> Result<(), Box<dyn Error>> {
     inventory_program::serve_metrics(settings.http.admin_listen)?;
     let listener = server::bind(settings.http.http_listen).await?;
     println!("http listening on {}", listener.local_addr()?);
-    let adapter = Adapter { verifier: Verifier::new(&app_id, keys), upstream: Upstream::new(settings.grpc_upstream) };
+    // SIGHUP is not handled yet: the file is read again when it changes.
+    let bearer = settings.bearer(Reload::never())?;
+    let upstream = Upstream::new(settings.grpc_upstream).with_token(bearer);
+    let adapter = Adapter { verifier: Verifier::new(&app_id, keys), upstream };
     Ok(server::serve(listener, adapter, inventory_program::stop_on_signal()?.cancelled_owned()).await?)
 }

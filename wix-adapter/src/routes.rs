@@ -5,7 +5,7 @@
 //! ids of a call, never its token or its body.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use axum::Router;
 use axum::body::Body;
@@ -13,6 +13,8 @@ use axum::extract::State;
 use axum::http::{Method as HttpMethod, Request, StatusCode};
 use axum::routing::get;
 use http_body_util::{BodyExt, Limited};
+use inventory_program::repeat::{Repeats, Told};
+use tonic::{Code, Status};
 use tracing::Instrument;
 
 use crate::answer::{self, Answer};
@@ -24,6 +26,9 @@ use crate::token::{UnverifiedToken, Verifier};
 const BODY_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Time for a body to arrive.
 const BODY_TIME_MAX: Duration = Duration::from_secs(2);
+
+/// Characters of a stray call's path that are logged.
+const STRAY_PATH_CHARS: usize = 200;
 
 /// What every request needs.
 pub struct Adapter {
@@ -50,10 +55,14 @@ async fn plugin(State(adapter): State<Arc<Adapter>>, request: Request<Body>) -> 
     let method = match method_of(request.uri().path()) {
         Some(method) if request.method() == HttpMethod::POST => method,
         other => {
+            let (http_method, path) = (request.method().clone(), request.uri().path().to_owned());
             // An unread body would force the connection to close. Reading it keeps the connection for the next request.
             let discarded = collect(request.into_body()).await.map(|_| ());
             let answer = if other.is_some() { Answer::WrongMethod } else { Answer::NoSuchPath };
-            return discarded.map_or_else(|bad_body| bad_body, |()| answer);
+            tell_stray(&http_method, &path);
+            let answer = discarded.map_or_else(|bad_body| bad_body, |()| answer);
+            metrics::counter!("wix_calls_total", "method" => "none", "answer" => answer.label()).increment(1);
+            return answer;
         }
     };
     let span = tracing::info_span!(
@@ -67,6 +76,57 @@ async fn plugin(State(adapter): State<Arc<Adapter>>, request: Request<Body>) -> 
     let answer = handle(&adapter, method, request.into_body()).instrument(span).await.unwrap_or_else(|answer| answer);
     metrics::counter!("wix_calls_total", "method" => method.name(), "answer" => answer.label()).increment(1);
     answer
+}
+
+/// Logs a call that is not one of the plugin's, at growing intervals. A wrong deployment URI is the likeliest mistake
+/// of a first installation, and Wix shows it to nobody.
+fn tell_stray(method: &HttpMethod, path: &str) {
+    static STRAYS: Repeats = Repeats::new();
+    let shown: String = path.chars().take(STRAY_PATH_CHARS).collect();
+    if let Some(Told { count, .. }) = STRAYS.count("stray", Instant::now()) {
+        tracing::warn!(
+            %method,
+            path = shown,
+            calls = count,
+            "not a call of the plugin: the path must end in /v1/decrement or /v1/increment, and the method be POST; \
+             check the app's deployment URI"
+        );
+    }
+}
+
+/// Logs that the server refuses the adapter's token, at growing intervals. Every call of Wix fails then.
+fn tell_refused_token(status: &Status) {
+    static REFUSED: Repeats = Repeats::new();
+    let code = match status.code() {
+        Code::Unauthenticated => "UNAUTHENTICATED",
+        Code::PermissionDenied => "PERMISSION_DENIED",
+        Code::Ok
+        | Code::Cancelled
+        | Code::Unknown
+        | Code::InvalidArgument
+        | Code::DeadlineExceeded
+        | Code::NotFound
+        | Code::AlreadyExists
+        | Code::ResourceExhausted
+        | Code::FailedPrecondition
+        | Code::Aborted
+        | Code::OutOfRange
+        | Code::Unimplemented
+        | Code::Internal
+        | Code::Unavailable
+        | Code::DataLoss => return,
+    };
+    let now = Instant::now();
+    // Refusals that begin anew are told at once.
+    REFUSED.ended(now);
+    if let Some(Told { count, .. }) = REFUSED.count(code, now) {
+        tracing::error!(
+            code,
+            calls = count,
+            "the gRPC server refuses the adapter: --upstream-token-file (UPSTREAM_TOKEN_FILE) must hold a valid token \
+             with the scope `orders` for the site"
+        );
+    }
 }
 
 /// Handles one call of Wix. `Err` is an answer that was found before the server was called.
@@ -86,6 +146,7 @@ async fn handle(adapter: &Adapter, method: Method, body: Body) -> Result<Answer,
     let result = adapter.upstream.submit(&converted.call).await;
     if let Err(status) = &result {
         tracing::info!(code = ?status.code(), why = status.message(), "request not applied");
+        tell_refused_token(status);
     }
     Ok(answer::of_result(method, result))
 }

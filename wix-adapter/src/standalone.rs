@@ -10,12 +10,15 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use clap::Args;
-use inventory_grpc::config::{self, Listen};
+use inventory_grpc::access::OwnToken;
+use inventory_grpc::config::Listen;
 use inventory_grpc::server::Options;
-use inventory_proto::v1;
+use inventory_program::Reloaded;
 use inventory_proto::v1::ledger_service_client::LedgerServiceClient;
 use inventory_proto::v1::stock_service_client::StockServiceClient;
+use inventory_proto::{Bearer, v1};
 use tokio_util::sync::CancellationToken;
+use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Channel, Endpoint};
 
 use crate::client::Upstream;
@@ -24,6 +27,12 @@ use crate::routes::Adapter;
 use crate::send::{Send, Sent};
 use crate::token::Verifier;
 use crate::{demo, keys, server, signing};
+
+/// The actor of the adapter's changes in the ledger.
+const ACTOR: &str = "wix";
+
+/// A connection to the server in this process.
+type Caller = InterceptedService<Channel, Bearer>;
 
 /// Settings of `standalone`.
 #[derive(Debug, Args)]
@@ -74,7 +83,10 @@ pub async fn run(settings: Standalone, stop: CancellationToken) -> Result<(), Bo
     } else {
         settings.wix.read()?
     };
-    let retention = Some(config::retention(settings.grpc.request_retention_days));
+    // Known to both halves alone, so that they need no setup, whatever tokens the database has.
+    let token = OwnToken::new(ACTOR)?;
+    let bearer = Bearer::new(token.text())?;
+    let options = Options { own_token: Some(token), ..settings.grpc.options() };
     let (store, grpc) = inventory_grpc::open(settings.grpc).await?;
     let http = server::bind(settings.http.http_listen).await?;
     let (grpc_at, http_at) = (grpc.local_addr()?, http.local_addr()?);
@@ -82,15 +94,15 @@ pub async fn run(settings: Standalone, stop: CancellationToken) -> Result<(), Bo
     println!("http listening on {http_at}");
 
     let endpoint = Endpoint::from_shared(format!("http://{}", reachable(grpc_at)))?;
-    let adapter = Adapter { verifier: Verifier::new(&app_id, found), upstream: Upstream::new(endpoint.clone()) };
+    let upstream = Upstream::new(endpoint.clone()).with_token(Reloaded::fixed(bearer.clone()));
+    let adapter = Adapter { verifier: Verifier::new(&app_id, found), upstream };
     // The adapter stops first: its requests under way still need the server.
     let grpc_stop = CancellationToken::new();
-    let options = Options { retention, ..Options::default() };
     let serve = inventory_grpc::server::serve(grpc, store, options, grpc_stop.clone().cancelled_owned());
     let grpc_server = tokio::spawn(serve);
     let http_server = tokio::spawn(server::serve(http, adapter, stop.cancelled_owned()));
     if settings.demo
-        && let Err(error) = tour(endpoint, http_at).await
+        && let Err(error) = tour(endpoint, bearer, http_at).await
     {
         eprintln!("the demo failed, and the servers keep running: {}", inventory_program::with_causes(error.as_ref()));
     }
@@ -129,13 +141,16 @@ fn demo_key(private: &Path) -> Result<String, Box<dyn Error>> {
 }
 
 /// Sends one order and prints it: the signed call, the answer, the ledger entry, and commands to try next.
-async fn tour(grpc: Endpoint, http: SocketAddr) -> Result<(), Box<dyn Error>> {
+async fn tour(grpc: Endpoint, bearer: Bearer, http: SocketAddr) -> Result<(), Box<dyn Error>> {
     let channel = grpc.connect().await?;
-    stock_demo_items(StockServiceClient::new(channel.clone())).await?;
+    stock_demo_items(StockServiceClient::with_interceptor(channel.clone(), bearer.clone())).await?;
     let sent = Send::demo("shirt", format!("http://{}", reachable(http)).parse()?).run().await?;
     let Sent { order_id, request_id, status, body } = sent;
     println!("\nA signed order for 1 shirt was sent as Wix sends it. The answer:\n  {status} {body}");
-    println!("The ledger entry that proves it:\n  {}", proof(channel, &order_id).await?);
+    println!(
+        "The ledger entry that proves it:\n  {}",
+        proof(LedgerServiceClient::with_interceptor(channel, bearer), &order_id).await?
+    );
     // The path by which this program was started, so that the commands can be copied as they are.
     let program = std::env::args().next().unwrap_or_else(|| "wix-adapter".to_owned());
     println!("\nThe servers keep running. In another terminal, from this folder:");
@@ -155,7 +170,7 @@ fn authority(endpoint: &Endpoint) -> String {
 }
 
 /// Sets the levels of the demo's items that were never written. Other levels stay as they are.
-async fn stock_demo_items(mut client: StockServiceClient<Channel>) -> Result<(), tonic::Status> {
+async fn stock_demo_items(mut client: StockServiceClient<Caller>) -> Result<(), tonic::Status> {
     let reference = |item: &str| {
         let (app_id, catalog_item_id) = (demo::CATALOG_APP_ID.to_owned(), item.to_owned());
         v1::CatalogReference { app_id, catalog_item_id, options: None }
@@ -181,13 +196,13 @@ async fn stock_demo_items(mut client: StockServiceClient<Channel>) -> Result<(),
 }
 
 /// The order's ledger entry, as one line.
-async fn proof(channel: Channel, order_id: &str) -> Result<String, Box<dyn Error>> {
+async fn proof(mut client: LedgerServiceClient<Caller>, order_id: &str) -> Result<String, Box<dyn Error>> {
     let request = v1::ListEntriesRequest {
         site_id: demo::SITE_ID.to_owned(),
         order_id: order_id.to_owned(),
         ..Default::default()
     };
-    let answer = LedgerServiceClient::new(channel).list_entries(request).await?.into_inner();
+    let answer = client.list_entries(request).await?.into_inner();
     let entry = answer.entries.into_iter().next().ok_or("the order was refused, so it has no ledger entry")?;
     let item = entry.catalog_reference.unwrap_or_default().catalog_item_id;
     Ok(format!(

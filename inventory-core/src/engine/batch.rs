@@ -251,7 +251,7 @@ impl Batch {
             kind: command.action().kind(),
             reason: header.reason,
             request_id: header.request_id.clone(),
-            actor: header.actor.clone(),
+            author: header.author.clone(),
         };
         self.writes.requests.push(RequestWrite {
             site: header.site,
@@ -308,7 +308,7 @@ impl Batch {
                 reason: header.reason,
                 order: header.order,
                 request_id: header.request_id.clone(),
-                actor: header.actor.clone(),
+                author: header.author.clone(),
                 note: header.note.clone(),
                 recorded_at: self.time(header.site),
             });

@@ -31,6 +31,7 @@ use crate::engine::batch::{Answer, Batch};
 use crate::engine::cache::Cache;
 use crate::engine::clock::Clock;
 use crate::engine::feed::Feed;
+use crate::engine::health::Pulse;
 use crate::engine::queue::Pending;
 use crate::engine::resolve::SettingsCache;
 use crate::engine::storage::{BatchStore, CommitError, Writes, Written};
@@ -83,6 +84,8 @@ pub(super) struct Books {
     pub(super) cache: Cache,
     pub(super) feed: Feed,
     pub(super) clock: Clock,
+    /// Told of every commit.
+    pub(super) pulse: Pulse,
     /// Batches that still take the locked path, because another server writes to the same sites.
     pub(super) lock_first: u32,
 }
@@ -114,7 +117,7 @@ pub(super) fn batch(books: &mut Books, pending: &[Pending], look_up: LookUp) -> 
 
 /// The optimistic path; `None` if the cache does not suffice or is outdated.
 fn optimistic(books: &mut Books, pending: &[Pending], look_up: LookUp) -> Result<Option<Vec<Answer>>, Failure> {
-    let Books { store, settings: _, cache, feed, clock, lock_first } = books;
+    let Books { store, settings: _, cache, feed, clock, pulse, lock_first } = books;
     let Some(sites) = cache.sites(&load::sites_of(pending)) else { return Ok(None) };
     let mut batch = Batch::new(clock.now(), sites);
     let Some(levels) = load::resolve_cached(pending, &batch, cache) else { return Ok(None) };
@@ -138,6 +141,7 @@ fn optimistic(books: &mut Books, pending: &[Pending], look_up: LookUp) -> Result
     match store.write_and_commit(&writes)? {
         Written::All => {
             *cache = known;
+            pulse.committed();
             committed(cache, feed, &writes);
             Ok(Some(answers))
         }
@@ -159,7 +163,7 @@ fn optimistic(books: &mut Books, pending: &[Pending], look_up: LookUp) -> Result
 
 /// The locked path.
 fn locked(books: &mut Books, pending: &[Pending], look_up: LookUp) -> Result<Vec<Answer>, Failure> {
-    let Books { store, settings, cache, feed, clock, lock_first: _ } = books;
+    let Books { store, settings, cache, feed, clock, pulse, lock_first: _ } = books;
     let sites = store.begin(&load::sites_of(pending))?;
     for site in &sites {
         settings.store(site.id, &site.settings);
@@ -190,6 +194,7 @@ fn locked(books: &mut Books, pending: &[Pending], look_up: LookUp) -> Result<Vec
     // Until COMMIT has returned, nobody knows the levels.
     let known = std::mem::take(cache);
     store.commit()?;
+    pulse.committed();
     *cache = known;
     committed(cache, feed, &writes);
     Ok(answers)
@@ -198,13 +203,26 @@ fn locked(books: &mut Books, pending: &[Pending], look_up: LookUp) -> Result<Vec
 /// Commits changes of settings that are written already, of the site or of its units. The site's revision rises, so
 /// that every server's cache of the site is outdated, and every item is resolved anew.
 pub(super) fn settings(books: &mut Books, mut site: Site) -> Result<Site, Failure> {
-    let Books { store, settings, cache, .. } = books;
+    let Books { store, settings, cache, pulse, .. } = books;
     site.settings.revision = site.settings.revision.saturating_add(1);
     store.write_site(&site)?;
     store.commit()?;
+    pulse.committed();
     settings.store(site.id, &site.settings);
     cache.lock(&site);
     Ok(site)
+}
+
+/// Commits the change of a token that is written already. It is the only commit that no writer of the engine makes.
+pub(super) fn token(store: &mut dyn BatchStore) -> Result<(), CommitError> {
+    store.commit()
+}
+
+/// Commits something that changes nothing, to learn whether commits succeed.
+pub(super) fn probe(books: &mut Books) -> Result<(), Failure> {
+    books.store.probe()?;
+    books.pulse.committed();
+    Ok(())
 }
 
 fn committed(cache: &mut Cache, feed: &Feed, writes: &Writes) {

@@ -1,13 +1,16 @@
-//! Changes of settings, each a transaction of its own. What to write is decided by pure functions; `commit` commits.
+//! Changes of settings, each a transaction of its own, with its rows in the journal. What to write is decided by pure
+//! functions; `commit` commits.
 
 use std::collections::HashMap;
 
 use crate::engine::commit::{self, Books, Failure};
 use crate::engine::message::ConfiguredUnits;
 use crate::engine::storage::{SiteSku, UnitWrite};
+use crate::model::access::Author;
 use crate::model::catalog::Unit;
 use crate::model::error::Invalid;
 use crate::model::ids::{SiteId, UnitId};
+use crate::model::journal::{Journal, SettingChange};
 use crate::model::kind::UnitRules;
 use crate::model::level::ResolvedLevel;
 use crate::model::limits;
@@ -15,7 +18,7 @@ use crate::model::site::{Site, SiteChange};
 use crate::model::unit::{ConfiguredUnit, Sku, UnitChange, UnitSelector, UnitSettings};
 
 /// Changes a site's settings. A change that changes nothing commits nothing, unless it creates the site.
-pub(super) fn site(books: &mut Books, id: SiteId, change: &SiteChange) -> Result<Site, Failure> {
+pub(super) fn site(books: &mut Books, id: SiteId, change: &SiteChange, author: &Author) -> Result<Site, Failure> {
     let before = commit::lock(books, id)?;
     let settings = change.apply(&before.settings);
     if let Some(location) = settings.default_location
@@ -31,6 +34,8 @@ pub(super) fn site(books: &mut Books, id: SiteId, change: &SiteChange) -> Result
         books.store.rollback()?;
         return Ok(before);
     }
+    let journal = Journal { site: Some(id), author, recorded_at: books.clock.now() };
+    books.store.write_journal(&journal.site(&before.settings, &settings))?;
     commit::settings(books, Site { settings, ..before })
 }
 
@@ -39,6 +44,7 @@ pub(super) fn units(
     books: &mut Books,
     id: SiteId,
     changes: &[(UnitSelector, UnitChange)],
+    author: &Author,
 ) -> Result<ConfiguredUnits, Failure> {
     let site = commit::lock(books, id)?;
     let sequence = site.sequence;
@@ -47,11 +53,13 @@ pub(super) fn units(
     for (item, (selector, change)) in changes.iter().enumerate() {
         units.push(known.change(&site, item, selector, change)?);
     }
-    let writes = known.writes(id);
+    let journal = Journal { site: Some(id), author, recorded_at: books.clock.now() };
+    let (writes, changes) = known.writes(id, &journal);
     if writes.is_empty() {
         books.store.rollback()?;
     } else {
         books.store.write_units(&writes)?;
+        books.store.write_journal(&changes)?;
         commit::settings(books, site)?;
     }
     Ok(ConfiguredUnits { units, sequence })
@@ -151,13 +159,18 @@ impl Known {
         Ok(ConfiguredUnit { unit, settings, rules })
     }
 
-    /// The units whose settings differ from the stored ones.
-    fn writes(self, site: SiteId) -> Vec<UnitWrite> {
+    /// The units whose settings differ from the stored ones, and the rows of the journal. A unit that is only created
+    /// has none.
+    fn writes(self, site: SiteId, journal: &Journal<'_>) -> (Vec<UnitWrite>, Vec<SettingChange>) {
         let Self { mut units, changed, skus: _ } = self;
-        let write = |(id, unit)| {
-            let (stored, settings) = units.remove(&id)?;
-            (stored.as_ref() != Some(&settings)).then_some(UnitWrite { site, id, unit, settings })
-        };
-        changed.into_iter().filter_map(write).collect()
+        let (mut writes, mut changes) = (Vec::new(), Vec::new());
+        for (id, unit) in changed {
+            let Some((stored, settings)) = units.remove(&id) else { continue };
+            if stored.as_ref() != Some(&settings) {
+                changes.extend(journal.unit(&unit, &stored.unwrap_or_default(), &settings));
+                writes.push(UnitWrite { site, id, unit, settings });
+            }
+        }
+        (writes, changes)
     }
 }

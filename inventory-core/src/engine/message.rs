@@ -8,6 +8,7 @@ use tokio::sync::oneshot;
 
 use crate::engine::resolve::Resolution;
 use crate::engine::storage::PruneCursor;
+use crate::model::access::Author;
 use crate::model::command::Command;
 use crate::model::error::{Error, Failed};
 use crate::model::ids::SiteId;
@@ -41,11 +42,13 @@ pub(super) enum Work {
 /// Work that is a transaction of its own.
 pub(super) enum Task {
     /// A change of a site's settings: it decides what later items mean.
-    ConfigureSite(SiteId, Box<SiteChange>, Reply<Site>),
+    ConfigureSite(SiteId, Box<SiteChange>, Author, Reply<Site>),
     /// A change of units' settings.
-    ConfigureUnits(SiteId, Vec<(UnitSelector, UnitChange)>, Reply<ConfiguredUnits>),
+    ConfigureUnits(SiteId, Vec<(UnitSelector, UnitChange)>, Author, Reply<ConfiguredUnits>),
     /// One step of pruning: request records after a cursor, recorded before a time.
     Prune(PruneCursor, i64, Reply<Option<PruneCursor>>),
+    /// A durable write that changes nothing.
+    Probe(Reply<()>),
 }
 
 /// A command, and what its items meant to the caller's thread.

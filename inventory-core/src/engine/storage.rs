@@ -1,12 +1,14 @@
 //! What the engine asks of a store, and the rows that pass between them. Both backends implement [`BatchStore`] with
 //! statements of their own. The engine decides in between, so a store knows no rule.
 
+use crate::model::access::{Author, Token, TokenHash};
 use crate::model::action::Kind;
 use crate::model::catalog::Unit;
 use crate::model::command::Reason;
 use crate::model::entry::Marks;
 use crate::model::error::StoreError;
 use crate::model::ids::{Fingerprint, LevelId, LocationId, OrderId, RequestKey, SiteId, UnitId};
+use crate::model::journal::SettingChange;
 use crate::model::kind::UnitState;
 use crate::model::order::{OrderHistory, OrderKey};
 use crate::model::outcome::Refusal;
@@ -55,10 +57,18 @@ pub trait BatchStore: Send {
     fn location_in_use(&mut self, site: SiteId, location: LocationId) -> Result<bool, StoreError>;
     /// Writes the settings of a site.
     fn write_site(&mut self, site: &Site) -> Result<(), StoreError>;
+    /// Writes rows of the journal of settings.
+    fn write_journal(&mut self, changes: &[SettingChange]) -> Result<(), StoreError>;
+    /// Locks the tokens until the transaction ends, and returns all of them.
+    fn lock_tokens(&mut self) -> Result<Vec<(TokenHash, Token)>, StoreError>;
+    /// Writes a token, in the place of the one that has its name.
+    fn write_token(&mut self, hash: &TokenHash, token: &Token) -> Result<(), StoreError>;
     /// Ends the transaction.
     fn commit(&mut self) -> Result<(), CommitError>;
     /// Rolls the transaction back, if one has begun.
     fn rollback(&mut self) -> Result<(), StoreError>;
+    /// Outside of a transaction: commits something durable that changes nothing, to learn whether commits succeed.
+    fn probe(&mut self) -> Result<(), CommitError>;
     /// Outside of a transaction: looks at the next request records after `after`, deletes those recorded before the
     /// time `before`, and returns the last one looked at; `None` at the end.
     fn prune(&mut self, after: PruneCursor, before: i64) -> Result<Option<PruneCursor>, StoreError>;
@@ -229,8 +239,8 @@ pub struct ChangeWrite {
     pub order: Option<OrderId>,
     /// The idempotency key.
     pub request_id: String,
-    /// Who called.
-    pub actor: String,
+    /// Who called, and on whose behalf.
+    pub author: Author,
     /// The caller's note.
     pub note: String,
     /// The batch's time: microseconds since 1970.
@@ -300,6 +310,6 @@ pub struct CallWrite {
     pub reason: Reason,
     /// The idempotency key.
     pub request_id: String,
-    /// Who called.
-    pub actor: String,
+    /// Who called, and on whose behalf.
+    pub author: Author,
 }

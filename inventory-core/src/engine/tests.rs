@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use self::faulty::{Books, Fault, Faulty};
 use super::*;
+use crate::model::access::Author;
 use crate::model::action::{Action, Line, Quantity};
 use crate::model::catalog::CatalogReference;
 use crate::model::command::{Header, Reason};
@@ -28,8 +29,8 @@ fn give(request_id: &str, pieces: i64) -> Command {
     let quantity = Quantity::new(pieces).expect("in bounds");
     let lines = vec![Line { unit, location: None, quantity, subscription: false }];
     let site = SiteId::from_uuid(Uuid::from_u128(1));
-    let (request_id, actor) = (request_id.to_owned(), String::new());
-    let header = Header { site, request_id, order: None, reason: Reason::Unspecified, actor, note: String::new() };
+    let (request_id, author) = (request_id.to_owned(), Author::default());
+    let header = Header { site, request_id, order: None, reason: Reason::Unspecified, author, note: String::new() };
     Command::new(header, Action::Increment { lines }).expect("in bounds")
 }
 
@@ -165,11 +166,11 @@ async fn a_change_of_settings_whose_deadline_has_passed_is_dropped() {
     let (engine, books) = engine(&[]);
     let site = SiteId::from_uuid(Uuid::from_u128(1));
     let change = SiteChange { default_location: Some(LocationId::from_uuid(Uuid::from_u128(5))), ..Default::default() };
-    let late = engine.configure_site(site, change, Instant::now()).await;
+    let late = engine.configure_site(site, change, Author::default(), Instant::now()).await;
     assert!(matches!(late, Err(Error::Failed(Failed::Expired | Failed::NoAnswer))), "{late:?}");
-    let units = engine.configure_units(site, Vec::new(), Instant::now()).await;
+    let units = engine.configure_units(site, Vec::new(), Author::default(), Instant::now()).await;
     assert!(matches!(units, Err(Error::Failed(Failed::Expired | Failed::NoAnswer))), "{units:?}");
-    let site = engine.configure_site(site, SiteChange::default(), soon()).await.expect("in time");
+    let site = engine.configure_site(site, SiteChange::default(), Author::default(), soon()).await.expect("in time");
     assert_eq!(site.settings.default_location, None, "the late change was never written");
     assert_eq!(books.lock().expect("no panic").batches, [0], "one commit, of settings");
 }

@@ -10,6 +10,7 @@ use crate::engine::clock::Clock;
 use crate::engine::commit::{self, Books, Failure, LookUp};
 use crate::engine::configure;
 use crate::engine::feed::Feed;
+use crate::engine::health::Pulse;
 use crate::engine::message::{Task, Ticket};
 use crate::engine::queue::{Next, Pending, Queue};
 use crate::engine::resolve::SettingsCache;
@@ -29,8 +30,14 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    pub(super) fn new(store: Box<dyn BatchStore>, settings: Arc<SettingsCache>, feed: Feed, clock: Clock) -> Self {
-        let books = Books { store, settings, cache: Cache::default(), feed, clock, lock_first: 0 };
+    pub(super) fn new(
+        store: Box<dyn BatchStore>,
+        settings: Arc<SettingsCache>,
+        feed: Feed,
+        clock: Clock,
+        pulse: Pulse,
+    ) -> Self {
+        let books = Books { store, settings, cache: Cache::default(), feed, clock, pulse, lock_first: 0 };
         Self { books, connected: false, check_replays: 0, load_orders: 0 }
     }
 
@@ -50,18 +57,20 @@ impl Writer {
         let _entered = ticket.span.enter();
         let is_late = ticket.is_expired();
         match task {
-            Task::ConfigureSite(_, _, reply) if is_late => reply.expire(),
-            Task::ConfigureUnits(_, _, reply) if is_late => reply.expire(),
+            Task::ConfigureSite(_, _, _, reply) if is_late => reply.expire(),
+            Task::ConfigureUnits(_, _, _, reply) if is_late => reply.expire(),
             Task::Prune(_, _, reply) if is_late => reply.expire(),
-            Task::ConfigureSite(site, change, reply) => {
-                reply.send(self.attempt(|books, _| configure::site(books, site, &change)));
+            Task::Probe(reply) if is_late => reply.expire(),
+            Task::ConfigureSite(site, change, author, reply) => {
+                reply.send(self.attempt(|books, _| configure::site(books, site, &change, &author)));
             }
-            Task::ConfigureUnits(site, changes, reply) => {
-                reply.send(self.attempt(|books, _| configure::units(books, site, &changes)));
+            Task::ConfigureUnits(site, changes, author, reply) => {
+                reply.send(self.attempt(|books, _| configure::units(books, site, &changes, &author)));
             }
             Task::Prune(after, before, reply) => {
                 reply.send(self.attempt(|books, _| Ok(books.store.prune(after, before)?)));
             }
+            Task::Probe(reply) => reply.send(self.attempt(|books, _| commit::probe(books))),
         }
     }
 
@@ -104,6 +113,14 @@ impl Writer {
     /// Runs a transaction until it gives an answer, a bounded number of times. The closure is told what to look up
     /// first.
     fn attempt<T>(&mut self, transaction: impl Fn(&mut Books, LookUp) -> Result<T, Failure>) -> Result<T, Error> {
+        let result = self.run_attempts(transaction);
+        if let Err(Error::Failed(Failed::StoreUnavailable(_) | Failed::OutcomeUnknown(_))) = &result {
+            self.books.pulse.failed();
+        }
+        result
+    }
+
+    fn run_attempts<T>(&mut self, transaction: impl Fn(&mut Books, LookUp) -> Result<T, Failure>) -> Result<T, Error> {
         let mut look_up = LookUp { check_replays: self.check_replays > 0, load_orders: self.load_orders > 0 };
         self.check_replays = self.check_replays.saturating_sub(1);
         self.load_orders = self.load_orders.saturating_sub(1);
@@ -122,7 +139,6 @@ impl Writer {
                     return Err(invalid.into());
                 }
                 Failure::Unknown(error) => {
-                    tracing::error!(error = &error as &dyn std::error::Error, "the outcome of a commit is unknown");
                     self.connected = false;
                     return Err(Failed::OutcomeUnknown(Arc::new(error)).into());
                 }
@@ -138,13 +154,16 @@ impl Writer {
                     self.roll_back();
                 }
                 Failure::NotWritten(error) => {
-                    tracing::warn!(attempt, error = &error as &dyn std::error::Error, "a transaction was not written");
+                    // The caller's failure is logged where it is answered, and a change of health once.
+                    tracing::debug!(attempt, error = &error as &dyn std::error::Error, "a transaction was not written");
                     self.roll_back();
                     match error {
-                        StoreError::Gone(_) => self.connected = false,
+                        StoreError::Gone(..) => self.connected = false,
                         // Rare: another process on the same SQLite file, or a failover.
-                        StoreError::Conflict(_) => std::thread::sleep(Duration::from_millis(5 << attempt)),
-                        StoreError::Fault(_) | StoreError::Damaged(_) => return Err(error.into()),
+                        StoreError::Conflict(..) => std::thread::sleep(Duration::from_millis(5 << attempt)),
+                        StoreError::Unable(..) | StoreError::Fault(_) | StoreError::Damaged(_) => {
+                            return Err(error.into());
+                        }
                     }
                     last = Some(error);
                 }
@@ -157,10 +176,7 @@ impl Writer {
         // Behind a new connection there may be another server with other books: one that took over without the last
         // commits may even be at the same sequence number.
         self.books.cache.clear();
-        if let Err(error) = self.books.store.connect() {
-            tracing::warn!(error = &error as &dyn std::error::Error, "cannot connect to the database");
-            return Err(error.into());
-        }
+        self.books.store.connect()?;
         self.connected = true;
         Ok(())
     }

@@ -1,5 +1,6 @@
 //! Commands: what a caller may ask of a site's stock. A command that exists is within all bounds.
 
+use crate::model::access::Author;
 use crate::model::action::{Action, Expected, Repair};
 use crate::model::ids::{Fingerprint, OrderId, RequestKey, SiteId};
 use crate::model::limits;
@@ -70,8 +71,8 @@ pub struct Header {
     pub order: Option<OrderId>,
     /// Why the stock changes.
     pub reason: Reason,
-    /// Who called, at most `limits::ACTOR_CHARS_MAX` characters. Empty if unknown.
-    pub actor: String,
+    /// Who makes the change.
+    pub author: Author,
     /// A note for the ledger, such as the number of a delivery note; at most `limits::NOTE_CHARS_MAX` characters.
     pub note: String,
 }

@@ -1,5 +1,6 @@
 //! Ledger entries, as readers get them.
 
+use crate::model::access::Author;
 use crate::model::action::Kind;
 use crate::model::catalog::Unit;
 use crate::model::command::Reason;
@@ -34,8 +35,8 @@ pub struct Entry {
     pub order: Option<OrderId>,
     /// The idempotency key of the request.
     pub request_id: String,
-    /// Who called.
-    pub actor: String,
+    /// Who called, and on whose behalf.
+    pub author: Author,
     /// When it was recorded: microseconds since 1970.
     pub recorded_at: i64,
     /// The caller's note.

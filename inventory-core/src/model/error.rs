@@ -80,7 +80,7 @@ pub enum Failed {
     #[error("too many callers watch the ledger")]
     TooManyWatchers,
     /// The store cannot be used now. Nothing was done.
-    #[error("the store is not available")]
+    #[error("the store is not available: {0}")]
     StoreUnavailable(#[source] Arc<StoreError>),
     /// The database does not have the entry that a read asked for.
     #[error("the site is at sequence {sequence}, and {asked} was asked for")]
@@ -101,21 +101,66 @@ pub enum Failed {
     Internal(#[source] Arc<StoreError>),
 }
 
-/// A failure of the store, by what can be done about it.
+/// A failure of the store, by what can be done about it. Its text is made of our own words alone; the library's are in
+/// the cause.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// The connection is lost or cannot be made: connect again.
-    #[error("the connection to the database is gone")]
-    Gone(#[source] Cause),
+    /// The connection cannot be used any more, or cannot be made: connect again.
+    #[error("{0}")]
+    Gone(Trouble, #[source] Cause),
     /// Another transaction was in the way: run this one again.
-    #[error("another transaction was in the way")]
-    Conflict(#[source] Cause),
+    #[error("{0}")]
+    Conflict(Trouble, #[source] Cause),
+    /// The database answers, but it cannot do this now. The same statement may succeed later.
+    #[error("{0}")]
+    Unable(Trouble, #[source] Cause),
     /// The statement itself failed.
     #[error("a statement failed")]
     Fault(#[source] Cause),
     /// The database holds something that this version does not write.
     #[error("the database holds {0}")]
     Damaged(&'static str),
+}
+
+/// What is wrong with a database that cannot be used now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Trouble {
+    /// An open connection ended.
+    #[error("the connection to the database was lost")]
+    ConnectionLost,
+    /// No connection can be made.
+    #[error("the database cannot be reached")]
+    Unreachable,
+    /// The database starts or stops.
+    #[error("the database is starting or stopping")]
+    NotRunning,
+    /// The database does not accept the user, the password or the host.
+    #[error("the database refused the login")]
+    LoginRefused,
+    /// The database that the URL names does not exist.
+    #[error("the database does not exist")]
+    NoSuchDatabase,
+    /// The database takes no more connections, or all of ours are in use.
+    #[error("no connection to the database is free")]
+    NoConnectionFree,
+    /// No space is left for the database's files.
+    #[error("the database's disk is full")]
+    DiskFull,
+    /// The database's files cannot be read or written.
+    #[error("the database's disk failed")]
+    DiskFailed,
+    /// The database accepts no writes.
+    #[error("the database is read-only")]
+    ReadOnly,
+    /// A lock was not free in time.
+    #[error("another transaction holds a lock")]
+    LockHeld,
+    /// Two transactions waited for each other, or both changed the same rows.
+    #[error("another transaction was in the way")]
+    Contention,
+    /// A statement took too long.
+    #[error("the database did not finish in time")]
+    Timeout,
 }
 
 /// The error of a library, as the cause of one of ours.
@@ -125,7 +170,9 @@ impl From<StoreError> for Failed {
     /// For a failure while reading, or before a commit: nothing was written.
     fn from(error: StoreError) -> Self {
         match error {
-            StoreError::Gone(_) | StoreError::Conflict(_) => Self::StoreUnavailable(Arc::new(error)),
+            StoreError::Gone(..) | StoreError::Conflict(..) | StoreError::Unable(..) => {
+                Self::StoreUnavailable(Arc::new(error))
+            }
             StoreError::Fault(_) | StoreError::Damaged(_) => Self::Internal(Arc::new(error)),
         }
     }

@@ -18,7 +18,7 @@ pub const APP_ID_CHARS_MAX: usize = 100;
 pub const VARIANT_BYTES_MAX: usize = 2_000;
 /// Characters of an idempotency key.
 pub const REQUEST_ID_CHARS_MAX: usize = 128;
-/// Characters of an actor's name.
+/// Characters of an actor's name, which is also a token's.
 pub const ACTOR_CHARS_MAX: usize = 64;
 /// Characters of a note.
 pub const NOTE_CHARS_MAX: usize = 200;
@@ -43,6 +43,13 @@ pub const OPTION_KEY_CHARS_MAX: usize = 100;
 
 /// The last time that a sales window may name: the end of the year 9999, the last one of a protobuf Timestamp.
 pub const TIME_MICROS_MAX: i64 = 253_402_300_799_999_999;
+
+/// Tokens, those that expired or were revoked included.
+pub const TOKENS_MAX: usize = 1_000;
+/// Sites of one token.
+pub const TOKEN_SITES_MAX: usize = 100;
+/// How often a server reads the tokens. A revocation takes effect within this time.
+pub const TOKENS_EVERY: Duration = Duration::from_secs(2);
 
 /// Entries of a level from one waypoint to the next. Fixed by the migration that made the waypoints.
 pub const WAYPOINT_EVERY: i64 = 64;

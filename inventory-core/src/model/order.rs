@@ -1,5 +1,6 @@
 //! What orders did: the history that the rules judge by, and the calls that readers get.
 
+use crate::model::access::Author;
 use crate::model::action::Kind;
 use crate::model::command::Reason;
 use crate::model::ids::{LocationId, OrderId, SiteId, UnitId};
@@ -50,8 +51,8 @@ pub struct OrderCall {
     pub reason: Reason,
     /// Its idempotency key.
     pub request_id: String,
-    /// Who called.
-    pub actor: String,
+    /// Who called, and on whose behalf.
+    pub author: Author,
     /// When it was decided: microseconds since 1970.
     pub recorded_at: i64,
     /// The site's sequence number after it.

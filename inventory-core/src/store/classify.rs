@@ -1,39 +1,104 @@
-//! What a diesel error means: connect again, run the transaction again, or give up.
+//! What a diesel error means: what is wrong with the database, and whether to connect again, to run the transaction
+//! again, or to give up.
 
+use diesel::ConnectionError;
 use diesel::r2d2::R2D2Connection;
 use diesel::result::{DatabaseErrorKind, Error};
 
 use crate::engine::storage::CommitError;
-use crate::model::error::StoreError;
+use crate::model::error::{Cause, StoreError, Trouble};
 
-/// Classifies an error before COMMIT. If its kind leaves it open, the connection is tried.
-pub(crate) fn classify<C: R2D2Connection>(connection: &mut C, error: Error) -> StoreError {
-    match &error {
-        Error::DatabaseError(DatabaseErrorKind::SerializationFailure, _) => StoreError::Conflict(Box::new(error)),
-        // A server that must not write has been demoted, or is the wrong one: connect again.
-        Error::DatabaseError(DatabaseErrorKind::ClosedConnection | DatabaseErrorKind::ReadOnlyTransaction, _) => {
-            StoreError::Gone(Box::new(error))
-        }
-        Error::DatabaseError(DatabaseErrorKind::Unknown, info) if is_conflict(info.message()) => {
-            StoreError::Conflict(Box::new(error))
-        }
-        Error::DatabaseError(DatabaseErrorKind::UnableToSendCommand | DatabaseErrorKind::Unknown, _)
-        | Error::BrokenTransactionManager => {
-            if is_gone(connection) {
-                StoreError::Gone(Box::new(error))
-            } else {
-                StoreError::Fault(Box::new(error))
-            }
-        }
-        _ => StoreError::Fault(Box::new(error)),
+/// Texts of errors that diesel has no kind for. Those of SQLite and libpq are fixed in their sources; those of a
+/// Postgres server are in its language, here English. An error in other words counts as a lost connection or as a
+/// failed statement.
+const TEXTS: [(&str, Trouble); 28] = [
+    ("database or disk is full", Trouble::DiskFull),
+    ("No space left on device", Trouble::DiskFull),
+    ("could not extend file", Trouble::DiskFull),
+    ("disk I/O error", Trouble::DiskFailed),
+    ("could not read block", Trouble::DiskFailed),
+    ("could not write to file", Trouble::DiskFailed),
+    ("attempt to write a readonly database", Trouble::ReadOnly),
+    ("in a read-only transaction", Trouble::ReadOnly),
+    ("during recovery", Trouble::ReadOnly),
+    ("session is read-only", Trouble::ReadOnly),
+    ("server is in hot standby mode", Trouble::ReadOnly),
+    ("is locked", Trouble::LockHeld),
+    ("due to lock timeout", Trouble::LockHeld),
+    ("deadlock detected", Trouble::Contention),
+    ("could not serialize access", Trouble::Contention),
+    ("due to statement timeout", Trouble::Timeout),
+    ("timeout expired", Trouble::Timeout),
+    ("sorry, too many clients", Trouble::NoConnectionFree),
+    ("too many connections", Trouble::NoConnectionFree),
+    ("remaining connection slots", Trouble::NoConnectionFree),
+    ("authentication failed", Trouble::LoginRefused),
+    ("no password supplied", Trouble::LoginRefused),
+    ("no pg_hba.conf entry", Trouble::LoginRefused),
+    ("is not permitted to log in", Trouble::LoginRefused),
+    ("the database system is", Trouble::NotRunning),
+    ("terminating connection due to administrator command", Trouble::NotRunning),
+    ("FATAL:  role", Trouble::LoginRefused),
+    ("FATAL:  database", Trouble::NoSuchDatabase),
+];
+
+/// What an error's text says.
+fn trouble_of(text: &str) -> Option<Trouble> {
+    TEXTS.iter().find(|(part, _)| text.contains(part)).map(|(_, trouble)| *trouble)
+}
+
+/// A connection cannot be made.
+pub(crate) fn unreachable(error: impl Into<Cause>) -> StoreError {
+    let cause = error.into();
+    let trouble = trouble_of(&cause.to_string()).unwrap_or(Trouble::Unreachable);
+    StoreError::Gone(trouble, cause)
+}
+
+/// A connection cannot be made.
+impl From<ConnectionError> for StoreError {
+    fn from(error: ConnectionError) -> Self {
+        unreachable(error)
     }
 }
 
-/// Conflicts that diesel has no kind for: SQLITE_BUSY, whose text is fixed in SQLite's source, and Postgres's 40P01 and
-/// 57014 in the words of an English server. In other words they count as faults, and the batch runs command by
-/// command.
-fn is_conflict(message: &str) -> bool {
-    ["is locked", "deadlock detected", "due to statement timeout"].iter().any(|text| message.contains(text))
+/// Classifies an error before COMMIT. If its kind leaves it open, the connection is tried.
+pub(crate) fn classify<C: R2D2Connection>(connection: &mut C, error: Error) -> StoreError {
+    let cause = |error| Box::new(error);
+    match &error {
+        Error::DatabaseError(DatabaseErrorKind::SerializationFailure, _) => {
+            StoreError::Conflict(Trouble::Contention, cause(error))
+        }
+        // A server that must not write has been demoted, or is the wrong one: connect again.
+        Error::DatabaseError(DatabaseErrorKind::ReadOnlyTransaction, _) => {
+            StoreError::Gone(Trouble::ReadOnly, cause(error))
+        }
+        Error::DatabaseError(DatabaseErrorKind::ClosedConnection, _) => {
+            StoreError::Gone(Trouble::ConnectionLost, cause(error))
+        }
+        Error::DatabaseError(DatabaseErrorKind::UnableToSendCommand | DatabaseErrorKind::Unknown, info) => {
+            match trouble_of(info.message()) {
+                Some(trouble @ (Trouble::LockHeld | Trouble::Contention | Trouble::Timeout)) => {
+                    StoreError::Conflict(trouble, cause(error))
+                }
+                Some(trouble @ (Trouble::DiskFull | Trouble::DiskFailed)) => StoreError::Unable(trouble, cause(error)),
+                Some(
+                    trouble @ (Trouble::ConnectionLost
+                    | Trouble::Unreachable
+                    | Trouble::NotRunning
+                    | Trouble::LoginRefused
+                    | Trouble::NoSuchDatabase
+                    | Trouble::NoConnectionFree
+                    | Trouble::ReadOnly),
+                ) => StoreError::Gone(trouble, cause(error)),
+                None if is_gone(connection) => StoreError::Gone(Trouble::ConnectionLost, cause(error)),
+                None => StoreError::Fault(cause(error)),
+            }
+        }
+        Error::BrokenTransactionManager if is_gone(connection) => {
+            StoreError::Gone(Trouble::ConnectionLost, cause(error))
+        }
+        _ => StoreError::Fault(cause(error)),
+    }
 }
 
 /// Tries ROLLBACK first, since a failed transaction accepts nothing else. Outside of a transaction SQLite refuses it;
@@ -45,9 +110,9 @@ fn is_gone<C: R2D2Connection>(connection: &mut C) -> bool {
 /// Classifies an error of a statement that is a transaction of its own. A server that still answers has said that the
 /// statement failed, so nothing was committed.
 pub(crate) fn classify_autocommit<C: R2D2Connection>(connection: &mut C, error: Error) -> CommitError {
-    let refused = matches!(error, Error::DatabaseError(DatabaseErrorKind::ReadOnlyTransaction, _));
     match classify(connection, error) {
-        fault @ StoreError::Gone(_) if !refused => CommitError::Unknown(fault),
+        fault @ StoreError::Gone(Trouble::ReadOnly, _) => CommitError::NotCommitted(fault),
+        fault @ StoreError::Gone(..) => CommitError::Unknown(fault),
         fault => CommitError::NotCommitted(fault),
     }
 }
@@ -57,7 +122,7 @@ pub(crate) fn classify_autocommit<C: R2D2Connection>(connection: &mut C, error: 
 pub(crate) fn classify_commit(error: Error) -> CommitError {
     match &error {
         Error::DatabaseError(DatabaseErrorKind::SerializationFailure, _) => {
-            CommitError::NotCommitted(StoreError::Conflict(Box::new(error)))
+            CommitError::NotCommitted(StoreError::Conflict(Trouble::Contention, Box::new(error)))
         }
         Error::DatabaseError(
             DatabaseErrorKind::UniqueViolation
@@ -66,9 +131,56 @@ pub(crate) fn classify_commit(error: Error) -> CommitError {
             | DatabaseErrorKind::CheckViolation,
             _,
         ) => CommitError::NotCommitted(StoreError::Fault(Box::new(error))),
-        Error::DatabaseError(DatabaseErrorKind::Unknown, info) if is_conflict(info.message()) => {
-            CommitError::NotCommitted(StoreError::Conflict(Box::new(error)))
+        _ => {
+            let said = match &error {
+                Error::DatabaseError(_, info) => trouble_of(info.message()),
+                _ => None,
+            };
+            match said {
+                Some(trouble @ (Trouble::LockHeld | Trouble::Contention | Trouble::Timeout)) => {
+                    CommitError::NotCommitted(StoreError::Conflict(trouble, Box::new(error)))
+                }
+                said => {
+                    let trouble = said.unwrap_or(Trouble::ConnectionLost);
+                    CommitError::Unknown(StoreError::Gone(trouble, Box::new(error)))
+                }
+            }
         }
-        _ => CommitError::Unknown(StoreError::Gone(Box::new(error))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_says_what_is_wrong() {
+        let rows = [
+            (
+                "connection to server failed: FATAL:  password authentication failed for user \"x\"",
+                Trouble::LoginRefused,
+            ),
+            ("FATAL:  role \"stock\" does not exist", Trouble::LoginRefused),
+            ("FATAL:  database \"stock\" does not exist", Trouble::NoSuchDatabase),
+            ("FATAL:  sorry, too many clients already", Trouble::NoConnectionFree),
+            ("FATAL:  the database system is starting up", Trouble::NotRunning),
+            ("connection to server at \"10.0.0.1\", port 5432 failed: Connection refused", Trouble::Unreachable),
+            ("connection to server at \"10.0.0.1\", port 5432 failed: timeout expired", Trouble::Timeout),
+        ];
+        for (text, expected) in rows {
+            let StoreError::Gone(trouble, _) = unreachable(text) else { panic!("a connection that cannot be made") };
+            assert_eq!(trouble, expected, "{text}");
+        }
+        let rows = [
+            ("could not extend file \"base/5/16384\": No space left on device", Some(Trouble::DiskFull)),
+            ("database or disk is full", Some(Trouble::DiskFull)),
+            ("canceling statement due to lock timeout", Some(Trouble::LockHeld)),
+            ("database is locked", Some(Trouble::LockHeld)),
+            ("cannot execute UPDATE in a read-only transaction", Some(Trouble::ReadOnly)),
+            ("syntax error at or near \"x\"", None),
+        ];
+        for (text, expected) in rows {
+            assert_eq!(trouble_of(text), expected, "{text}");
+        }
     }
 }

@@ -10,9 +10,11 @@ mod write_batch;
 use std::collections::HashMap;
 
 use diesel::connection::SimpleConnection;
+use diesel::dsl::sql;
 use diesel::pg::PgConnection;
 use diesel::prelude::*;
 use diesel::result::{DatabaseErrorKind, Error};
+use diesel::sql_types::Bool;
 
 use self::statements::{
     AddLevels, AddSites, AddUnits, FindAnswered, FindRequests, FindSkus, LoadLevels, LoadOrders, LoadSpans, LockSites,
@@ -22,16 +24,18 @@ use self::write_batch::WriteBatch;
 use crate::engine::storage::{
     BatchStore, CommitError, LevelRow, LoadedLevels, PruneCursor, RecordedRequest, SiteSku, UnitWrite, Writes, Written,
 };
+use crate::model::access::{Token, TokenHash};
 use crate::model::catalog::Unit;
-use crate::model::error::StoreError;
+use crate::model::error::{StoreError, Trouble};
 use crate::model::ids::{LevelId, LocationId, RequestKey, SiteId, UnitId};
+use crate::model::journal::SettingChange;
 use crate::model::order::{OrderHistory, OrderKey};
 use crate::model::site::Site;
 use crate::model::unit::{Sku, UnitSettings};
-use crate::store::classify::{classify, classify_autocommit, classify_commit};
+use crate::store::classify::{classify, classify_autocommit, classify_commit, unreachable};
 use crate::store::connection::AnyConnection;
 use crate::store::records::{self, PartRecord, RequestRecord, SiteRecord, SpanRecord, StateRecord, UnitRecord};
-use crate::store::{chain, shared};
+use crate::store::{Open, access, chain, shared};
 
 /// Settings of the writer's session. A statement or a lock that hangs ends as an error, instead of a writer that waits
 /// for ever.
@@ -43,19 +47,25 @@ const SESSION: &str = "SET enable_seqscan = off; SET enable_bitmapscan = off; \
 /// The key of a unit, its level, if that is stored, and the unit, if that is stored.
 type LoadedLevel = (UnitId, (Option<LevelId>, Option<i64>, Option<i64>, Option<i64>), Option<StateRecord>);
 
+/// Writes to the log, and waits for it as any commit does, the wait for a synchronous standby included. A message alone
+/// would not notice that the session may not write.
+const PROBE: &str = "CASE WHEN current_setting('transaction_read_only')::boolean THEN false \
+    ELSE pg_logical_emit_message(true, 'inventory', 'probe') IS NOT NULL END";
+
 /// A writer's connection to Postgres.
 pub(crate) struct PostgresStore {
     url: String,
+    how: Open,
     connection: Option<PgConnection>,
 }
 
 impl PostgresStore {
-    pub(crate) fn new(url: &str) -> Self {
-        Self { url: url.to_owned(), connection: None }
+    pub(crate) fn new(url: &str, how: Open) -> Self {
+        Self { url: url.to_owned(), how, connection: None }
     }
 
     fn connection(&mut self) -> Result<&mut PgConnection, StoreError> {
-        self.connection.as_mut().ok_or_else(|| StoreError::Gone("not connected".into()))
+        self.connection.as_mut().ok_or_else(|| StoreError::Gone(Trouble::ConnectionLost, "not connected".into()))
     }
 
     /// Runs statements on the connection, and classifies their error.
@@ -73,8 +83,11 @@ impl PostgresStore {
 impl BatchStore for PostgresStore {
     fn connect(&mut self) -> Result<(), StoreError> {
         self.connection = None;
-        let mut connection = PgConnection::establish(&self.url).map_err(|error| StoreError::Gone(Box::new(error)))?;
-        connection.batch_execute(SESSION).map_err(|error| StoreError::Gone(Box::new(error)))?;
+        let mut connection = PgConnection::establish(&self.url)?;
+        connection.batch_execute(SESSION).map_err(unreachable)?;
+        if self.how == Open::ReadOnly {
+            connection.batch_execute("SET default_transaction_read_only = on").map_err(unreachable)?;
+        }
         self.connection = Some(connection);
         Ok(())
     }
@@ -185,6 +198,21 @@ impl BatchStore for PostgresStore {
         shared::write_site(&mut self.shared()?, site)
     }
 
+    fn write_journal(&mut self, changes: &[SettingChange]) -> Result<(), StoreError> {
+        access::write_journal(&mut self.shared()?, changes)
+    }
+
+    fn lock_tokens(&mut self) -> Result<Vec<(TokenHash, Token)>, StoreError> {
+        // Of two commands at the same time, the second one sees what the first one did.
+        let lock = "LOCK TABLE token IN SHARE ROW EXCLUSIVE MODE";
+        self.run(|connection| connection.batch_execute(lock))?;
+        access::tokens(&mut self.shared()?)
+    }
+
+    fn write_token(&mut self, hash: &TokenHash, token: &Token) -> Result<(), StoreError> {
+        access::write_token(&mut self.shared()?, hash, token)
+    }
+
     fn commit(&mut self) -> Result<(), CommitError> {
         let connection = self.connection().map_err(CommitError::Unknown)?;
         connection.batch_execute("COMMIT").map_err(classify_commit)
@@ -192,6 +220,18 @@ impl BatchStore for PostgresStore {
 
     fn rollback(&mut self) -> Result<(), StoreError> {
         self.run(|connection| connection.batch_execute("ROLLBACK"))
+    }
+
+    fn probe(&mut self) -> Result<(), CommitError> {
+        let connection = self.connection().map_err(CommitError::NotCommitted)?;
+        let probed = diesel::select(sql::<Bool>(PROBE)).get_result(connection);
+        match probed.map_err(|error| classify_autocommit(connection, error))? {
+            true => Ok(()),
+            false => {
+                let cause = "the session's transactions are read-only".into();
+                Err(CommitError::NotCommitted(StoreError::Gone(Trouble::ReadOnly, cause)))
+            }
+        }
     }
 
     fn prune(&mut self, after: PruneCursor, before: i64) -> Result<Option<PruneCursor>, StoreError> {

@@ -1,6 +1,7 @@
 //! Reading. A read takes one connection and one read transaction, and answers from it: [`Store::read`] for a site,
 //! through a [`Snapshot`]; the others for all sites.
 
+mod journal;
 mod ledger;
 mod orders;
 mod snapshot;
@@ -16,10 +17,11 @@ pub use self::snapshot::Snapshot;
 pub use self::stock::{StockCursor, StockFilter};
 pub use self::units::UnitScope;
 
-use crate::model::error::{Error, Failed, StoreError};
+use crate::model::error::{Cause, Error, Failed, StoreError, Trouble};
 use crate::model::ids::SiteId;
 use crate::model::limits;
 use crate::model::site::Site;
+use crate::store::classify::unreachable;
 use crate::store::connection::{AnyConnection, on};
 use crate::store::records::SiteRecord;
 use crate::store::tables::site;
@@ -92,13 +94,21 @@ impl Store {
         }
     }
 
-    /// A page of all sites in the order of their ids, after `after`.
-    pub async fn list_sites(&self, after: Option<SiteId>, rows: i64) -> Result<Page<Site, SiteId>, Error> {
+    /// A page of sites in the order of their ids, after `after`: of all, or only of some.
+    pub async fn list_sites(
+        &self,
+        only: Option<Vec<SiteId>>,
+        after: Option<SiteId>,
+        rows: i64,
+    ) -> Result<Page<Site, SiteId>, Error> {
         self.blocking(move |mut connection| {
             let found: Vec<SiteRecord> = on!(&mut connection, |c| {
                 let mut query = site::table.order(site::site_id).limit(rows + 1).into_boxed();
                 if let Some(after) = after {
                     query = query.filter(site::site_id.gt(after));
+                }
+                if let Some(only) = &only {
+                    query = query.filter(site::site_id.eq_any(only));
                 }
                 query.load(c)
             })?;
@@ -139,7 +149,7 @@ impl Store {
         &self,
         query: impl FnOnce(AnyConnection<'_>) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
-        let busy = |cause: crate::model::error::Cause| StoreError::Gone(cause);
+        let busy = |cause: Cause| StoreError::Gone(Trouble::NoConnectionFree, cause);
         let permit = tokio::time::timeout(limits::READER_WAIT_MAX, self.permits.clone().acquire_owned()).await;
         let permit = match permit {
             Ok(Ok(permit)) => permit,
@@ -151,11 +161,11 @@ impl Store {
             let _permit = permit;
             match readers {
                 Readers::Sqlite(pool) => {
-                    let mut connection = pool.get().map_err(|error| busy(error.into()))?;
+                    let mut connection = pool.get().map_err(unreachable)?;
                     query(AnyConnection::Sqlite(&mut connection))
                 }
                 Readers::Postgres(pool) => {
-                    let mut connection = pool.get().map_err(|error| busy(error.into()))?;
+                    let mut connection = pool.get().map_err(unreachable)?;
                     query(AnyConnection::Postgres(&mut connection))
                 }
             }

@@ -4,6 +4,8 @@
 
 mod statements;
 
+use std::path::Path;
+
 use diesel::connection::SimpleConnection;
 use diesel::dsl::exists;
 use diesel::prelude::*;
@@ -13,25 +15,46 @@ use self::statements::{write_ledger, write_levels, write_requests, write_units};
 use crate::engine::storage::{
     BatchStore, CommitError, LevelRow, LoadedLevels, PruneCursor, RecordedRequest, SiteSku, UnitWrite, Writes, Written,
 };
+use crate::model::access::{Token, TokenHash};
 use crate::model::catalog::Unit;
-use crate::model::error::StoreError;
+use crate::model::error::{StoreError, Trouble};
 use crate::model::ids::{LevelId, LocationId, RequestKey, SiteId, UnitId};
+use crate::model::journal::SettingChange;
 use crate::model::limits;
 use crate::model::order::{OrderHistory, OrderKey};
 use crate::model::site::Site;
 use crate::model::unit::UnitSettings;
-use crate::store::classify::{classify, classify_commit};
+use crate::store::classify::{classify, classify_commit, unreachable};
 use crate::store::connection::AnyConnection;
 use crate::store::records::{self, PartRecord, RequestRecord, SiteRecord, SpanRecord, StateRecord, UnitRecord};
 use crate::store::tables::{change, ledger, level, request, site, unit};
-use crate::store::{chain, shared};
+use crate::store::{Open, access, chain, shared};
 
 /// Settings of every connection. In WAL mode readers never wait for the writer; `FULL` makes COMMIT wait for the disk.
 pub(crate) fn session() -> String {
-    format!(
-        "PRAGMA busy_timeout = {}; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON",
-        limits::BUSY_MS_MAX
-    )
+    format!("{}; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON", patience())
+}
+
+/// The one setting of a connection that writes nothing: how long it waits for another process.
+pub(crate) fn patience() -> String {
+    format!("PRAGMA busy_timeout = {}", limits::BUSY_MS_MAX)
+}
+
+/// What SQLite opens: a path, or a URI that keeps it from writing.
+pub(crate) fn target(path: &str, how: Open) -> String {
+    match how {
+        Open::Migrate | Open::AsIs => path.to_owned(),
+        Open::ReadOnly => {
+            let path: String = path
+                .chars()
+                .map(|c| if matches!(c, '%' | '?' | '#') { format!("%{:02x}", u32::from(c)) } else { c.to_string() })
+                .collect();
+            // Without a log beside it, nobody writes to the database, and in a read-only folder no log can be made. Such a
+            // file does not change while it is read.
+            let mode = if Path::new(&format!("{path}-wal")).exists() { "mode=ro" } else { "immutable=1" };
+            format!("file:{path}?{mode}")
+        }
+    }
 }
 
 /// Settings of the writer alone: a page cache of 32 MiB instead of 2, since orders and requests have random keys, and a
@@ -41,19 +64,20 @@ const WRITER: &str = "PRAGMA cache_size = -32768; PRAGMA wal_autocheckpoint = 40
 
 /// A writer's connection to SQLite.
 pub(crate) struct SqliteStore {
-    path: String,
+    target: String,
+    how: Open,
     connection: Option<SqliteConnection>,
     /// Whether a transaction has begun: SQLite refuses ROLLBACK outside of one.
     begun: bool,
 }
 
 impl SqliteStore {
-    pub(crate) fn new(path: &str) -> Self {
-        Self { path: path.to_owned(), connection: None, begun: false }
+    pub(crate) fn new(path: &str, how: Open) -> Self {
+        Self { target: target(path, how), how, connection: None, begun: false }
     }
 
     fn connection(&mut self) -> Result<&mut SqliteConnection, StoreError> {
-        self.connection.as_mut().ok_or_else(|| StoreError::Gone("not connected".into()))
+        self.connection.as_mut().ok_or_else(|| StoreError::Gone(Trouble::ConnectionLost, "not connected".into()))
     }
 
     /// Runs statements on the connection, and classifies their error.
@@ -72,10 +96,12 @@ impl BatchStore for SqliteStore {
     fn connect(&mut self) -> Result<(), StoreError> {
         self.connection = None;
         self.begun = false;
-        let mut connection =
-            SqliteConnection::establish(&self.path).map_err(|error| StoreError::Gone(Box::new(error)))?;
-        let settings = format!("{}; {WRITER}", session());
-        connection.batch_execute(&settings).map_err(|error| StoreError::Gone(Box::new(error)))?;
+        let mut connection = SqliteConnection::establish(&self.target)?;
+        let settings = match self.how {
+            Open::Migrate | Open::AsIs => format!("{}; {WRITER}", session()),
+            Open::ReadOnly => patience(),
+        };
+        connection.batch_execute(&settings).map_err(unreachable)?;
         self.connection = Some(connection);
         Ok(())
     }
@@ -224,6 +250,19 @@ impl BatchStore for SqliteStore {
         shared::write_site(&mut self.shared()?, site)
     }
 
+    fn write_journal(&mut self, changes: &[SettingChange]) -> Result<(), StoreError> {
+        access::write_journal(&mut self.shared()?, changes)
+    }
+
+    fn lock_tokens(&mut self) -> Result<Vec<(TokenHash, Token)>, StoreError> {
+        // BEGIN IMMEDIATE has locked the database.
+        access::tokens(&mut self.shared()?)
+    }
+
+    fn write_token(&mut self, hash: &TokenHash, token: &Token) -> Result<(), StoreError> {
+        access::write_token(&mut self.shared()?, hash, token)
+    }
+
     fn commit(&mut self) -> Result<(), CommitError> {
         let connection = self.connection().map_err(CommitError::Unknown)?;
         connection.batch_execute("COMMIT").map_err(classify_commit)?;
@@ -239,6 +278,14 @@ impl BatchStore for SqliteStore {
         }
     }
 
+    fn probe(&mut self) -> Result<(), CommitError> {
+        self.begin(&[]).map_err(CommitError::NotCommitted)?;
+        // A number in the file's header that nothing else uses. It is written even if it stays the same.
+        let write = self.run(|connection| connection.batch_execute("PRAGMA user_version = 1"));
+        write.map_err(CommitError::NotCommitted)?;
+        self.commit()
+    }
+
     fn prune(&mut self, after: PruneCursor, before: i64) -> Result<Option<PruneCursor>, StoreError> {
         shared::prune(&mut self.shared()?, after, before)
     }
@@ -250,7 +297,7 @@ mod tests {
 
     #[test]
     fn rollback_outside_of_a_transaction_does_nothing() {
-        let mut store = SqliteStore::new(":memory:");
+        let mut store = SqliteStore::new(":memory:", Open::AsIs);
         store.connect().expect("it opens");
         store.rollback().expect("nothing has begun");
         store.begin(&[]).expect("begun");

@@ -74,9 +74,10 @@ described! {
         reason: SmallInt = i16, |row| row.reason.code();
         order_id: Nullable<Guid> = Option<OrderId>, |row| row.order;
         request_id: Text = &'a str, |row| row.request_id.as_str();
-        actor: Text = &'a str, |row| row.actor.as_str();
+        actor: Text = &'a str, |row| row.author.actor.as_str();
         recorded_at: BigInt = i64, |row| row.recorded_at;
         note: Text = &'a str, |row| row.note.as_str();
+        on_behalf_of: Text = &'a str, |row| row.author.on_behalf_of.as_str();
     }
 }
 
@@ -123,12 +124,44 @@ described! {
         kind: Nullable<SmallInt> = Option<i16>, |row| Some(call(row)?.kind.code()), sparse;
         reason: Nullable<SmallInt> = Option<i16>, |row| Some(call(row)?.reason.code()), sparse;
         request_id: Nullable<Text> = Option<&'a str>, |row| Some(call(row)?.request_id.as_str()), sparse;
-        actor: Nullable<Text> = Option<&'a str>, |row| Some(call(row)?.actor.as_str()), sparse;
+        actor: Nullable<Text> = Option<&'a str>, |row| Some(call(row)?.author.actor.as_str()), sparse;
+        on_behalf_of: Nullable<Text> = Option<&'a str>, |row| Some(call(row)?.author.on_behalf_of.as_str()), sparse;
     }
 }
 
 fn call(row: &RequestWrite) -> Option<&CallWrite> {
     row.call.as_ref()
+}
+
+// Written one by one, and rarely. So the next two are no described tables.
+diesel::table! {
+    /// Who may call. The text of a token is stored nowhere.
+    token (name) {
+        name -> Text,
+        hash -> Binary,
+        scopes -> Text,
+        sites -> Text,
+        created_at -> BigInt,
+        expires_at -> Nullable<BigInt>,
+        revoked_at -> Nullable<BigInt>,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use crate::store::guid::Guid;
+
+    /// Changes of settings: of sites, catalogs, units and tokens.
+    journal (change_id) {
+        change_id -> BigInt,
+        site_id -> Nullable<Guid>,
+        recorded_at -> BigInt,
+        actor -> Text,
+        on_behalf_of -> Text,
+        subject -> Text,
+        before -> Text,
+        after -> Text,
+    }
 }
 
 columns! {

@@ -1,14 +1,20 @@
 #![doc = include_str!("../README.md")]
 
+mod files;
+pub mod listen;
 mod metrics;
 mod observe;
+mod reload;
+pub mod repeat;
 mod signals;
+pub mod tls;
 
 use std::error::Error;
 use std::process::ExitCode;
 
 pub use crate::metrics::{MetricsError, serve_metrics};
-pub use crate::signals::stop_on_signal;
+pub use crate::reload::Reloaded;
+pub use crate::signals::{Reload, reload_on_signal, stop_on_signal};
 
 /// Runs `work` to its end and returns the exit code: 0 if it succeeds, otherwise 1 after one line on standard error.
 ///
@@ -22,6 +28,7 @@ pub fn run(
     let result = runtime().map_err(Into::into).and_then(|runtime| {
         runtime.block_on(async {
             let traces = observe::start(name, otlp.as_deref())?;
+            files::raise_open_max();
             let result = work.await;
             if let Some(traces) = traces
                 && let Err(error) = traces.shutdown()

@@ -1,9 +1,10 @@
-//! The signals that stop a program.
+//! The signals that stop a program or make it read its files again.
 //!
 //! The first SIGTERM or Ctrl-C (SIGINT) starts a graceful stop. Later ones are ignored. Only SIGKILL ends a program
-//! that does not stop.
+//! that does not stop. SIGHUP ends nothing: certificates and keys are read again.
 
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 /// A token that the first SIGTERM or Ctrl-C cancels. Must be called inside the runtime.
@@ -17,4 +18,35 @@ pub fn stop_on_signal() -> std::io::Result<CancellationToken> {
         cancel.cancel();
     });
     Ok(stop)
+}
+
+/// Tells that files must be read again now. Every clone hears every request.
+#[derive(Clone, Debug)]
+pub struct Reload(pub(crate) watch::Receiver<()>);
+
+/// Requests a reload at every SIGHUP, which no longer ends the process. Must be called inside the runtime.
+pub fn reload_on_signal() -> std::io::Result<Reload> {
+    let mut hangup = signal(SignalKind::hangup())?;
+    let (sender, receiver) = watch::channel(());
+    tokio::spawn(async move {
+        while hangup.recv().await.is_some() {
+            tracing::info!("SIGHUP: reading certificates and keys again");
+            sender.send_replace(());
+        }
+    });
+    Ok(Reload(receiver))
+}
+
+impl Reload {
+    /// Requests no reload, ever. Files are still read again when they change.
+    pub fn never() -> Self {
+        Self(watch::channel(()).1)
+    }
+
+    /// Waits for the next request.
+    pub(crate) async fn requested(&mut self) {
+        if self.0.changed().await.is_err() {
+            std::future::pending().await
+        }
+    }
 }

@@ -9,16 +9,17 @@ use std::error::Error;
 
 use indicatif::ProgressBar;
 use inventory_core::model::limits;
+use inventory_core::store::Open;
 use inventory_proto::{json, v1};
 use serde_json::{Value, json};
 
 use super::output::Output;
 use super::rows::COLUMNS;
-use super::{Connection, progress, sentence, signed};
+use super::{Connection, existing_site, progress, sentence, signed};
 use crate::config::{Export, Format, What};
 
 /// The columns of a file of the ledger.
-const LEDGER: [&str; 16] = [
+const LEDGER: [&str; 17] = [
     "sequence",
     "record_time",
     "app_id",
@@ -35,6 +36,7 @@ const LEDGER: [&str; 16] = [
     "note",
     "asked_delta",
     "marks",
+    "on_behalf_of",
 ];
 /// Rows of a page: as many as there may be.
 const PAGE_ROWS: i32 = limits::PAGE_ROWS_MAX as i32;
@@ -42,7 +44,7 @@ const PAGE_ROWS: i32 = limits::PAGE_ROWS_MAX as i32;
 /// Exports stock or the ledger.
 pub async fn export(settings: Export) -> Result<(), Box<dyn Error>> {
     let Export { what, upstream, output, format } = settings;
-    let connection = Connection::open(&upstream).await?;
+    let connection = Connection::open(&upstream, Open::ReadOnly).await?;
     let columns: &[&str] = match what {
         What::Stock => &COLUMNS,
         What::Ledger => &LEDGER,
@@ -64,6 +66,7 @@ async fn ledger(
     file: &mut Output<'_>,
     bar: &ProgressBar,
 ) -> Result<(), Box<dyn Error>> {
+    existing_site(connection, &site_id).await?;
     let mut client = connection.ledger();
     let mut request = v1::ListEntriesRequest { site_id, page_size: PAGE_ROWS, ..Default::default() };
     loop {
@@ -102,6 +105,7 @@ fn ledger_row(entry: v1::Entry) -> [Value; LEDGER.len()] {
         json!(entry.note),
         json!(entry.asked_delta),
         json!(marks.join(" ")),
+        json!(entry.on_behalf_of),
     ]
 }
 

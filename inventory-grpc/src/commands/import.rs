@@ -11,6 +11,7 @@ use std::error::Error;
 use std::io::Read;
 use std::path::Path;
 
+use inventory_core::store::Open;
 use inventory_proto::v1;
 use sha2::{Digest, Sha256};
 use tonic::Status;
@@ -57,7 +58,7 @@ pub async fn import(settings: Import) -> Result<(), Box<dyn Error>> {
             return Err(BadRows(bad.len()).into());
         }
     };
-    let connection = Connection::open(&upstream).await?;
+    let connection = Connection::open(&upstream, Open::Migrate).await?;
     let done = match dry_run {
         true => compare::compare(&connection, &upstream.site_id, &rows).await,
         false => write(&connection, &upstream.site_id, &rows, &name_of(&content, again)).await,

@@ -4,6 +4,7 @@
 
 use std::error::Error;
 
+use inventory_core::store::Open;
 use inventory_proto::v1;
 
 use super::{Connection, progress, sentence, signed};
@@ -17,7 +18,7 @@ struct Differ(i64);
 /// Verifies a site.
 pub async fn verify(settings: Verify) -> Result<(), Box<dyn Error>> {
     let Verify { upstream, repair } = settings;
-    let connection = Connection::open(&upstream).await?;
+    let connection = Connection::open(&upstream, if repair { Open::AsIs } else { Open::ReadOnly }).await?;
     let result = ask(&connection, upstream.site_id, repair).await;
     connection.close().await?;
     let v1::VerifySiteResponse { entries, entries_expected: _, levels, done: _, differences, difference_count } =

@@ -1,5 +1,6 @@
 //! The requests of `AvailabilityService`.
 
+use inventory_core::model::access::Author;
 use inventory_core::model::action::{Action, Line};
 use inventory_core::model::command::{Command, Header};
 use inventory_core::model::limits;
@@ -10,11 +11,11 @@ use crate::decode::fields::{Checked, Fields};
 use crate::decode::{reason, stock};
 
 /// Takes stock away.
-pub(crate) fn decrement(request: v1::DecrementAvailabilityRequest, actor: String) -> Result<Command, Status> {
+pub(crate) fn decrement(request: v1::DecrementAvailabilityRequest, author: Author) -> Result<Command, Status> {
     let v1::DecrementAvailabilityRequest { site_id, items, restrict_inventory_value, order_id, reason, request_id } =
         request;
     let mut fields = Fields::default();
-    let header = header(&mut fields, &site_id, &order_id, reason, request_id, actor);
+    let header = header(&mut fields, &site_id, &order_id, reason, request_id, author);
     let restricted = restrict_inventory_value.unwrap_or(true);
     let action = lines(&mut fields, items).map(|lines| Action::Decrement { lines, restricted });
     let command = stock::command(&mut fields, header, action);
@@ -22,10 +23,10 @@ pub(crate) fn decrement(request: v1::DecrementAvailabilityRequest, actor: String
 }
 
 /// Gives stock back.
-pub(crate) fn increment(request: v1::IncrementAvailabilityRequest, actor: String) -> Result<Command, Status> {
+pub(crate) fn increment(request: v1::IncrementAvailabilityRequest, author: Author) -> Result<Command, Status> {
     let v1::IncrementAvailabilityRequest { site_id, items, order_id, reason, request_id } = request;
     let mut fields = Fields::default();
-    let header = header(&mut fields, &site_id, &order_id, reason, request_id, actor);
+    let header = header(&mut fields, &site_id, &order_id, reason, request_id, author);
     let action = lines(&mut fields, items).map(|lines| Action::Increment { lines });
     let command = stock::command(&mut fields, header, action);
     fields.finish(command)
@@ -37,13 +38,13 @@ fn header(
     order_id: &str,
     reason_number: i32,
     request_id: String,
-    actor: String,
+    author: Author,
 ) -> Checked<Header> {
     let site = fields.site_id(site_id);
     let order = fields.order_id(order_id);
     let request_id = fields.request_id(request_id);
     let reason = reason(reason_number);
-    Ok(Header { site: site?, request_id: request_id?, order: Some(order?), reason, actor, note: String::new() })
+    Ok(Header { site: site?, request_id: request_id?, order: Some(order?), reason, author, note: String::new() })
 }
 
 fn lines(fields: &mut Fields, items: Vec<v1::Item>) -> Checked<Vec<Line>> {

@@ -1,5 +1,6 @@
 //! Whatever arrives is decoded or refused by its fields; nothing panics.
 
+use inventory_core::model::access::Author;
 use inventory_core::model::catalog::{Unit, Variant};
 use inventory_core::store::UnitScope;
 use inventory_proto::{UnitRef, v1};
@@ -21,11 +22,11 @@ fn decode_all(bytes: &[u8]) -> Vec<Result<(), Status>> {
         )+ };
     }
     as_request! {
-        DecrementAvailabilityRequest: |message| decrement(message, String::new());
-        IncrementAvailabilityRequest: |message| increment(message, String::new());
-        SetStockRequest: |message| set_stock(message, String::new());
-        AdjustStockRequest: |message| adjust_stock(message, String::new());
-        MoveStockRequest: |message| move_stock(message, String::new());
+        DecrementAvailabilityRequest: |message| decrement(message, Author::default());
+        IncrementAvailabilityRequest: |message| increment(message, Author::default());
+        SetStockRequest: |message| set_stock(message, Author::default());
+        AdjustStockRequest: |message| adjust_stock(message, Author::default());
+        MoveStockRequest: |message| move_stock(message, Author::default());
         UpdateUnitRequest: update_unit;
         BatchUpdateUnitsRequest: batch_update_units;
         GetUnitRequest: get_unit;
@@ -41,6 +42,7 @@ fn decode_all(bytes: &[u8]) -> Vec<Result<(), Status>> {
         GetSiteRequest: get_site;
         UpdateSiteRequest: update_site;
         ListSitesRequest: list_sites;
+        ListSettingChangesRequest: list_setting_changes;
     }
     results
 }
@@ -103,7 +105,7 @@ fn all_bad_fields_of_a_request_are_named() {
         "items[1].catalog_reference.catalog_item_id",
         "items[2].sku",
     ];
-    assert_eq!(fields(decrement(request, String::new())), expected);
+    assert_eq!(fields(decrement(request, Author::default())), expected);
 }
 
 #[test]
@@ -193,7 +195,7 @@ proptest! {
             note: note.clone(),
             ..Default::default()
         };
-        prop_assert!(is_clear(&adjust_stock(request, String::new()).map(drop)));
+        prop_assert!(is_clear(&adjust_stock(request, Author::default()).map(drop)));
         let request = v1::UpdateUnitRequest {
             site_id: GUID.to_owned(),
             unit: Some(unit().into()),

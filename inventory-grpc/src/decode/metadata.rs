@@ -6,11 +6,13 @@
 
 use std::time::{Duration, Instant};
 
+use inventory_core::model::access::Author;
 use inventory_core::model::limits;
-use inventory_proto::{ACTOR_METADATA, DETAIL_BYTES_DEFAULT, MAX_DETAIL_BYTES_METADATA};
+use inventory_proto::{ACTOR_METADATA, DETAIL_BYTES_DEFAULT, MAX_DETAIL_BYTES_METADATA, ON_BEHALF_OF_METADATA};
 use tonic::Status;
 use tonic::metadata::MetadataMap;
 
+use crate::access::Access;
 use crate::decode::fields::{Checked, Fields};
 use crate::violation::At;
 
@@ -20,30 +22,39 @@ const DETAIL_BYTES_MAX: usize = 2 * 1024 * 1024;
 /// What a call says beside its message.
 #[derive(Debug)]
 pub(crate) struct Caller {
-    /// Who calls. Empty if unknown.
-    pub(crate) actor: String,
+    /// Who makes a change.
+    pub(crate) author: Author,
     /// Until when the caller waits.
     pub(crate) deadline: Instant,
     /// Bytes of error details that the caller can read.
     pub(crate) detail_bytes: usize,
 }
 
-/// Reads the metadata of a call.
-pub(crate) fn caller(metadata: &MetadataMap) -> Result<Caller, Status> {
+/// Reads the metadata of a call. The actor is the name of the caller's token. Only a caller without a token names
+/// itself.
+pub(crate) fn caller(metadata: &MetadataMap, access: &Access) -> Result<Caller, Status> {
+    if metadata.contains_key(ON_BEHALF_OF_METADATA) {
+        access.check_on_behalf()?;
+    }
     let mut fields = Fields::default();
-    let actor = actor(&mut fields, metadata);
+    let actor = match access.token_name() {
+        Some(name) => Ok(name.as_str().to_owned()),
+        None => person(&mut fields, metadata, ACTOR_METADATA),
+    };
+    let on_behalf_of = person(&mut fields, metadata, ON_BEHALF_OF_METADATA);
     let detail_bytes = detail_bytes(&mut fields, metadata);
-    let (actor, detail_bytes) = fields.finish(actor.and_then(|actor| Ok((actor, detail_bytes?))))?;
-    Ok(Caller { actor, deadline: deadline(metadata), detail_bytes })
+    let decoded = || Ok((Author { actor: actor?, on_behalf_of: on_behalf_of? }, detail_bytes?));
+    let (author, detail_bytes) = fields.finish(decoded())?;
+    Ok(Caller { author, deadline: deadline(metadata), detail_bytes })
 }
 
-fn actor(fields: &mut Fields, metadata: &MetadataMap) -> Checked<String> {
-    let Some(value) = metadata.get(ACTOR_METADATA) else { return Ok(String::new()) };
+fn person(fields: &mut Fields, metadata: &MetadataMap, name: &'static str) -> Checked<String> {
+    let Some(value) = metadata.get(name) else { return Ok(String::new()) };
     match value.to_str() {
-        Ok(actor) if actor.len() <= limits::ACTOR_CHARS_MAX => Ok(actor.to_owned()),
+        Ok(person) if person.len() <= limits::ACTOR_CHARS_MAX => Ok(person.to_owned()),
         Ok(_) | Err(_) => {
             let bounds = format_args!("must have at most {} ASCII characters", limits::ACTOR_CHARS_MAX);
-            fields.bad(At::REQUEST, ACTOR_METADATA, bounds)
+            fields.bad(At::REQUEST, name, bounds)
         }
     }
 }
@@ -111,17 +122,17 @@ mod tests {
     #[test]
     fn a_caller_gets_the_default_bytes_unless_it_asks_for_more() {
         for (value, bytes) in [("0", 4_096), ("4096", 4_096), ("100000", 100_000), ("99999999", 2_097_152)] {
-            let caller = caller(&with(MAX_DETAIL_BYTES_METADATA, value)).expect("a number");
+            let caller = caller(&with(MAX_DETAIL_BYTES_METADATA, value), &Access::Anonymous).expect("a number");
             assert_eq!(caller.detail_bytes, bytes, "{value}");
         }
-        assert_eq!(caller(&MetadataMap::new()).expect("empty").detail_bytes, 4_096);
+        assert_eq!(caller(&MetadataMap::new(), &Access::Anonymous).expect("empty").detail_bytes, 4_096);
     }
 
     #[test]
     fn bad_metadata_is_named() {
         let mut metadata = with(ACTOR_METADATA, &"x".repeat(65));
         metadata.insert(MAX_DETAIL_BYTES_METADATA, MetadataValue::from_static("4 KiB"));
-        let status = caller(&metadata).expect_err("both are bad");
+        let status = caller(&metadata, &Access::Anonymous).expect_err("both are bad");
         let fields = status.get_details_bad_request().expect("a BadRequest").field_violations;
         let names: Vec<&str> = fields.iter().map(|violation| violation.field.as_str()).collect();
         assert_eq!(names, [ACTOR_METADATA, MAX_DETAIL_BYTES_METADATA]);

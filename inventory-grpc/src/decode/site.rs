@@ -32,6 +32,18 @@ pub(crate) fn list_sites(request: v1::ListSitesRequest) -> Result<Page<SiteId>, 
     fields.finish(page)
 }
 
+/// Asks for a page of the changes of a site's settings, perhaps newest first.
+pub(crate) fn list_setting_changes(request: v1::ListSettingChangesRequest) -> Result<Read<(bool, Page<i64>)>, Status> {
+    let v1::ListSettingChangesRequest { site_id, page_size, page_token, newest_first } = request;
+    let mut fields = Fields::default();
+    let site = fields.site_id(&site_id);
+    let order = if newest_first { "newest" } else { "oldest" };
+    let query = site.map(|site| format!("settings of {site}, {order} first"));
+    let page = Page::decode(&mut fields, query, page_size, &page_token);
+    let read = fields.read(site, 0, page.map(|page| (newest_first, page)));
+    fields.finish(read)
+}
+
 /// Changes settings of a site.
 pub(crate) fn update_site(request: v1::UpdateSiteRequest) -> Result<(SiteId, SiteChange), Status> {
     let v1::UpdateSiteRequest { site_id, default_location_id, catalogs, suspected_repeats, over_returns } = request;

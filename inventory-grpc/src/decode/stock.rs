@@ -1,5 +1,6 @@
 //! The requests of `StockService` that change levels.
 
+use inventory_core::model::access::Author;
 use inventory_core::model::action::{Action, Adjustment, Expected, Move, Target};
 use inventory_core::model::command::{BadItemCount, Command, Header, Reason};
 use inventory_core::model::limits;
@@ -11,10 +12,10 @@ use crate::decode::reason;
 use crate::violation::At;
 
 /// Sets levels.
-pub(crate) fn set_stock(request: v1::SetStockRequest, actor: String) -> Result<Command, Status> {
+pub(crate) fn set_stock(request: v1::SetStockRequest, author: Author) -> Result<Command, Status> {
     let v1::SetStockRequest { site_id, items, request_id, reason: number, note } = request;
     let mut fields = Fields::default();
-    let header = header(&mut fields, &site_id, request_id, reason(number), note, actor);
+    let header = header(&mut fields, &site_id, request_id, reason(number), note, author);
     let targets = fields.each("items", limits::STOCK_ITEMS_MAX, items, |fields, at, item| {
         let v1::SetStockItem { unit, location_id, available, expected_available, expected_revision, as_of_sequence } =
             item;
@@ -30,10 +31,10 @@ pub(crate) fn set_stock(request: v1::SetStockRequest, actor: String) -> Result<C
 }
 
 /// Changes levels by deltas.
-pub(crate) fn adjust_stock(request: v1::AdjustStockRequest, actor: String) -> Result<Command, Status> {
+pub(crate) fn adjust_stock(request: v1::AdjustStockRequest, author: Author) -> Result<Command, Status> {
     let v1::AdjustStockRequest { site_id, items, request_id, reason: number, note } = request;
     let mut fields = Fields::default();
-    let header = header(&mut fields, &site_id, request_id, reason(number), note, actor);
+    let header = header(&mut fields, &site_id, request_id, reason(number), note, author);
     let adjustments = fields.each("items", limits::STOCK_ITEMS_MAX, items, |fields, at, item| {
         let v1::AdjustStockItem { unit, location_id, delta } = item;
         let unit = fields.unit(at, unit);
@@ -46,10 +47,10 @@ pub(crate) fn adjust_stock(request: v1::AdjustStockRequest, actor: String) -> Re
 }
 
 /// Moves stock between locations.
-pub(crate) fn move_stock(request: v1::MoveStockRequest, actor: String) -> Result<Command, Status> {
+pub(crate) fn move_stock(request: v1::MoveStockRequest, author: Author) -> Result<Command, Status> {
     let v1::MoveStockRequest { site_id, items, request_id, allow_negative, note } = request;
     let mut fields = Fields::default();
-    let header = header(&mut fields, &site_id, request_id, Reason::Transfer, note, actor);
+    let header = header(&mut fields, &site_id, request_id, Reason::Transfer, note, author);
     let moves = fields.each("items", limits::STOCK_ITEMS_MAX, items, |fields, at, item| {
         let v1::MoveStockItem { unit, from_location_id, to_location_id, quantity } = item;
         let unit = fields.unit(at, unit);
@@ -77,10 +78,10 @@ fn header(
     request_id: String,
     reason: Reason,
     note: String,
-    actor: String,
+    author: Author,
 ) -> Checked<Header> {
     let site = fields.site_id(site_id);
     let request_id = fields.request_id(request_id);
     let note = fields.text(At::REQUEST, "note", note, limits::NOTE_CHARS_MAX);
-    Ok(Header { site: site?, request_id: request_id?, order: None, reason, actor, note: note? })
+    Ok(Header { site: site?, request_id: request_id?, order: None, reason, author, note: note? })
 }

@@ -1,5 +1,6 @@
 //! Entries, and what reports derive from them, as messages.
 
+use inventory_core::model::access::Author;
 use inventory_core::model::entry::{Entry, Marks};
 use inventory_core::model::ids::LocationId;
 use inventory_core::model::level::ResolvedLevel;
@@ -34,7 +35,7 @@ pub(crate) fn entry(entry: Entry, default: Option<LocationId>) -> v1::Entry {
         reason: reason_given,
         order,
         request_id,
-        actor,
+        author: Author { actor, on_behalf_of },
         recorded_at,
         note,
     } = entry;
@@ -55,6 +56,7 @@ pub(crate) fn entry(entry: Entry, default: Option<LocationId>) -> v1::Entry {
         note,
         asked_delta: asked,
         marks: marks(found),
+        on_behalf_of,
     }
 }
 
@@ -121,13 +123,15 @@ fn order_line(line: OrderLine, default: Option<LocationId>) -> v1::OrderLine {
 }
 
 fn call(call: OrderCall, default: Option<LocationId>) -> v1::OrderCall {
-    let OrderCall { kind: kind_of_request, reason: reason_given, request_id, actor, recorded_at, sequence, outcome } =
+    let OrderCall { kind: kind_of_request, reason: reason_given, request_id, author, recorded_at, sequence, outcome } =
         call;
+    let Author { actor, on_behalf_of } = author;
     let mut message = v1::OrderCall {
         kind: kind(kind_of_request),
         reason: reason(reason_given),
         request_id,
         actor,
+        on_behalf_of,
         record_time: Some(timestamp(recorded_at)),
         sequence,
         ..Default::default()

@@ -6,7 +6,7 @@ use inventory_proto::v1::availability_service_server::AvailabilityService;
 use tonic::{Request, Response, Status};
 use tracing::Instrument;
 
-use super::{Applied, write};
+use super::{Applied, call, write};
 use crate::decode;
 
 /// The service.
@@ -21,9 +21,9 @@ impl AvailabilityService for Availability {
         &self,
         request: Request<v1::DecrementAvailabilityRequest>,
     ) -> Result<Response<v1::DecrementAvailabilityResponse>, Status> {
-        let (metadata, _, message) = request.into_parts();
+        let (call, message) = call(request)?;
         let span = tracing::info_span!("decrement", site.id = %message.site_id, order.id = %message.order_id);
-        let applied = write(&self.engine, &metadata, message, decode::decrement).instrument(span).await?;
+        let applied = write(&self.engine, &call, message, decode::decrement).instrument(span).await?;
         let Applied { sequence, levels, replayed: repeated_request } = applied;
         Ok(Response::new(v1::DecrementAvailabilityResponse { sequence, levels, repeated_request }))
     }
@@ -32,9 +32,9 @@ impl AvailabilityService for Availability {
         &self,
         request: Request<v1::IncrementAvailabilityRequest>,
     ) -> Result<Response<v1::IncrementAvailabilityResponse>, Status> {
-        let (metadata, _, message) = request.into_parts();
+        let (call, message) = call(request)?;
         let span = tracing::info_span!("increment", site.id = %message.site_id, order.id = %message.order_id);
-        let applied = write(&self.engine, &metadata, message, decode::increment).instrument(span).await?;
+        let applied = write(&self.engine, &call, message, decode::increment).instrument(span).await?;
         let Applied { sequence, levels, replayed: repeated_request } = applied;
         Ok(Response::new(v1::IncrementAvailabilityResponse { sequence, levels, repeated_request }))
     }

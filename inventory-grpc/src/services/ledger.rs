@@ -1,6 +1,7 @@
 //! `LedgerService`: reads the ledger, and proves it.
 
 use inventory_core::engine::Engine;
+use inventory_core::model::access::Scope;
 use inventory_core::reports::{explain, journal};
 use inventory_core::store::{SiteRead, Store};
 use inventory_proto::v1;
@@ -12,6 +13,7 @@ use tracing::Instrument;
 use super::stream::{Messages, stream};
 use super::verify::verify;
 use super::watch::Commits;
+use super::{Call, call, read};
 use crate::decode::{self, Caller, EntryQuery, Read};
 use crate::encode;
 use crate::status::{self, Paths, of_error, of_failed};
@@ -37,9 +39,9 @@ impl LedgerService for Ledger {
         &self,
         request: Request<v1::ListEntriesRequest>,
     ) -> Result<Response<v1::ListEntriesResponse>, Status> {
-        let Read { site, at_least_sequence, query: (query, page) } = decode::list_entries(request.into_inner())?;
+        let Read { site, at_least_sequence, query: (query, page) } = read(request, decode::list_entries)?;
         let (last_seen, rows) = (page.after, page.rows);
-        let read = self.store.read(site, at_least_sequence, move |snapshot| {
+        let found = self.store.read(site, at_least_sequence, move |snapshot| {
             let EntryQuery { mut filter, start, end } = query;
             if let Some(start) = start {
                 filter.after_sequence = filter.after_sequence.max(snapshot.sequence_before(start)?);
@@ -55,7 +57,7 @@ impl LedgerService for Ledger {
             }
             snapshot.list_entries(&filter, rows)
         });
-        let SiteRead { site, value: found, .. } = read.await.map_err(|error| of_error(error, Paths::REQUEST))?;
+        let SiteRead { site, value: found, .. } = found.await.map_err(|error| of_error(error, Paths::REQUEST))?;
         let next_page_token = page.next_token(found.next);
         let default = site.settings.default_location;
         let entries = found.rows.into_iter().map(|entry| encode::entry(entry, default)).collect();
@@ -63,10 +65,10 @@ impl LedgerService for Ledger {
     }
 
     async fn get_order(&self, request: Request<v1::GetOrderRequest>) -> Result<Response<v1::GetOrderResponse>, Status> {
-        let Read { site, at_least_sequence, query: order } = decode::get_order(request.into_inner())?;
-        let read =
+        let Read { site, at_least_sequence, query: order } = read(request, decode::get_order)?;
+        let found =
             self.store.read(site, at_least_sequence, move |snapshot| journal::order_journal(snapshot, order)).await;
-        let SiteRead { site, value, .. } = read.map_err(|error| of_error(error, Paths::REQUEST))?;
+        let SiteRead { site, value, .. } = found.map_err(|error| of_error(error, Paths::REQUEST))?;
         match value {
             Some(journal) => Ok(Response::new(encode::order(journal, site.settings.default_location))),
             None => Err(status::not_found("ORDER_NOT_FOUND", "nothing is recorded for this order")),
@@ -77,11 +79,11 @@ impl LedgerService for Ledger {
         &self,
         request: Request<v1::ExplainLevelRequest>,
     ) -> Result<Response<v1::ExplainLevelResponse>, Status> {
-        let Read { site, at_least_sequence, query } = decode::explain_level(request.into_inner())?;
+        let Read { site, at_least_sequence, query } = read(request, decode::explain_level)?;
         let (unit, location, at) = query;
-        let read =
+        let found =
             self.store.read(site, at_least_sequence, move |snapshot| explain::explain(snapshot, &unit, location, at));
-        let SiteRead { site, value, .. } = read.await.map_err(|error| of_error(error, Paths::REQUEST))?;
+        let SiteRead { site, value, .. } = found.await.map_err(|error| of_error(error, Paths::REQUEST))?;
         Ok(Response::new(encode::explained(value, site.settings.default_location)))
     }
 
@@ -89,23 +91,35 @@ impl LedgerService for Ledger {
         &self,
         request: Request<v1::WatchEntriesRequest>,
     ) -> Result<Response<Self::WatchEntriesStream>, Status> {
-        let (site, after_sequence) = decode::watch_entries(request.into_inner())?;
+        let (Call { access, metadata: _ }, message) = call(request)?;
+        let (site, after_sequence) = decode::watch_entries(message)?;
         // Registered before the first read, so that no commit is missed in between.
         let watched = self.commits.watch(site).map_err(of_failed)?;
         let (store, stopping) = (self.store.clone(), self.stopping.clone());
-        Ok(Response::new(stream(|to| watched.follow(store, after_sequence, stopping, to))))
+        // The stream does not outlive the caller's right to it.
+        let follow = async move |to| {
+            tokio::select! {
+                ended = watched.follow(store, after_sequence, stopping, to) => ended,
+                refused = access.ended() => Err(refused),
+            }
+        };
+        Ok(Response::new(stream(follow)))
     }
 
     async fn verify_site(
         &self,
         request: Request<v1::VerifySiteRequest>,
     ) -> Result<Response<Self::VerifySiteStream>, Status> {
-        let (metadata, _, message) = request.into_parts();
+        let (call, message) = call(request)?;
         let span = tracing::info_span!("verify_site", site.id = %message.site_id);
-        let Caller { actor, deadline: _, detail_bytes: _ } = decode::caller(&metadata)?;
+        let Caller { author, deadline: _, detail_bytes: _ } = decode::caller(&call.metadata, &call.access)?;
         let (site, repair) = decode::verify_site(message)?;
+        if repair {
+            call.access.check_scope(Scope::StockWrite)?;
+            call.access.check_scope(Scope::Admin)?;
+        }
         let (store, engine) = (self.store.clone(), self.engine.clone());
-        let repair_as = repair.then_some(actor);
+        let repair_as = repair.then_some(author);
         Ok(Response::new(stream(|to| verify(store, engine, site, repair_as, to).instrument(span))))
     }
 }

@@ -7,6 +7,8 @@ use inventory_proto::v1::site_service_server::SiteService;
 use tonic::{Request, Response, Status};
 use tracing::Instrument;
 
+use super::{call, read};
+use crate::access::Access;
 use crate::decode::{self, Caller, Read};
 use crate::encode;
 use crate::status::{self, Paths, of_error};
@@ -22,9 +24,9 @@ pub(crate) struct Sites {
 #[tonic::async_trait]
 impl SiteService for Sites {
     async fn get_site(&self, request: Request<v1::GetSiteRequest>) -> Result<Response<v1::GetSiteResponse>, Status> {
-        let Read { site, at_least_sequence, query: () } = decode::get_site(request.into_inner())?;
-        let read = self.store.read(site, at_least_sequence, |_| Ok(())).await;
-        let SiteRead { site, exists, value: () } = read.map_err(|error| of_error(error, Paths::REQUEST))?;
+        let Read { site, at_least_sequence, query: () } = read(request, decode::get_site)?;
+        let found = self.store.read(site, at_least_sequence, |_| Ok(())).await;
+        let SiteRead { site, exists, value: () } = found.map_err(|error| of_error(error, Paths::REQUEST))?;
         match exists {
             true => Ok(Response::new(v1::GetSiteResponse { site: Some(encode::site(site)) })),
             false => Err(status::site_not_found()),
@@ -35,15 +37,15 @@ impl SiteService for Sites {
         &self,
         request: Request<v1::UpdateSiteRequest>,
     ) -> Result<Response<v1::UpdateSiteResponse>, Status> {
-        let (metadata, _, message) = request.into_parts();
+        let (call, message) = call(request)?;
         let span = tracing::info_span!("update_site", site.id = %message.site_id);
-        let call = async {
-            let Caller { actor: _, deadline, detail_bytes: _ } = decode::caller(&metadata)?;
+        let changed = async {
+            let Caller { author, deadline, detail_bytes: _ } = decode::caller(&call.metadata, &call.access)?;
             let (site, change) = decode::update_site(message)?;
-            let configured = self.engine.configure_site(site, change, deadline).await;
+            let configured = self.engine.configure_site(site, change, author, deadline).await;
             configured.map_err(|error| of_error(error, Paths::REQUEST))
         };
-        let site = call.instrument(span).await?;
+        let site = changed.instrument(span).await?;
         Ok(Response::new(v1::UpdateSiteResponse { site: Some(encode::site(site)) }))
     }
 
@@ -51,11 +53,28 @@ impl SiteService for Sites {
         &self,
         request: Request<v1::ListSitesRequest>,
     ) -> Result<Response<v1::ListSitesResponse>, Status> {
-        let page = decode::list_sites(request.into_inner())?;
-        let found = self.store.list_sites(page.after, page.rows).await;
+        let access = Access::of(request.extensions())?;
+        let message = request.into_inner();
+        let page = decode::list_sites(message)?;
+        let found = self.store.list_sites(access.sites(), page.after, page.rows).await;
         let found = found.map_err(|error| of_error(error, Paths::REQUEST))?;
         let next_page_token = page.next_token(found.next);
         let sites = found.rows.into_iter().map(encode::site).collect();
         Ok(Response::new(v1::ListSitesResponse { sites, next_page_token }))
+    }
+    async fn list_setting_changes(
+        &self,
+        request: Request<v1::ListSettingChangesRequest>,
+    ) -> Result<Response<v1::ListSettingChangesResponse>, Status> {
+        let Read { site, at_least_sequence, query } = read(request, decode::list_setting_changes)?;
+        let (newest_first, page) = query;
+        let (after, rows) = (page.after, page.rows);
+        let list = self
+            .store
+            .read(site, at_least_sequence, move |snapshot| snapshot.setting_changes(after, newest_first, rows));
+        let SiteRead { value: found, .. } = list.await.map_err(|error| of_error(error, Paths::REQUEST))?;
+        let next_page_token = page.next_token(found.next);
+        let changes = found.rows.into_iter().map(encode::setting_change).collect();
+        Ok(Response::new(v1::ListSettingChangesResponse { changes, next_page_token }))
     }
 }

@@ -7,7 +7,7 @@ use inventory_proto::v1::stock_service_server::StockService;
 use tonic::{Request, Response, Status};
 use tracing::Instrument;
 
-use super::{Applied, write};
+use super::{Applied, call, read, write};
 use crate::decode::{self, Caller, Read};
 use crate::encode;
 use crate::status::{self, Paths, of_error};
@@ -23,9 +23,9 @@ pub(crate) struct Stock {
 #[tonic::async_trait]
 impl StockService for Stock {
     async fn set_stock(&self, request: Request<v1::SetStockRequest>) -> Result<Response<v1::SetStockResponse>, Status> {
-        let (metadata, _, message) = request.into_parts();
+        let (call, message) = call(request)?;
         let span = tracing::info_span!("set_stock", site.id = %message.site_id);
-        let applied = write(&self.engine, &metadata, message, decode::set_stock).instrument(span).await?;
+        let applied = write(&self.engine, &call, message, decode::set_stock).instrument(span).await?;
         let Applied { sequence, levels, replayed: repeated_request } = applied;
         Ok(Response::new(v1::SetStockResponse { sequence, levels, repeated_request }))
     }
@@ -34,9 +34,9 @@ impl StockService for Stock {
         &self,
         request: Request<v1::AdjustStockRequest>,
     ) -> Result<Response<v1::AdjustStockResponse>, Status> {
-        let (metadata, _, message) = request.into_parts();
+        let (call, message) = call(request)?;
         let span = tracing::info_span!("adjust_stock", site.id = %message.site_id);
-        let applied = write(&self.engine, &metadata, message, decode::adjust_stock).instrument(span).await?;
+        let applied = write(&self.engine, &call, message, decode::adjust_stock).instrument(span).await?;
         let Applied { sequence, levels, replayed: repeated_request } = applied;
         Ok(Response::new(v1::AdjustStockResponse { sequence, levels, repeated_request }))
     }
@@ -45,9 +45,9 @@ impl StockService for Stock {
         &self,
         request: Request<v1::MoveStockRequest>,
     ) -> Result<Response<v1::MoveStockResponse>, Status> {
-        let (metadata, _, message) = request.into_parts();
+        let (call, message) = call(request)?;
         let span = tracing::info_span!("move_stock", site.id = %message.site_id);
-        let applied = write(&self.engine, &metadata, message, decode::move_stock).instrument(span).await?;
+        let applied = write(&self.engine, &call, message, decode::move_stock).instrument(span).await?;
         let Applied { sequence, levels, replayed: repeated_request } = applied;
         Ok(Response::new(v1::MoveStockResponse { sequence, levels, repeated_request }))
     }
@@ -56,15 +56,15 @@ impl StockService for Stock {
         &self,
         request: Request<v1::UpdateUnitRequest>,
     ) -> Result<Response<v1::UpdateUnitResponse>, Status> {
-        let (metadata, _, message) = request.into_parts();
+        let (call, message) = call(request)?;
         let span = tracing::info_span!("update_unit", site.id = %message.site_id);
-        let call = async {
-            let Caller { actor: _, deadline, detail_bytes: _ } = decode::caller(&metadata)?;
+        let changed = async {
+            let Caller { author, deadline, detail_bytes: _ } = decode::caller(&call.metadata, &call.access)?;
             let (site, unit, change) = decode::update_unit(message)?;
-            let configured = self.engine.configure_units(site, vec![(unit, change)], deadline).await;
+            let configured = self.engine.configure_units(site, vec![(unit, change)], author, deadline).await;
             configured.map_err(|error| of_error(error, Paths::REQUEST))
         };
-        let ConfiguredUnits { units, sequence } = call.instrument(span).await?;
+        let ConfiguredUnits { units, sequence } = changed.instrument(span).await?;
         let unit = units.into_iter().next().map(encode::unit);
         Ok(Response::new(v1::UpdateUnitResponse { unit, sequence }))
     }
@@ -73,23 +73,23 @@ impl StockService for Stock {
         &self,
         request: Request<v1::BatchUpdateUnitsRequest>,
     ) -> Result<Response<v1::BatchUpdateUnitsResponse>, Status> {
-        let (metadata, _, message) = request.into_parts();
+        let (call, message) = call(request)?;
         let span = tracing::info_span!("batch_update_units", site.id = %message.site_id);
-        let call = async {
-            let Caller { actor: _, deadline, detail_bytes: _ } = decode::caller(&metadata)?;
+        let changed = async {
+            let Caller { author, deadline, detail_bytes: _ } = decode::caller(&call.metadata, &call.access)?;
             let (site, changes) = decode::batch_update_units(message)?;
-            let configured = self.engine.configure_units(site, changes, deadline).await;
+            let configured = self.engine.configure_units(site, changes, author, deadline).await;
             configured.map_err(|error| of_error(error, Paths::REQUESTS))
         };
-        let ConfiguredUnits { units, sequence } = call.instrument(span).await?;
+        let ConfiguredUnits { units, sequence } = changed.instrument(span).await?;
         let units = units.into_iter().map(encode::unit).collect();
         Ok(Response::new(v1::BatchUpdateUnitsResponse { units, sequence }))
     }
 
     async fn get_unit(&self, request: Request<v1::GetUnitRequest>) -> Result<Response<v1::GetUnitResponse>, Status> {
-        let Read { site, at_least_sequence, query: unit } = decode::get_unit(request.into_inner())?;
-        let read = self.store.read(site, at_least_sequence, move |snapshot| snapshot.unit(&unit)).await;
-        let SiteRead { value, .. } = read.map_err(|error| of_error(error, Paths::REQUEST))?;
+        let Read { site, at_least_sequence, query: unit } = read(request, decode::get_unit)?;
+        let found = self.store.read(site, at_least_sequence, move |snapshot| snapshot.unit(&unit)).await;
+        let SiteRead { value, .. } = found.map_err(|error| of_error(error, Paths::REQUEST))?;
         match value {
             Some(unit) => Ok(Response::new(v1::GetUnitResponse { unit: Some(encode::unit(unit)) })),
             None => Err(status::not_found(status::UNIT_NOT_FOUND, "nothing was ever written for this unit")),
@@ -100,7 +100,7 @@ impl StockService for Stock {
         &self,
         request: Request<v1::ListUnitsRequest>,
     ) -> Result<Response<v1::ListUnitsResponse>, Status> {
-        let Read { site, at_least_sequence, query: (scope, page) } = decode::list_units(request.into_inner())?;
+        let Read { site, at_least_sequence, query: (scope, page) } = read(request, decode::list_units)?;
         let (after, rows) = (page.after.clone(), page.rows);
         let list =
             self.store.read(site, at_least_sequence, move |snapshot| snapshot.list_units(&scope, after.as_ref(), rows));
@@ -111,9 +111,9 @@ impl StockService for Stock {
     }
 
     async fn get_stock(&self, request: Request<v1::GetStockRequest>) -> Result<Response<v1::GetStockResponse>, Status> {
-        let Read { site, at_least_sequence, query: level } = decode::get_stock(request.into_inner())?;
-        let read = self.store.read(site, at_least_sequence, move |snapshot| snapshot.stock(&[level])).await;
-        let SiteRead { site, value, .. } = read.map_err(|error| of_error(error, Paths::REQUEST))?;
+        let Read { site, at_least_sequence, query: level } = read(request, decode::get_stock)?;
+        let found = self.store.read(site, at_least_sequence, move |snapshot| snapshot.stock(&[level])).await;
+        let SiteRead { site, value, .. } = found.map_err(|error| of_error(error, Paths::REQUEST))?;
         let default = site.settings.default_location;
         let stock = value.into_iter().next().map(|stock| encode::stock(stock, default));
         Ok(Response::new(v1::GetStockResponse { stock }))
@@ -123,9 +123,9 @@ impl StockService for Stock {
         &self,
         request: Request<v1::BatchGetStockRequest>,
     ) -> Result<Response<v1::BatchGetStockResponse>, Status> {
-        let Read { site, at_least_sequence, query: levels } = decode::batch_get_stock(request.into_inner())?;
-        let read = self.store.read(site, at_least_sequence, move |snapshot| snapshot.stock(&levels)).await;
-        let SiteRead { site, value, .. } = read.map_err(|error| of_error(error, Paths::ITEMS))?;
+        let Read { site, at_least_sequence, query: levels } = read(request, decode::batch_get_stock)?;
+        let found = self.store.read(site, at_least_sequence, move |snapshot| snapshot.stock(&levels)).await;
+        let SiteRead { site, value, .. } = found.map_err(|error| of_error(error, Paths::ITEMS))?;
         let default = site.settings.default_location;
         let stock = value.into_iter().map(|stock| encode::stock(stock, default)).collect();
         Ok(Response::new(v1::BatchGetStockResponse { stock }))
@@ -135,7 +135,7 @@ impl StockService for Stock {
         &self,
         request: Request<v1::ListStockRequest>,
     ) -> Result<Response<v1::ListStockResponse>, Status> {
-        let Read { site, at_least_sequence, query: (filter, page) } = decode::list_stock(request.into_inner())?;
+        let Read { site, at_least_sequence, query: (filter, page) } = read(request, decode::list_stock)?;
         let (after, rows) = (page.after.clone(), page.rows);
         let list = self
             .store

@@ -4,6 +4,7 @@
 //! the verification do not matter, and it does nothing if the level changed since it was read.
 
 use inventory_core::engine::Engine;
+use inventory_core::model::access::Author;
 use inventory_core::model::action::{Action, Repair};
 use inventory_core::model::command::{Command, Header, Reason};
 use inventory_core::model::ids::SiteId;
@@ -22,12 +23,12 @@ use crate::{decode, encode};
 /// Differences that the result lists, and that are repaired.
 const DIFFERENCES_MAX: usize = 1_000;
 
-/// Verifies a site. `repair_as` is the actor of the repairs; `None` repairs nothing.
+/// Verifies a site. `repair_as` is the author of the repairs; `None` repairs nothing.
 pub(super) async fn verify(
     store: Store,
     engine: Engine,
     site: SiteId,
-    repair_as: Option<String>,
+    repair_as: Option<Author>,
     to: Sender<v1::VerifySiteResponse>,
 ) -> Result<(), Status> {
     let reader = to.clone();
@@ -51,7 +52,7 @@ pub(super) async fn verify(
     let mut listed = Vec::with_capacity(differences.len().min(DIFFERENCES_MAX));
     for difference in differences.into_iter().take(DIFFERENCES_MAX) {
         let repaired = match &repair_as {
-            Some(actor) => repair(&engine, site, &difference, actor).await?,
+            Some(author) => repair(&engine, site, &difference, author).await?,
             None => false,
         };
         listed.push(encode::level_difference(difference, repaired, default));
@@ -70,14 +71,14 @@ pub(super) async fn verify(
 }
 
 /// Sets a level to the sum of its entries. Returns whether it did.
-async fn repair(engine: &Engine, site: SiteId, difference: &Difference, actor: &str) -> Result<bool, Status> {
+async fn repair(engine: &Engine, site: SiteId, difference: &Difference, author: &Author) -> Result<bool, Status> {
     let Difference { level, available, revision, recomputed, entries: _ } = difference;
     let header = Header {
         site,
         request_id: Uuid::new_v4().to_string(),
         order: None,
         reason: Reason::Correction,
-        actor: actor.to_owned(),
+        author: author.clone(),
         note: String::new(),
     };
     let found = LevelState { available: *available, revision: *revision };

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use inventory_core::engine::Engine;
+use inventory_core::model::access::Author;
 use inventory_core::model::action::{Action, Adjustment, Expected, Line, Move, Quantity, Target};
 use inventory_core::model::catalog::{CatalogReference, Unit, WIX_BOOKINGS};
 use inventory_core::model::command::{Command, Header, Reason};
@@ -62,11 +63,11 @@ pub(super) fn soon() -> Instant {
 }
 
 fn units(engine: &Engine, site: SiteId, changes: Vec<(UnitSelector, UnitChange)>) -> BoxFuture<'_, Answer> {
-    engine.configure_units(site, changes, soon()).map(|done| configured(done.map(drop))).boxed()
+    engine.configure_units(site, changes, Author::default(), soon()).map(|done| configured(done.map(drop))).boxed()
 }
 
 fn site(engine: &Engine, site: SiteId, change: SiteChange) -> BoxFuture<'_, Answer> {
-    engine.configure_site(site, change, soon()).map(|done| configured(done.map(drop))).boxed()
+    engine.configure_site(site, change, Author::default(), soon()).map(|done| configured(done.map(drop))).boxed()
 }
 
 fn configured(done: Result<(), Error>) -> Answer {
@@ -198,8 +199,8 @@ fn command(site: SiteId, key: u64, is_by_sku: bool, request: &Request) -> Comman
             Action::Move { moves: moves.iter().map(item).collect(), restricted: *restricted }
         }
     };
-    let (actor, note) = (String::new(), String::new());
-    let header = Header { site, request_id: key.to_string(), order: of_order, reason, actor, note };
+    let (author, note) = (Author::default(), String::new());
+    let header = Header { site, request_id: key.to_string(), order: of_order, reason, author, note };
     Command::new(header, action).expect("the value is in bounds")
 }
 

@@ -82,7 +82,16 @@ fn test_command_violations(readme: &str, ci: &str) -> Vec<String> {
     missing.into_iter().chain(told).collect()
 }
 
-/// The help of both programs and all of their commands.
+/// The commands that a help text lists.
+fn commands(help: &str) -> Vec<String> {
+    let commands = help.lines().skip_while(|line| *line != "Commands:").skip(1).take_while(|line| !line.is_empty());
+    commands
+        .filter_map(|line| Some(line.strip_prefix("  ")?.split(' ').next()?.to_owned()))
+        .filter(|command| !command.is_empty() && command != "help")
+        .collect()
+}
+
+/// The help of both programs and all of their commands, those within commands included.
 fn helps() -> Vec<Help> {
     let mut helps = Vec::new();
     for name in ["inventory-grpc", "wix-adapter"] {
@@ -95,14 +104,13 @@ fn helps() -> Vec<Help> {
             }
         };
         let own = help(&[]);
-        let commands = own.text.lines().skip_while(|line| *line != "Commands:").skip(1);
-        let commands: Vec<String> = commands
-            .take_while(|line| !line.is_empty())
-            .filter_map(|line| Some(line.strip_prefix("  ")?.split(' ').next()?.to_owned()))
-            .filter(|command| !command.is_empty() && command != "help")
-            .collect();
+        let commands = commands(&own.text);
         assert!(!commands.is_empty(), "{name} --help lists no commands");
-        helps.extend(commands.iter().map(|command| help(&[command])));
+        for command in &commands {
+            let of_command = help(&[command]);
+            helps.extend(self::commands(&of_command.text).iter().map(|nested| help(&[command, nested])));
+            helps.push(of_command);
+        }
         helps.push(own);
     }
     helps

@@ -6,9 +6,11 @@ use std::sync::{Arc, Mutex};
 use crate::engine::storage::{
     BatchStore, CommitError, LevelRow, LoadedLevels, PruneCursor, RecordedRequest, SiteSku, UnitWrite, Writes, Written,
 };
+use crate::model::access::{Token, TokenHash};
 use crate::model::catalog::Unit;
-use crate::model::error::StoreError;
+use crate::model::error::{StoreError, Trouble};
 use crate::model::ids::{Fingerprint, LevelId, LocationId, RequestKey, SiteId, UnitId};
+use crate::model::journal::SettingChange;
 use crate::model::order::{OrderHistory, OrderKey};
 use crate::model::site::Site;
 use crate::model::unit::UnitSettings;
@@ -68,12 +70,16 @@ impl Faulty {
 impl BatchStore for Faulty {
     fn connect(&mut self) -> Result<(), StoreError> {
         self.books.lock().expect("no panic").connects += 1;
-        if self.strikes(Fault::ConnectFails) { Err(StoreError::Gone("refused".into())) } else { Ok(()) }
+        if self.strikes(Fault::ConnectFails) {
+            Err(StoreError::Gone(Trouble::Unreachable, "refused".into()))
+        } else {
+            Ok(())
+        }
     }
 
     fn begin(&mut self, sites: &[SiteId]) -> Result<Vec<Site>, StoreError> {
         if self.strikes(Fault::BeginConflicts) {
-            return Err(StoreError::Conflict("locked".into()));
+            return Err(StoreError::Conflict(Trouble::LockHeld, "locked".into()));
         }
         self.open = Some(Open::default());
         let sequence = self.books.lock().expect("no panic").sequence;
@@ -130,13 +136,30 @@ impl BatchStore for Faulty {
         Ok(())
     }
 
+    fn write_journal(&mut self, _: &[SettingChange]) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    fn lock_tokens(&mut self) -> Result<Vec<(TokenHash, Token)>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    fn write_token(&mut self, _: &TokenHash, _: &Token) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    fn probe(&mut self) -> Result<(), CommitError> {
+        self.begin(&[]).map_err(CommitError::NotCommitted)?;
+        self.commit()
+    }
+
     fn prune(&mut self, _: PruneCursor, _: i64) -> Result<Option<PruneCursor>, StoreError> {
         Ok(None)
     }
 
     fn write(&mut self, writes: &Writes) -> Result<Written, StoreError> {
         if self.strikes(Fault::ConnectionLostBeforeCommit) {
-            return Err(StoreError::Gone("reset".into()));
+            return Err(StoreError::Gone(Trouble::ConnectionLost, "reset".into()));
         }
         let books = self.books.lock().expect("no panic");
         let poisoned =
@@ -160,7 +183,7 @@ impl BatchStore for Faulty {
         let gate = Arc::clone(&self.books.lock().expect("no panic").gate);
         let _open = gate.blocking_lock();
         if self.strikes(Fault::CommitUnknown) {
-            return Err(CommitError::Unknown(StoreError::Gone("reset".into())));
+            return Err(CommitError::Unknown(StoreError::Gone(Trouble::ConnectionLost, "reset".into())));
         }
         let Open { levels, requests, sequence } = self.open.take().expect("begun");
         let mut books = self.books.lock().expect("no panic");

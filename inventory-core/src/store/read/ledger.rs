@@ -6,6 +6,7 @@
 use diesel::prelude::*;
 
 use super::{Page, Snapshot};
+use crate::model::access::Author;
 use crate::model::action::Kind;
 use crate::model::entry::{Entry, Marks};
 use crate::model::error::{Error, StoreError};
@@ -116,13 +117,14 @@ struct HeaderRecord {
     actor: String,
     recorded_at: i64,
     note: String,
+    on_behalf_of: String,
 }
 
 impl TryFrom<EntryRecord> for Entry {
     type Error = StoreError;
 
     fn try_from(record: EntryRecord) -> Result<Self, StoreError> {
-        let HeaderRecord { kind, reason, order_id, request_id, actor, recorded_at, note } = record.header;
+        let HeaderRecord { kind, reason, order_id, request_id, actor, recorded_at, note, on_behalf_of } = record.header;
         Ok(Self {
             sequence: record.sequence,
             change_sequence: record.change_sequence,
@@ -137,7 +139,7 @@ impl TryFrom<EntryRecord> for Entry {
             reason: stored_reason(reason),
             order: order_id,
             request_id,
-            actor,
+            author: Author { actor, on_behalf_of },
             recorded_at,
             note,
         })

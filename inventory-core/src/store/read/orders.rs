@@ -3,6 +3,7 @@
 use diesel::prelude::*;
 
 use super::Snapshot;
+use crate::model::access::Author;
 use crate::model::error::{Error, StoreError};
 use crate::model::ids::{OrderId, SiteId};
 use crate::model::limits;
@@ -31,6 +32,7 @@ struct ChangeRecord {
     reason: i16,
     request_id: String,
     actor: String,
+    on_behalf_of: String,
     recorded_at: i64,
     first_sequence: i64,
     last_sequence: i64,
@@ -46,12 +48,13 @@ fn with_entries(connection: &mut AnyConnection<'_>, id: SiteId, order: OrderId) 
             .load(c)
     })?;
     let call = |record: ChangeRecord| {
-        let ChangeRecord { kind, reason, request_id, actor, recorded_at, first_sequence, last_sequence } = record;
+        let ChangeRecord { kind, reason, request_id, actor, on_behalf_of, recorded_at, first_sequence, last_sequence } =
+            record;
         Ok(OrderCall {
             kind: stored_kind(kind)?,
             reason: stored_reason(reason),
             request_id,
-            actor,
+            author: Author { actor, on_behalf_of },
             recorded_at,
             sequence: last_sequence,
             outcome: CallOutcome::Applied { first_sequence },
@@ -68,6 +71,7 @@ struct CallRecord {
     reason: Option<i16>,
     request_id: Option<String>,
     actor: Option<String>,
+    on_behalf_of: Option<String>,
     recorded_at: i64,
     last_sequence: i64,
     refusal: Option<String>,
@@ -87,12 +91,12 @@ fn without_entries(
             .load(c)
     })?;
     let call = |record: CallRecord| {
-        let CallRecord { kind, reason, request_id, actor, recorded_at, last_sequence, refusal } = record;
+        let CallRecord { kind, reason, request_id, actor, on_behalf_of, recorded_at, last_sequence, refusal } = record;
         Ok(OrderCall {
             kind: stored_kind(kind.unwrap_or_default())?,
             reason: stored_reason(reason.unwrap_or_default()),
             request_id: request_id.unwrap_or_default(),
-            actor: actor.unwrap_or_default(),
+            author: Author { actor: actor.unwrap_or_default(), on_behalf_of: on_behalf_of.unwrap_or_default() },
             recorded_at,
             sequence: last_sequence,
             outcome: match refusal {

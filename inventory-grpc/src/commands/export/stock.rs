@@ -21,12 +21,12 @@ use inventory_core::model::catalog::{CatalogReference, Unit};
 use inventory_proto::{json, v1};
 use prost_types::Timestamp;
 use serde_json::{Value, json};
-use tonic::{Code, Status};
+use tonic::Status;
 
 use super::{PAGE_ROWS, reference};
 use crate::commands::output::Output;
 use crate::commands::rows::COLUMNS;
-use crate::commands::{Connection, sentence, signed};
+use crate::commands::{Connection, existing_site, sentence, signed};
 
 /// The index of `location_id` among the columns.
 const LOCATION: usize = 3;
@@ -40,7 +40,7 @@ pub(super) async fn export(
     file: &mut Output<'_>,
     bar: &ProgressBar,
 ) -> Result<(), Box<dyn Error>> {
-    let default_location_id = default_location_id(connection, site_id).await.map_err(sentence)?;
+    let v1::Site { default_location_id, .. } = existing_site(connection, site_id).await?;
     let (mut unit_client, mut level_client) = (connection.stock(), connection.stock());
     let units = Listed::new(async |page_token| {
         let request = v1::ListUnitsRequest {
@@ -70,16 +70,6 @@ pub(super) async fn export(
         file.row(&row)
     })
     .await
-}
-
-/// The id of the site's default location; empty if it has none.
-async fn default_location_id(connection: &Connection, site_id: &str) -> Result<String, Status> {
-    let request = v1::GetSiteRequest { site_id: site_id.to_owned() };
-    match connection.sites().get_site(signed(request)).await {
-        Ok(answer) => Ok(answer.into_inner().site.unwrap_or_default().default_location_id),
-        Err(status) if status.code() == Code::NotFound => Ok(String::new()),
-        Err(status) => Err(status),
-    }
 }
 
 type Row = [Value; COLUMNS.len()];

@@ -3,13 +3,12 @@
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use inventory_proto::v1::stock_service_client::StockServiceClient;
 use inventory_proto::{UnitRef, v1};
-use tonic::transport::Channel;
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
 use super::{LEVELS_PER_CALL, RefusedRow, refused};
 use crate::commands::rows::{Row, Rows};
-use crate::commands::{Connection, progress, signed};
+use crate::commands::{Caller, Connection, progress, signed};
 
 /// Units that are asked for at a time.
 const CALLS_AT_A_TIME: usize = 8;
@@ -103,7 +102,7 @@ async fn compare_units(
 
 /// The unit as it is. `None` if nothing was ever written for it; an error if no unit has its SKU.
 async fn find(
-    mut client: StockServiceClient<Channel>,
+    mut client: StockServiceClient<Caller>,
     site_id: String,
     request: &v1::UpdateUnitRequest,
 ) -> Result<Option<v1::Unit>, Status> {

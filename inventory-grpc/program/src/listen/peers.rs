@@ -1,0 +1,243 @@
+//! The open connections of a port: how many there are, which one must go, and how many calls are under way.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures_util::task::AtomicWaker;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::listen::{Limits, Protocol};
+
+/// How often the connections are looked through. The unit of all times here.
+const TICK: Duration = Duration::from_millis(500);
+
+/// All connections of a port.
+#[derive(Debug)]
+pub(super) struct Peers {
+    protocol: Protocol,
+    start_ticks: u32,
+    idle_ticks: u32,
+    calls_max: usize,
+    /// The time, in ticks since the start, from 1.
+    now: AtomicU32,
+    calls: AtomicUsize,
+    room: Arc<Semaphore>,
+    lists: Mutex<Lists>,
+}
+
+#[derive(Debug, Default)]
+struct Lists {
+    all: Vec<Weak<Peer>>,
+    /// Those that had not made a call when they were looked at last, the oldest first.
+    new: VecDeque<Weak<Peer>>,
+}
+
+/// The caller at the other end of a connection.
+#[derive(Debug)]
+pub(super) struct Peer {
+    peers: Arc<Peers>,
+    _room: OwnedSemaphorePermit,
+    /// When its time to begin started: at the connection, and again after the handshake.
+    born: AtomicU32,
+    /// When it was last heard of: the last byte (HTTP/1), or the last begin or end of a call (HTTP/2).
+    heard: AtomicU32,
+    /// When the head of a call began that is not complete yet; 0 if there is none. HTTP/1 only.
+    head: AtomicU32,
+    /// Whether it has spoken HTTP/2.
+    greeted: AtomicBool,
+    /// Whether it has made a call.
+    called: AtomicBool,
+    calls: AtomicU32,
+    closed: AtomicBool,
+    waker: AtomicWaker,
+}
+
+impl Peers {
+    pub(super) fn start(protocol: Protocol, limits: Limits) -> Arc<Self> {
+        let ticks = |time: Duration| {
+            let ticks = time.as_millis().div_ceil(TICK.as_millis());
+            u32::try_from(ticks).unwrap_or(u32::MAX / 2).max(1)
+        };
+        let peers = Arc::new(Self {
+            protocol,
+            start_ticks: ticks(limits.start),
+            idle_ticks: ticks(limits.idle),
+            calls_max: limits.calls,
+            now: AtomicU32::new(1),
+            calls: AtomicUsize::new(0),
+            room: Arc::new(Semaphore::new(limits.connections)),
+            lists: Mutex::default(),
+        });
+        tokio::spawn(watch(Arc::downgrade(&peers)));
+        peers
+    }
+
+    /// Waits until there is room for one more connection. If the port is full, the oldest connection that has made no
+    /// call makes room.
+    pub(super) async fn admit(self: &Arc<Self>) -> Arc<Peer> {
+        let room = loop {
+            if let Ok(room) = self.room.clone().try_acquire_owned() {
+                break room;
+            }
+            self.close_oldest_new();
+            // Nobody closes the semaphore, so only the time can end the wait. Then another connection may have to go.
+            if let Ok(Ok(room)) = tokio::time::timeout(TICK, self.room.clone().acquire_owned()).await {
+                break room;
+            }
+        };
+        let now = self.now();
+        let peer = Arc::new(Peer {
+            peers: self.clone(),
+            _room: room,
+            born: AtomicU32::new(now),
+            heard: AtomicU32::new(now),
+            head: AtomicU32::new(0),
+            greeted: AtomicBool::new(false),
+            called: AtomicBool::new(false),
+            calls: AtomicU32::new(0),
+            closed: AtomicBool::new(false),
+            waker: AtomicWaker::new(),
+        });
+        let mut lists = self.lists.lock().unwrap_or_else(PoisonError::into_inner);
+        lists.all.push(Arc::downgrade(&peer));
+        lists.new.push_back(Arc::downgrade(&peer));
+        drop(lists);
+        peer
+    }
+
+    /// Closes the oldest connection that has made no call, if there is one.
+    pub(super) fn close_oldest_new(&self) {
+        let mut lists = self.lists.lock().unwrap_or_else(PoisonError::into_inner);
+        while let Some(oldest) = lists.new.pop_front() {
+            if let Some(peer) = oldest.upgrade().filter(|peer| peer.is_new()) {
+                return peer.close();
+            }
+        }
+    }
+
+    fn now(&self) -> u32 {
+        self.now.load(Ordering::Relaxed)
+    }
+
+    /// Closes every connection that is late, and forgets those that are gone.
+    fn sweep(&self) {
+        let now = self.now.fetch_add(1, Ordering::Relaxed).saturating_add(1);
+        let mut lists = self.lists.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut late = Vec::new();
+        lists.all.retain(|peer| {
+            let Some(peer) = peer.upgrade() else { return false };
+            if peer.is_late(now) {
+                late.push(peer);
+            }
+            true
+        });
+        lists.new.retain(|peer| peer.upgrade().is_some_and(|peer| peer.is_new()));
+        drop(lists);
+        late.iter().for_each(|peer| peer.close());
+    }
+}
+
+/// Looks through the connections until the port and all of them are gone.
+async fn watch(peers: Weak<Peers>) {
+    let mut every = tokio::time::interval(TICK);
+    every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        every.tick().await;
+        let Some(peers) = peers.upgrade() else { return };
+        peers.sweep();
+    }
+}
+
+impl Peer {
+    /// Its time to make a call starts now: the handshake is over.
+    pub(super) fn begin(&self) {
+        self.born.store(self.peers.now(), Ordering::Relaxed);
+    }
+
+    /// It has spoken HTTP/2: the preface is complete.
+    pub(super) fn greet(&self) {
+        self.greeted.store(true, Ordering::Relaxed);
+    }
+
+    /// A byte came in or went out. Only HTTP/1 needs to know; HTTP/2 has pings, which say nothing about calls.
+    pub(super) fn hear(&self, came_in: bool) {
+        if self.peers.protocol == Protocol::Http1 {
+            let now = self.peers.now();
+            self.heard.store(now, Ordering::Relaxed);
+            if came_in && self.calls.load(Ordering::Relaxed) == 0 && self.head.load(Ordering::Relaxed) == 0 {
+                self.head.store(now, Ordering::Relaxed);
+            }
+        }
+    }
+
+    pub(super) fn protocol(&self) -> Protocol {
+        self.peers.protocol
+    }
+
+    /// Ready when the connection must be closed. Otherwise the task is woken when it must be.
+    pub(super) fn poll_closed(&self, context: &Context<'_>) -> Poll<()> {
+        self.waker.register(context.waker());
+        if self.is_closed() { Poll::Ready(()) } else { Poll::Pending }
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
+    }
+
+    fn close(&self) {
+        self.closed.store(true, Ordering::Release);
+        self.waker.wake();
+    }
+
+    fn is_new(&self) -> bool {
+        !self.called.load(Ordering::Relaxed) && !self.is_closed()
+    }
+
+    fn is_late(&self, now: u32) -> bool {
+        let since = |tick: &AtomicU32| now.saturating_sub(tick.load(Ordering::Relaxed));
+        let (start, idle) = (self.peers.start_ticks, self.peers.idle_ticks);
+        let called = self.called.load(Ordering::Relaxed);
+        match self.peers.protocol {
+            Protocol::Http1 => {
+                let head = self.head.load(Ordering::Relaxed);
+                !called && since(&self.born) > start
+                    || head > 0 && now.saturating_sub(head) > start
+                    || since(&self.heard) > idle
+            }
+            Protocol::Http2 => {
+                !self.greeted.load(Ordering::Relaxed) && since(&self.born) > start
+                    || self.calls.load(Ordering::Relaxed) == 0 && since(&self.heard) > idle
+            }
+        }
+    }
+}
+
+/// A call under way.
+#[derive(Debug)]
+pub(super) struct Call(Arc<Peer>);
+
+impl Call {
+    /// Begins a call; `None` if too many are under way.
+    pub(super) fn begin(peer: Arc<Peer>) -> Option<Self> {
+        peer.called.store(true, Ordering::Relaxed);
+        peer.head.store(0, Ordering::Relaxed);
+        peer.heard.store(peer.peers.now(), Ordering::Relaxed);
+        peer.calls.fetch_add(1, Ordering::Relaxed);
+        let under_way = peer.peers.calls.fetch_add(1, Ordering::Relaxed);
+        // A call that is refused ends here, and is counted out like any other.
+        let call = Self(peer);
+        (under_way < call.0.peers.calls_max).then_some(call)
+    }
+}
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        let peer = &self.0;
+        peer.peers.calls.fetch_sub(1, Ordering::Relaxed);
+        peer.heard.store(peer.peers.now(), Ordering::Relaxed);
+        peer.calls.fetch_sub(1, Ordering::Relaxed);
+    }
+}

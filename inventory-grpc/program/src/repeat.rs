@@ -1,0 +1,115 @@
+//! Failures that repeat: logged at their start, then with a count at growing intervals, then at their end.
+//!
+//! A database that is away for ten minutes makes every call fail in the same way. One line for each would hide
+//! everything else.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// The first interval between two lines about the same failure. Each is twice as long as the one before.
+const FIRST_INTERVAL: Duration = Duration::from_secs(2);
+/// The longest interval.
+const LONGEST_INTERVAL: Duration = Duration::from_secs(600);
+/// A failure that has not occurred for this long has ended.
+const QUIET: Duration = Duration::from_secs(5);
+
+/// Failures by their kind. Kinds are few and fixed: they bound the memory.
+#[derive(Debug, Default)]
+pub struct Repeats(Mutex<BTreeMap<&'static str, Spell>>);
+
+/// A failure that has not ended yet.
+#[derive(Debug)]
+struct Spell {
+    began: Instant,
+    last: Instant,
+    count: u64,
+    next_line: Instant,
+    interval: Duration,
+}
+
+/// What a line about a failure tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Told {
+    /// The kind of the failure.
+    pub kind: &'static str,
+    /// How often it has occurred.
+    pub count: u64,
+    /// For how long.
+    pub lasted: Duration,
+}
+
+impl Repeats {
+    /// No failure yet.
+    pub const fn new() -> Self {
+        Self(Mutex::new(BTreeMap::new()))
+    }
+
+    /// Counts a failure at the time `now`. Returns what to log, if it is time for a line.
+    pub fn count(&self, kind: &'static str, now: Instant) -> Option<Told> {
+        let mut spells = self.lock();
+        let spell = spells.entry(kind).or_insert(Spell {
+            began: now,
+            last: now,
+            count: 0,
+            next_line: now,
+            interval: FIRST_INTERVAL,
+        });
+        spell.count += 1;
+        spell.last = now;
+        if now < spell.next_line {
+            return None;
+        }
+        spell.next_line = now + spell.interval;
+        spell.interval = (spell.interval * 2).min(LONGEST_INTERVAL);
+        Some(Told { kind, count: spell.count, lasted: now.duration_since(spell.began) })
+    }
+
+    /// The failures that have ended since the last call, of those that occurred more than once.
+    pub fn ended(&self, now: Instant) -> Vec<Told> {
+        let mut spells = self.lock();
+        let ended: Vec<Told> = spells
+            .iter()
+            .filter(|(_, spell)| now.duration_since(spell.last) >= QUIET)
+            .map(|(kind, spell)| Told { kind, count: spell.count, lasted: spell.last.duration_since(spell.began) })
+            .collect();
+        ended.iter().for_each(|told| {
+            spells.remove(told.kind);
+        });
+        ended.into_iter().filter(|told| told.count > 1).collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<&'static str, Spell>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_is_told_at_growing_intervals_and_at_its_end() {
+        let repeats = Repeats::new();
+        let start = Instant::now();
+        let at = |seconds: u64| start + Duration::from_secs(seconds);
+        let lines: Vec<(u64, u64)> =
+            (0..600).filter_map(|second| repeats.count("down", at(second)).map(|told| (second, told.count))).collect();
+        assert_eq!(lines, [(0, 1), (2, 3), (6, 7), (14, 15), (30, 31), (62, 63), (126, 127), (254, 255), (510, 511)]);
+        assert_eq!(repeats.ended(at(603)), [], "it may still go on");
+        let ended = repeats.ended(at(604));
+        assert_eq!(ended, [Told { kind: "down", count: 600, lasted: Duration::from_secs(599) }]);
+        assert_eq!(repeats.ended(at(700)), []);
+        assert_eq!(repeats.count("down", at(700)).map(|told| told.count), Some(1), "a new one begins");
+    }
+
+    #[test]
+    fn kinds_are_counted_by_themselves_and_a_single_failure_has_no_end() {
+        let repeats = Repeats::new();
+        let start = Instant::now();
+        assert!(repeats.count("one", start).is_some() && repeats.count("other", start).is_some());
+        assert!(repeats.count("one", start).is_none());
+        let ended = repeats.ended(start + QUIET);
+        assert_eq!(ended.iter().map(|told| (told.kind, told.count)).collect::<Vec<_>>(), [("one", 2)]);
+    }
+}

@@ -1,0 +1,116 @@
+//! `token`: creates, lists and revokes the tokens of callers, on a database that exists. Servers follow within seconds.
+//!
+//! Each change is in the journal, which `token journal` prints. The text of a token is printed once.
+
+use std::error::Error;
+use std::fmt::Display;
+
+use inventory_core::engine::clock::Clock;
+use inventory_core::engine::tokens;
+use inventory_core::model::access::{Author, Token, TokenHash, TokenState};
+use inventory_core::model::ids::SiteId;
+use inventory_core::model::journal::{JournalEntry, SettingChange};
+use inventory_core::model::limits;
+use inventory_core::store::{Open, Store};
+
+use crate::access::new_token;
+use crate::config::token::{Command, Create, Expiry, Revoke};
+use crate::encode::timestamp;
+
+/// The actor of these changes in the journal.
+const ACTOR: &str = "inventory-grpc token";
+
+/// Runs one of the commands.
+pub async fn token(command: Command) -> Result<(), Box<dyn Error>> {
+    match command {
+        Command::Create(settings) => create(settings),
+        Command::List(database) => list(&Store::open(database.database_url, Open::ReadOnly)?).await,
+        Command::Revoke(settings) => revoke(settings),
+        Command::Journal(database) => journal(&Store::open(database.database_url, Open::ReadOnly)?).await,
+    }
+}
+
+fn create(settings: Create) -> Result<(), Box<dyn Error>> {
+    let Create { database, name, scope: scopes, site: mut sites, expires } = settings;
+    sites.sort_unstable();
+    sites.dedup();
+    if sites.len() > limits::TOKEN_SITES_MAX {
+        return Err(format!("--site: a token can have at most {} sites", limits::TOKEN_SITES_MAX).into());
+    }
+    let now = Clock::system().now();
+    let expires_at = match expires {
+        None => None,
+        Some(Expiry::At(time)) if time <= now => return Err("--expires: must be in the future".into()),
+        Some(Expiry::At(time)) => Some(time),
+        Some(Expiry::After(micros)) => Some(now.saturating_add(micros)),
+    };
+    let store = Store::open(database.database_url, Open::AsIs)?;
+    let text = new_token().map_err(|_| "the system has no random numbers now; try again")?;
+    let scopes = scopes.into_iter().collect();
+    let token = Token { name, scopes, sites, created_at: now, expires_at, revoked_at: None };
+    tokens::create(&store, &TokenHash::of(&text), &token, &author(), now)?;
+    println!("{text}");
+    eprintln!("the token {} is shown only now; servers accept it within {} seconds", token.name, seconds());
+    Ok(())
+}
+
+fn revoke(settings: Revoke) -> Result<(), Box<dyn Error>> {
+    let Revoke { database, name } = settings;
+    let store = Store::open(database.database_url, Open::AsIs)?;
+    tokens::revoke(&store, &name, &author(), Clock::system().now())?;
+    println!("the token {name} is revoked; servers refuse it within {} seconds", seconds());
+    Ok(())
+}
+
+fn seconds() -> u64 {
+    limits::TOKENS_EVERY.as_secs()
+}
+
+/// Who runs the command: the program, on behalf of the user of the system, if that has a name.
+fn author() -> Author {
+    let user = std::env::var("USER").ok().filter(|user| user.chars().count() <= limits::ACTOR_CHARS_MAX);
+    Author { actor: ACTOR.to_owned(), on_behalf_of: user.unwrap_or_default() }
+}
+
+async fn list(store: &Store) -> Result<(), Box<dyn Error>> {
+    let now = Clock::system().now();
+    row(&["name", "scopes", "sites", "created", "expires", "state"]);
+    for (_, token) in store.tokens().await? {
+        let state = match token.state(now) {
+            TokenState::Valid => "valid",
+            TokenState::Expired => "expired",
+            TokenState::Revoked => "revoked",
+        };
+        let Token { name, scopes, sites, created_at, expires_at, revoked_at: _ } = token;
+        let sites = if sites.is_empty() { "all".to_owned() } else { spaced(&sites) };
+        let expires = expires_at.map_or("never".to_owned(), |time| timestamp(time).to_string());
+        row(&[name.as_str(), &scopes.to_string(), &sites, &timestamp(created_at).to_string(), &expires, state]);
+    }
+    Ok(())
+}
+
+async fn journal(store: &Store) -> Result<(), Box<dyn Error>> {
+    row(&["time", "actor", "on behalf of", "subject", "before", "after"]);
+    let mut last = None;
+    loop {
+        let page = store.token_changes(last, limits::PAGE_ROWS_MAX).await?;
+        for JournalEntry { id: _, change } in page.rows {
+            let SettingChange { site: _, subject, author, recorded_at, before, after } = change;
+            let Author { actor, on_behalf_of } = author;
+            row(&[&timestamp(recorded_at).to_string(), &actor, &on_behalf_of, &subject, &before, &after]);
+        }
+        last = page.next;
+        if last.is_none() {
+            return Ok(());
+        }
+    }
+}
+
+fn spaced(sites: &[SiteId]) -> String {
+    sites.iter().map(SiteId::to_string).collect::<Vec<_>>().join(" ")
+}
+
+/// Prints a row. The columns are separated by tabs.
+fn row(cells: &[&(impl Display + ?Sized)]) {
+    println!("{}", cells.iter().map(|cell| cell.to_string()).collect::<Vec<_>>().join("\t"));
+}

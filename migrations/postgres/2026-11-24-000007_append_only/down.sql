@@ -1,0 +1,3 @@
+DROP TRIGGER never_emptied ON ledger;
+DROP TRIGGER never_emptied ON change;
+DROP TRIGGER never_emptied ON waypoint;

@@ -1,0 +1,127 @@
+//! Readiness and health say what the writers can do: with a database that hangs, that is read-only, or whose disk is
+//! full, and again when it is well.
+
+use std::process::Command;
+
+use inventory_core::store::DatabaseUrl;
+use inventory_proto::v1::availability_service_client::AvailabilityServiceClient;
+use inventory_proto::v1::stock_service_client::StockServiceClient;
+use inventory_tests::books;
+use inventory_tests::chaos::Link;
+use inventory_tests::programs::{Running, program};
+use inventory_tests::requests::{decrement, set, set_item};
+use inventory_tests::wix_caller::{item, order};
+use inventory_tests::world::{Backend, Database, World};
+use serde_json::json;
+use tonic::transport::{Channel, Endpoint};
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_check_response::ServingStatus;
+use tonic_health::pb::health_client::HealthClient;
+
+const SERVICES: [&str; 5] = [
+    "",
+    "inventory.v1.AvailabilityService",
+    "inventory.v1.StockService",
+    "inventory.v1.LedgerService",
+    "inventory.v1.SiteService",
+];
+
+/// Waits until the health of every service is `wanted`.
+async fn until(channel: Channel, wanted: ServingStatus) {
+    for service in SERVICES {
+        let request = HealthCheckRequest { service: service.to_owned() };
+        let watched = HealthClient::new(channel.clone()).watch(request).await;
+        let mut changes = watched.unwrap_or_else(|status| panic!("{service:?} is not known: {status}")).into_inner();
+        while let Some(change) = changes.message().await.expect("the health can be watched") {
+            if change.status() == wanted {
+                break;
+            }
+        }
+    }
+}
+
+/// Asks the adapter until `/readyz` is answered by `wanted`.
+async fn until_readyz(world: &World, wanted: u16) {
+    while world.wix.get("/readyz").await != wanted {}
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_hangs_is_not_ready() {
+    let database = Database::fresh(Backend::Postgres);
+    let DatabaseUrl::Postgres(url) = &database.url else { unreachable!("the database is on Postgres") };
+    let server = url.split('@').nth(1).and_then(|rest| rest.split('/').next()).expect("the URL has host and port");
+    let link = Link::to(server.parse().expect("host and port are an address")).await;
+    let through: DatabaseUrl = url.replace(server, &link.address.to_string()).parse().expect("the URL is valid");
+    let world = World::over(database, through).await;
+    until(world.channel(), ServingStatus::Serving).await;
+    until_readyz(&world, 200).await;
+    link.freeze();
+    until(world.channel(), ServingStatus::NotServing).await;
+    until_readyz(&world, 503).await;
+    link.restore();
+    until(world.channel(), ServingStatus::Serving).await;
+    until_readyz(&world, 200).await;
+    world.set(&[("A", 1)]).await;
+    assert_eq!(world.wix.call("decrement", order(&world.site, json!([item("A", 1)]))).await.status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_read_only_database_is_not_ready() {
+    let world = World::start(Backend::Postgres).await;
+    until(world.channel(), ServingStatus::Serving).await;
+    let url = world.database.url.clone();
+    let name = world.database.text.rsplit('/').next().expect("the URL ends with the name").to_owned();
+    let demote = |on: bool| {
+        let demoted = format!("ALTER DATABASE \"{name}\" SET default_transaction_read_only = {on}");
+        let ended = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+                     WHERE datname = current_database() AND pid <> pg_backend_pid()";
+        books::script(&url, &format!("SET TRANSACTION READ WRITE; {demoted}; {ended}"));
+    };
+    demote(true);
+    until(world.channel(), ServingStatus::NotServing).await;
+    until_readyz(&world, 503).await;
+    demote(false);
+    until(world.channel(), ServingStatus::Serving).await;
+    until_readyz(&world, 200).await;
+}
+
+/// A SQLite server whose database is on a file system of 4 MiB of its own, which only this server sees.
+fn on_a_small_disk(folder: &std::path::Path) -> Running {
+    let server = program("inventory-grpc");
+    let mut command = Command::new("unshare");
+    let disk = folder.display();
+    let script = format!(
+        "mount -t tmpfs -o size=4m tmpfs {disk} && exec {} serve --grpc-listen 127.0.0.1:0 \
+         --database-url sqlite:{disk}/inventory.db",
+        server.get_program().display()
+    );
+    command.args(["--map-root-user", "--mount", "sh", "-c", &script]);
+    Running::start(command, 1)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_is_not_ready_and_says_so() {
+    let folder = tempfile::TempDir::new().expect("the temporary folder is writable");
+    let server = on_a_small_disk(folder.path());
+    let channel =
+        Endpoint::from_shared(format!("http://{}", server.addresses[0])).expect("the URL is valid").connect_lazy();
+    until(channel.clone(), ServingStatus::Serving).await;
+    let site = inventory_tests::requests::guid();
+    let mut stock = StockServiceClient::new(channel.clone());
+    stock.set_stock(set(&site, vec![set_item("A", 1_000_000)])).await.expect("there is room for one");
+    // What the server's process sees of its own file system.
+    let ballast = format!("/proc/{}/root{}/ballast", server.id(), folder.path().display());
+    let fill = std::fs::write(&ballast, vec![0; 8 * 1024 * 1024]);
+    assert!(fill.is_err(), "the file system is smaller than that");
+    let mut availability = AvailabilityServiceClient::new(channel.clone());
+    let refused = loop {
+        if let Err(status) = availability.decrement_availability(decrement(&site, &[("A", 1)])).await {
+            break status;
+        }
+    };
+    assert_eq!(refused.code(), tonic::Code::Unavailable, "{refused:?}");
+    until(channel.clone(), ServingStatus::NotServing).await;
+    std::fs::remove_file(&ballast).expect("the ballast can be removed");
+    until(channel.clone(), ServingStatus::Serving).await;
+    availability.decrement_availability(decrement(&site, &[("A", 1)])).await.expect("there is room again");
+}
