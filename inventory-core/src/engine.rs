@@ -15,6 +15,7 @@ mod commit;
 mod configure;
 pub mod feed;
 pub mod health;
+mod measure;
 mod message;
 mod queue;
 mod resolve;
@@ -37,6 +38,7 @@ pub use crate::engine::message::ConfiguredUnits;
 use crate::engine::clock::Clock;
 use crate::engine::feed::Feed;
 use crate::engine::health::{Health, Monitor, Pulse};
+use crate::engine::measure::Measures;
 use crate::engine::message::{Change, Message, Reply, Task, Ticket, Work};
 use crate::engine::queue::Queue;
 use crate::engine::resolve::{SettingsCache, resolve};
@@ -74,15 +76,20 @@ impl Engine {
         let (settings, feed) = (Arc::new(SettingsCache::default()), Feed::default());
         let monitor = Monitor::new();
         let (mut writers, mut threads) = (Vec::new(), Vec::new());
+        measure::describe();
         for (index, store) in stores.into_iter().enumerate() {
             let (sender, queue) = Queue::new();
             let pulse = monitor.pulse();
-            let writer = Writer::new(store, Arc::clone(&settings), feed.clone(), clock.clone(), pulse.clone());
+            let measures = Measures::of_writer(index);
+            let settings = Arc::clone(&settings);
+            let writer = Writer::new(store, settings, feed.clone(), clock.clone(), pulse.clone(), measures);
             let thread = std::thread::Builder::new().name(format!("writer-{index}"));
             threads.push(thread.spawn(move || writer.run(queue))?);
             writers.push((sender, pulse));
         }
-        Ok(Self { writers: writers.into(), monitor, threads: Arc::new(Mutex::new(threads)), settings, feed })
+        let engine = Self { writers: writers.into(), monitor, threads: Arc::new(Mutex::new(threads)), settings, feed };
+        engine.measure();
+        Ok(engine)
     }
 
     /// Applies a command, and returns once its outcome is durable. A command that has been decided is carried through,
@@ -157,6 +164,16 @@ impl Engine {
         self.monitor.run(&self.writers).await;
     }
 
+    /// Exports what changes without an event: the depths of the queues, the watchers, and
+    /// whether the writers can commit.
+    pub fn measure(&self) {
+        for (index, (writer, _)) in self.writers.iter().enumerate() {
+            measure::queue_depth(index, writer.max_capacity() - writer.capacity());
+        }
+        measure::watchers(self.feed.watchers(), self.feed.lag());
+        measure::store_up(matches!(*self.monitor.subscribe().borrow(), Health::Ready));
+    }
+
     /// Refuses new work, finishes what is queued, and ends the writers.
     pub async fn drain(&self) {
         for (writer, _) in self.writers.iter() {
@@ -180,7 +197,7 @@ impl Engine {
         let (writer, _) = &self.writers[index as usize];
         writer.try_send(Message { work, ticket: Ticket::until(deadline) }).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => {
-                metrics::counter!("inventory_commands_total", "outcome" => "overloaded").increment(1);
+                measure::overloaded();
                 Failed::Overloaded
             }
             mpsc::error::TrySendError::Closed(_) => Failed::Stopping,

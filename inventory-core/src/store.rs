@@ -10,6 +10,7 @@ mod classify;
 mod connection;
 mod describe;
 mod guid;
+mod measure;
 mod migrate;
 mod postgres;
 pub mod read;
@@ -99,12 +100,18 @@ impl Store {
             Readers::Sqlite(pool) => migrate::check(&mut AnyConnection::Sqlite(&mut *pool.get()?))?,
             Readers::Postgres(pool) => migrate::check(&mut AnyConnection::Postgres(&mut *pool.get()?))?,
         }
+        measure::describe();
         Ok(Self { url, how, readers, permits: Arc::new(Semaphore::new(limits::READERS_MAX as usize)) })
     }
 
     /// Brings a database's schema up to date, and nothing else. Blocks.
     pub fn migrate(url: &DatabaseUrl) -> Result<Migrated, MigrateError> {
         migrate::migrate(url)
+    }
+
+    /// The newest step of this program's schema.
+    pub fn schema() -> Result<String, MigrateError> {
+        migrate::newest()
     }
 
     /// Lets a role of Postgres run the service: it may read, add and change what the service needs, and nothing else.

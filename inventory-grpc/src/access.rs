@@ -4,8 +4,8 @@
 //! that is not in the table cannot be called. Health is open to everybody, and so is reflection, unless it is closed.
 //!
 //! Without a token, a call is accepted if the operator allows it (`--allow-anonymous`), or on loopback as long as
-//! nobody has ever created a token. An answer tells no cause: not whether a token exists, has expired or was revoked, and not
-//! whether the scope or the site is missing. The log and a metric tell.
+//! nobody has ever created a token. An answer tells no cause: not whether a token exists, has expired or was revoked,
+//! and not whether the scope or the site is missing. The log and a metric tell.
 
 mod layer;
 mod tokens;

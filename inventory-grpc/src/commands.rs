@@ -52,15 +52,10 @@ struct Connection {
 impl Connection {
     /// Connects to the running server, or to one of its own on the command's database, which is opened as `how` says.
     async fn open(upstream: &Upstream, how: Open) -> Result<Self, Box<dyn Error>> {
-        let Upstream { grpc_upstream, database_url, token_file, site_id: _ } = upstream;
+        let Upstream { server, database_url, token_file, site_id: _ } = upstream;
         let Some(url) = database_url.clone() else {
-            let address = grpc_upstream.strip_prefix("http://").unwrap_or(grpc_upstream);
-            let endpoint = Endpoint::from_shared(format!("http://{address}")).map_err(|_| {
-                format!("--grpc-upstream (GRPC_UPSTREAM): {grpc_upstream:?} must be HOST:PORT or http://HOST:PORT")
-            })?;
-            let absent = |_| format!("no server answers at {grpc_upstream}; start it, or pass --database-url");
             let bearer = token_file.as_deref().map(read_token).transpose()?.unwrap_or_default();
-            return Ok(Self { channel: endpoint.connect().await.map_err(absent)?, bearer, own: None });
+            return Ok(Self { channel: server.connect(|endpoint| endpoint).await?, bearer, own: None });
         };
         let store = tokio::task::spawn_blocking(move || Store::open(url, how)).await??;
         let listener = TcpListener::bind("127.0.0.1:0").await?;

@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use inventory_core::store::DatabaseUrl;
+use inventory_program::Sight;
+use inventory_program::tls::{GrpcUpstream, Protection};
 
 use crate::server::Options;
 
@@ -19,9 +21,9 @@ pub struct Cli {
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
-    /// Where to send traces, as OTLP over gRPC, such as `http://127.0.0.1:4317`. Off unless set.
-    #[arg(long, env = "OTLP_ENDPOINT", global = true)]
-    pub otlp_endpoint: Option<String>,
+    /// What it tells of its work.
+    #[command(flatten)]
+    pub sight: Sight,
 }
 
 /// What the program can do.
@@ -78,9 +80,9 @@ pub enum SchemaChange {
 /// Whom the operator's commands ask: a running server, or a database that they open themselves.
 #[derive(Debug, Args)]
 pub struct Upstream {
-    /// The running server: HOST:PORT or http://HOST:PORT.
-    #[arg(long, env = "GRPC_UPSTREAM", default_value = "127.0.0.1:50051")]
-    pub grpc_upstream: String,
+    /// The running server.
+    #[command(flatten)]
+    pub server: GrpcUpstream,
     /// Open this database instead of asking a server. `import` brings its schema up to date; `export` and `verify`
     /// write nothing, unless `verify` repairs, and work on a read-only copy.
     #[arg(long)]
@@ -195,9 +197,9 @@ pub struct Listen {
     /// Address and port for gRPC. Port 0 takes any free one.
     #[arg(long, env = "GRPC_LISTEN", default_value = "127.0.0.1:50051")]
     pub grpc_listen: SocketAddr,
-    /// Listen beyond loopback although calls carry neither TLS nor tokens: whoever reaches the port can change stock.
-    #[arg(long, env = "ALLOW_PLAINTEXT")]
-    pub allow_plaintext: bool,
+    /// Who can read and change what travels.
+    #[command(flatten)]
+    pub protection: Protection,
     /// Days for which the outcome of a request is kept, at least 1. A replay after that is a new request.
     #[arg(long, env = "REQUEST_RETENTION_DAYS", default_value_t = DAYS, value_parser = retention_days)]
     pub request_retention_days: u32,
@@ -246,22 +248,4 @@ impl Listen {
             ..Options::default()
         }
     }
-
-    /// Refuses to open an unprotected port to others by accident.
-    pub fn check(&self) -> Result<(), PlaintextBeyondLoopback> {
-        match self.grpc_listen.ip().is_loopback() || self.allow_plaintext {
-            true => Ok(()),
-            false => Err(PlaintextBeyondLoopback { address: self.grpc_listen }),
-        }
-    }
-}
-
-/// The gRPC port would be open to others.
-#[derive(Debug, thiserror::Error)]
-#[error(
-    "--grpc-listen (GRPC_LISTEN): {address} is not a loopback address, and calls carry neither TLS nor tokens; pass \
-     --allow-plaintext if only trusted systems reach it"
-)]
-pub struct PlaintextBeyondLoopback {
-    address: SocketAddr,
 }

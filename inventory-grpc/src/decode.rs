@@ -23,6 +23,8 @@ use inventory_core::model::command::Reason;
 use inventory_core::model::ids::{LocationId, OrderId, SiteId};
 use inventory_core::model::limits;
 use inventory_proto::v1;
+use tracing::Span;
+use tracing::field::display;
 use uuid::Uuid;
 
 pub(crate) use self::availability::{decrement, increment};
@@ -50,16 +52,20 @@ pub(crate) struct Read<T> {
     pub(crate) query: T,
 }
 
-/// The fields that many messages have.
+/// The fields that many messages have. The call's span gets those by which people search the log.
 impl Fields {
     /// The site.
     fn site_id(&mut self, text: &str) -> Checked<SiteId> {
-        self.guid(At::REQUEST, "site_id", text).map(SiteId::from_uuid)
+        let site = self.guid(At::REQUEST, "site_id", text)?;
+        Span::current().record("site.id", display(site));
+        Ok(SiteId::from_uuid(site))
     }
 
     /// The order.
     fn order_id(&mut self, text: &str) -> Checked<OrderId> {
-        self.guid(At::REQUEST, "order_id", text).map(OrderId::from_uuid)
+        let order = self.guid(At::REQUEST, "order_id", text)?;
+        Span::current().record("order.id", display(order));
+        Ok(OrderId::from_uuid(order))
     }
 
     /// A location; `None` if the field is empty.
@@ -71,7 +77,11 @@ impl Fields {
     fn request_id(&mut self, text: String) -> Checked<String> {
         match text.is_empty() {
             true => Ok(Uuid::new_v4().to_string()),
-            false => self.text(At::REQUEST, "request_id", text, limits::REQUEST_ID_CHARS_MAX),
+            false => {
+                let key = self.text(At::REQUEST, "request_id", text, limits::REQUEST_ID_CHARS_MAX)?;
+                Span::current().record("request.id", key.as_str());
+                Ok(key)
+            }
         }
     }
 

@@ -1,10 +1,12 @@
 #![doc = include_str!("../README.md")]
 
 pub mod access;
+mod calls;
 pub mod commands;
 pub mod config;
 mod decode;
 mod encode;
+mod gauges;
 mod page;
 pub mod server;
 mod services;
@@ -17,16 +19,14 @@ use inventory_core::engine::clock::Clock;
 use inventory_core::model::access::TokenState;
 use inventory_core::model::error::Error;
 use inventory_core::store::{Open, OpenError, Store};
-use tokio::net::TcpListener;
+use inventory_program::Reload;
+use inventory_program::listen::{ListenError, Listener, Protocol};
 
-use crate::config::{Listen, PlaintextBeyondLoopback, SchemaChange};
+use crate::config::{Listen, SchemaChange};
 
 /// Why a server cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The settings would open it to others by accident.
-    #[error(transparent)]
-    Plaintext(#[from] PlaintextBeyondLoopback),
     /// Nobody would be asked for a token.
     #[error(
         "--grpc-listen (GRPC_LISTEN): {address} is not a loopback address, and the database has no valid token; create \
@@ -42,26 +42,36 @@ pub enum StartError {
     /// The database cannot be opened.
     #[error(transparent)]
     Store(#[from] OpenError),
-    /// The address cannot be bound.
-    #[error("--grpc-listen (GRPC_LISTEN): cannot listen on {address}; choose an address and port that are free")]
-    Listen {
-        /// The address.
-        address: SocketAddr,
-        /// Why not.
-        source: std::io::Error,
-    },
+    /// The address cannot be opened, or must not be.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
 }
 
-/// Opens the database and binds the address. Serves nothing yet.
-pub async fn open(settings: Listen) -> Result<(Store, TcpListener), StartError> {
-    settings.check()?;
-    let Listen { database, grpc_listen: address, allow_plaintext: _, request_retention_days: _, migrate, access } =
-        settings;
+/// Logs the start of a server on a database of `backend`: the one line that says what runs, and where.
+pub fn tell_start(backend: &'static str, grpc: SocketAddr, http: Option<SocketAddr>, admin: Option<SocketAddr>) {
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        schema = Store::schema().unwrap_or_default(),
+        backend,
+        grpc = %grpc,
+        http = http.map(display),
+        admin = admin.map(display),
+        "started",
+    );
+}
+
+/// Opens the database and binds the address. Serves nothing yet. `reload` asks for certificates to be read again.
+pub async fn open(settings: &Listen, reload: Reload) -> Result<(Store, Listener), StartError> {
+    let Listen { database, grpc_listen: address, protection, request_retention_days: _, migrate, access } = settings;
+    let (flag, address) = ("--grpc-listen (GRPC_LISTEN)", *address);
+    // The listener comes first: a port that must not be opened is refused before the schema is changed.
+    let listener = Listener::bind(flag, address, Protocol::Http2, protection, reload)?;
     let how = match migrate {
         SchemaChange::Auto => Open::Migrate,
         SchemaChange::Never => Open::AsIs,
     };
-    let opened = tokio::task::spawn_blocking(move || Store::open(database.database_url, how)).await;
+    let url = database.database_url.clone();
+    let opened = tokio::task::spawn_blocking(move || Store::open(url, how)).await;
     // The task fails only by a panic, which belongs to whoever started it.
     let store = opened.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?;
     if !address.ip().is_loopback() && !access.allow_anonymous {
@@ -70,8 +80,5 @@ pub async fn open(settings: Listen) -> Result<(Store, TcpListener), StartError> 
             return Err(StartError::Anonymous { address });
         }
     }
-    match TcpListener::bind(address).await {
-        Ok(listener) => Ok((store, listener)),
-        Err(source) => Err(StartError::Listen { address, source }),
-    }
+    Ok((store, listener))
 }

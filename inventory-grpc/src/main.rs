@@ -16,8 +16,8 @@ use inventory_grpc::{commands, server};
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    let Cli { command, otlp_endpoint } = Cli::parse();
-    inventory_program::run("inventory-grpc", otlp_endpoint, async {
+    let Cli { command, sight } = Cli::parse();
+    inventory_program::run("inventory-grpc", sight, async {
         match command {
             Command::Serve(settings) => serve(settings).await,
             Command::Migrate(settings) => migrate(&settings),
@@ -32,8 +32,11 @@ fn main() -> ExitCode {
 async fn serve(settings: Serve) -> Result<(), Box<dyn Error>> {
     inventory_program::serve_metrics(settings.admin_listen)?;
     let options = settings.listen.options();
-    let (store, listener) = inventory_grpc::open(settings.listen).await?;
-    println!("grpc listening on {}", listener.local_addr()?);
+    let backend = settings.listen.database.database_url.backend();
+    let (store, listener) = inventory_grpc::open(&settings.listen, inventory_program::reload_on_signal()?).await?;
+    let address = listener.local_addr()?;
+    println!("grpc listening on {address}");
+    inventory_grpc::tell_start(backend, address, None, settings.admin_listen);
     Ok(server::serve(listener, store, options, inventory_program::stop_on_signal()?.cancelled_owned()).await?)
 }
 

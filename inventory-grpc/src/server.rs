@@ -9,29 +9,33 @@ use std::time::Duration;
 use inventory_core::engine::Engine;
 use inventory_core::engine::clock::Clock;
 use inventory_core::engine::health::Health;
+use inventory_core::model::error::{Error, Failed};
 use inventory_core::store::Store;
+use inventory_program::listen::{CallLayer, Listener, Protocol};
 use inventory_proto::DESCRIPTORS;
 use inventory_proto::v1::availability_service_server::AvailabilityServiceServer;
 use inventory_proto::v1::ledger_service_server::LedgerServiceServer;
 use inventory_proto::v1::site_service_server::SiteServiceServer;
 use inventory_proto::v1::stock_service_server::StockServiceServer;
-use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use tonic::body::Body;
+use tonic::codegen::http;
 use tonic::server::NamedService;
 use tonic::transport::Server;
-use tonic::transport::server::TcpIncoming;
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 
 use crate::access::{AccessLayer, Anonymous, OwnToken, Tokens};
+use crate::calls::SeenLayer;
+use crate::gauges;
 use crate::services::availability::Availability;
 use crate::services::ledger::Ledger;
 use crate::services::site::Sites;
 use crate::services::stock::Stock;
 use crate::services::watch::{Commits, look_for_commits};
-use crate::status;
+use crate::status::{self, Paths, of_error};
 
 /// The names that the health service knows: the whole server, and each service.
 const SERVICES: [&str; 5] = [
@@ -41,8 +45,14 @@ const SERVICES: [&str; 5] = [
     LedgerServiceServer::<Ledger>::NAME,
     SiteServiceServer::<Sites>::NAME,
 ];
-/// A connection that is silent for this long is asked for a sign of life.
-const KEEPALIVE_EVERY: Duration = Duration::from_secs(30);
+/// A connection that is silent for this long is asked for a sign of life, so that half-sent requests are gone soon.
+const KEEPALIVE_EVERY: Duration = Duration::from_secs(8);
+/// Time for that sign.
+const KEEPALIVE_ANSWER: Duration = Duration::from_secs(5);
+/// Calls under way on one connection. The caller's next ones wait on its side. Each watch of a ledger is one.
+const STREAMS_MAX: u32 = 4_096;
+/// Bytes of a call's metadata.
+const HEADER_BYTES_MAX: u32 = 16 * 1024;
 /// How often outcomes of old requests are looked for.
 const PRUNE_EVERY: Duration = Duration::from_secs(3_600);
 
@@ -97,12 +107,13 @@ pub enum ServeError {
 
 /// Serves on `listener` until `stop` completes, and returns after everything is finished.
 pub async fn serve(
-    listener: TcpListener,
+    listener: impl Into<Listener>,
     store: Store,
     options: Options,
     stop: impl Future<Output = ()>,
 ) -> Result<(), ServeError> {
     let Options { retention, clock, watch_writers, allow_anonymous, reflection, own_token } = options;
+    let listener = listener.into();
     let anonymous = match (allow_anonymous, listener.local_addr()?.ip().is_loopback()) {
         (true, _) => Anonymous::Allowed,
         (false, true) => Anonymous::WithoutTokens,
@@ -125,6 +136,7 @@ pub async fn serve(
         });
         tasks.spawn(report_health(health, engine.health()));
         tasks.spawn(status::tell_ended_failures());
+        tasks.spawn(gauges::keep_current(engine.clone(), store.clone()));
     }
     tasks.spawn(reader.follow(store.clone()));
     tasks.spawn(look_for_commits(store.clone(), commits.clone()));
@@ -145,7 +157,12 @@ pub async fn serve(
     };
     let ledger = Ledger { store: store.clone(), engine: engine.clone(), commits, stopping };
     let served = Server::builder()
+        .layer(SeenLayer::new(watch_writers))
+        .layer(CallLayer::new(overloaded))
         .http2_keepalive_interval(Some(KEEPALIVE_EVERY))
+        .http2_keepalive_timeout(Some(KEEPALIVE_ANSWER))
+        .http2_max_header_list_size(HEADER_BYTES_MAX)
+        .max_concurrent_streams(STREAMS_MAX)
         .layer(access)
         .add_service(health_service)
         .add_optional_service(reflection.then(|| descriptors().build_v1()).transpose()?)
@@ -154,11 +171,16 @@ pub async fn serve(
         .add_service(StockServiceServer::new(Stock { engine: engine.clone(), store: store.clone() }))
         .add_service(LedgerServiceServer::new(ledger))
         .add_service(SiteServiceServer::new(Sites { engine: engine.clone(), store }))
-        .serve_with_incoming_shutdown(TcpIncoming::from(listener).with_nodelay(Some(true)), stop)
+        .serve_with_incoming_shutdown(listener.connections(Protocol::Http2), stop)
         .await;
     drop(tasks);
     engine.drain().await;
     Ok(served?)
+}
+
+/// The answer to a call too many.
+fn overloaded() -> http::Response<Body> {
+    of_error(Error::Failed(Failed::Overloaded), Paths::ITEMS).into_http()
 }
 
 /// Forgets the outcomes of requests that are older than `retention`. Never ends.

@@ -5,7 +5,7 @@ use std::process::Command;
 use inventory_tests::books;
 use inventory_tests::programs::{Running, adapter, grpc_server, program};
 use inventory_tests::test_keys::app_key;
-use inventory_tests::wix_caller::{WixCaller, item, order};
+use inventory_tests::wix_caller::{APP_ID, WixCaller, item, order};
 use inventory_tests::world::{Backend, Database};
 use serde_json::json;
 use tempfile::TempDir;
@@ -30,8 +30,8 @@ fn a_wrong_setting_ends_the_program_with_a_message_that_names_it() {
             "cannot connect to the database",
         ),
         ("wix-adapter", &["serve"], "--wix-app-id (WIX_APP_ID) is required"),
-        ("wix-adapter", &["serve", "--wix-app-id", "x"], "--wix-public-key (WIX_PUBLIC_KEY)"),
-        ("wix-adapter", &["serve", "--wix-app-id", "x", "--wix-public-key", "y"], "public key 1 cannot be read"),
+        ("wix-adapter", &["serve", "--wix-app-id", APP_ID], "--wix-public-key (WIX_PUBLIC_KEY)"),
+        ("wix-adapter", &["serve", "--wix-app-id", APP_ID, "--wix-public-key", "y"], "public key 1 cannot be read"),
         ("wix-adapter", &["serve", "--grpc-upstream", "ftp://x"], "must be HOST:PORT or http://HOST:PORT"),
         ("wix-adapter", &["send", "decrement", "--item", "a:x"], "must be ITEM or ITEM:QUANTITY"),
     ];

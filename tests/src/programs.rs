@@ -1,8 +1,9 @@
 //! Runs the real programs as processes, for tests that need a process: kill -9, signals, settings, memory.
 
+use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::OnceLock;
 
@@ -50,6 +51,13 @@ pub fn program(name: &str) -> Command {
     for setting in ["TOKEN_FILE", "UPSTREAM_TOKEN_FILE", "ALLOW_ANONYMOUS", "NO_REFLECTION"] {
         command.env_remove(setting);
     }
+    for setting in ["TLS_CERT", "TLS_KEY", "TLS_CLIENT_CA", "ALLOW_PLAINTEXT", "UPSTREAM_CA", "UPSTREAM_CERT"] {
+        command.env_remove(setting);
+    }
+    command.env_remove("UPSTREAM_KEY");
+    for setting in ["OTLP_ENDPOINT", "OTLP_CA", "LOG_CALLS", "RUST_LOG"] {
+        command.env_remove(setting);
+    }
     command
 }
 
@@ -62,8 +70,18 @@ pub struct Running {
 
 impl Running {
     /// Starts `command`, which prints `… listening on ADDRESS` in each of its first `lines` lines.
-    pub fn start(mut command: Command, lines: usize) -> Self {
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("the program starts");
+    pub fn start(command: Command, lines: usize) -> Self {
+        Self::start_with_log(command, lines, Stdio::null())
+    }
+
+    /// The same, with its log written to a new file.
+    pub fn start_logging(command: Command, lines: usize, log: &Path) -> Self {
+        Self::start_with_log(command, lines, File::create(log).expect("the log can be written"))
+    }
+
+    /// The same, with standard error going to `log`.
+    pub fn start_with_log(mut command: Command, lines: usize, log: impl Into<Stdio>) -> Self {
+        let mut child = command.stdout(Stdio::piped()).stderr(log).spawn().expect("the program starts");
         let mut output = BufReader::new(child.stdout.take().expect("standard output is piped")).lines();
         let address = |line: String| line.rsplit(' ').next().and_then(|address| address.parse().ok());
         let addresses = output.by_ref().take(lines).map_while(Result::ok).filter_map(address).collect();
@@ -106,10 +124,19 @@ impl Running {
         self.child.wait().expect("the process ends");
     }
 
+    /// Sends SIGHUP.
+    pub fn hang_up(&self) {
+        self.signal("-HUP");
+    }
+
+    fn signal(&self, name: &str) {
+        let sent = Command::new("kill").args([name, &self.child.id().to_string()]).status();
+        assert!(sent.expect("kill starts").success(), "{name} could not be sent");
+    }
+
     /// Sends SIGTERM and waits for the process to end. Returns its exit status.
     pub fn terminate(mut self) -> ExitStatus {
-        let sent = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status();
-        assert!(sent.expect("kill starts").success(), "SIGTERM could not be sent");
+        self.signal("-TERM");
         self.child.wait().expect("the process ends")
     }
 }

@@ -81,19 +81,51 @@ pub fn of_bad_field(method: Method, bad: &BadField) -> Answer {
 }
 
 impl Answer {
+    /// The values of the label `answer` in metrics.
+    pub const LABELS: [&'static str; 9] = [
+        "done",
+        "not_possible",
+        "unauthorized",
+        "too_large",
+        "too_slow",
+        "no_such_path",
+        "wrong_method",
+        "unavailable",
+        "bug",
+    ];
+
+    /// The place of this answer's label among [`Self::LABELS`].
+    pub const fn index(&self) -> usize {
+        match self {
+            Self::Done => 0,
+            Self::NotPossible(..) => 1,
+            Self::Unauthorized => 2,
+            Self::TooLarge => 3,
+            Self::TooSlow => 4,
+            Self::NoSuchPath => 5,
+            Self::WrongMethod => 6,
+            Self::Unavailable => 7,
+            Self::Bug => 8,
+        }
+    }
+
+    /// Whether something is wrong on our side. A refusal is none.
+    pub const fn is_failure(&self) -> bool {
+        match self {
+            Self::Unavailable | Self::Bug => true,
+            Self::Done
+            | Self::NotPossible(..)
+            | Self::Unauthorized
+            | Self::TooLarge
+            | Self::TooSlow
+            | Self::NoSuchPath
+            | Self::WrongMethod => false,
+        }
+    }
+
     /// The value of the label `answer` in metrics.
     pub const fn label(&self) -> &'static str {
-        match self {
-            Self::Done => "done",
-            Self::NotPossible(..) => "not_possible",
-            Self::Unauthorized => "unauthorized",
-            Self::TooLarge => "too_large",
-            Self::TooSlow => "too_slow",
-            Self::NoSuchPath => "no_such_path",
-            Self::WrongMethod => "wrong_method",
-            Self::Unavailable => "unavailable",
-            Self::Bug => "bug",
-        }
+        Self::LABELS[self.index()]
     }
 }
 

@@ -1,6 +1,7 @@
 //! The command line: the subcommands of the program, each with its settings.
 
 use clap::{Parser, Subcommand};
+use inventory_program::Sight;
 
 use crate::config::Serve;
 use crate::send::Send;
@@ -14,9 +15,9 @@ pub struct Cli {
     /// The subcommand.
     #[command(subcommand)]
     pub command: Command,
-    /// Send traces to this endpoint, as OTLP over gRPC, such as `http://127.0.0.1:4317`; off unless set.
-    #[arg(long, env = "OTLP_ENDPOINT", global = true)]
-    pub otlp_endpoint: Option<String>,
+    /// What it tells of its work.
+    #[command(flatten)]
+    pub sight: Sight,
 }
 
 /// The subcommands.

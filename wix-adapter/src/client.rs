@@ -5,7 +5,7 @@
 
 use std::time::{Duration, Instant};
 
-use inventory_program::Reloaded;
+use inventory_program::{Reloaded, trace};
 use inventory_proto::v1::availability_service_client::AvailabilityServiceClient;
 use inventory_proto::{ACTOR_METADATA, Bearer, MAX_DETAIL_BYTES_METADATA};
 use tonic::metadata::MetadataValue;
@@ -14,8 +14,10 @@ use tonic::{Code, Request, Status};
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
+use tracing::{Instrument, Span};
 
 use crate::convert::Call;
+use crate::measure;
 
 /// Time for a call and its retries. A plugin that Wix calls in the same checkout must answer within 3 seconds
 /// (documented for Additional Fees, unknown for this plugin).
@@ -41,17 +43,25 @@ pub struct Upstream {
     bearer: Reloaded<Bearer>,
 }
 
+/// The settings of a connection to the server. Every channel needs them.
+pub fn settings(endpoint: Endpoint) -> Endpoint {
+    endpoint
+        .connect_timeout(CONNECT_TIME_MAX)
+        .tcp_nodelay(true)
+        .http2_keep_alive_interval(Duration::from_secs(30))
+        .keep_alive_while_idle(true)
+        .http2_max_header_list_size(HEADER_BYTES_MAX)
+}
+
 impl Upstream {
-    /// A client of the server at `endpoint`, without a token. It connects at the first call and reconnects whenever the
-    /// connection is lost.
+    /// A client of the server at `endpoint`, without TLS and token. It connects at the first call and reconnects
+    /// whenever the connection is lost.
     pub fn new(endpoint: Endpoint) -> Self {
-        let channel = endpoint
-            .connect_timeout(CONNECT_TIME_MAX)
-            .tcp_nodelay(true)
-            .http2_keep_alive_interval(Duration::from_secs(30))
-            .keep_alive_while_idle(true)
-            .http2_max_header_list_size(HEADER_BYTES_MAX)
-            .connect_lazy();
+        Self::over(settings(endpoint).connect_lazy())
+    }
+
+    /// A client that uses `channel`, which has the [`settings`], without a token.
+    pub fn over(channel: Channel) -> Self {
         let availability = AvailabilityServiceClient::new(channel.clone());
         Self { availability, health: HealthClient::new(channel), bearer: Reloaded::fixed(Bearer::NONE) }
     }
@@ -75,25 +85,46 @@ impl Upstream {
                 Ok(Err(status)) => status,
                 Err(_) => Status::deadline_exceeded("the server did not answer in time"),
             };
-            if !may_retry(&status) || Instant::now() + pause >= deadline {
+            let Some(label) = retry_after(status.code()).filter(|_| Instant::now() + pause < deadline) else {
                 return Err(status);
-            }
+            };
+            measure::retried(label);
             tracing::debug!(code = ?status.code(), "retrying with the same idempotency key");
             tokio::time::sleep(pause).await;
             pause *= 2;
         }
     }
 
+    /// Calls once. The call has a span of its own while traces are sent.
     async fn attempt(&self, call: &Call, left: Duration) -> Result<(), Status> {
         let (mut client, bearer) = (self.availability.clone(), self.bearer.current());
-        match call {
-            Call::Decrement(message) => {
-                client.decrement_availability(request(message.clone(), left, &bearer)).await.map(|_| ())
+        let name = match call {
+            Call::Decrement(_) => "inventory.v1.AvailabilityService/DecrementAvailability",
+            Call::Increment(_) => "inventory.v1.AvailabilityService/IncrementAvailability",
+        };
+        let span = tracing::debug_span!(
+            target: "traces",
+            "attempt",
+            otel.name = name,
+            otel.kind = "client",
+            rpc.system = "grpc",
+            rpc.method = name,
+        );
+        let attempt = async {
+            match call {
+                Call::Decrement(message) => {
+                    client.decrement_availability(request(message.clone(), left, &bearer)).await.map(|_| ())
+                }
+                Call::Increment(message) => {
+                    client.increment_availability(request(message.clone(), left, &bearer)).await.map(|_| ())
+                }
             }
-            Call::Increment(message) => {
-                client.increment_availability(request(message.clone(), left, &bearer)).await.map(|_| ())
-            }
+        };
+        let result = attempt.instrument(span.clone()).await;
+        if result.as_ref().is_err_and(|status| !is_refusal(status.code())) {
+            trace::failed(&span, "the call failed");
         }
+        result
     }
 
     /// Whether the server reports that it can serve. False if it does not answer in time.
@@ -112,13 +143,18 @@ fn request<T>(message: T, left: Duration, bearer: &Bearer) -> Request<T> {
     bearer.sign(metadata);
     metadata.insert(ACTOR_METADATA, MetadataValue::from_static("wix"));
     metadata.insert(MAX_DETAIL_BYTES_METADATA, MetadataValue::from(DETAIL_BYTES_MAX));
+    trace::inject(&Span::current(), metadata.as_mut());
     request
 }
 
-/// Whether a retry may help. UNKNOWN and CANCELLED are how a connection that breaks during a call shows itself.
-fn may_retry(status: &Status) -> bool {
-    match status.code() {
-        Code::Unavailable | Code::Unknown | Code::Cancelled | Code::Aborted => true,
+/// The name of the code if a retry may help. UNKNOWN and CANCELLED are how a connection that breaks during a call shows
+/// itself.
+fn retry_after(code: Code) -> Option<&'static str> {
+    match code {
+        Code::Unavailable => Some("UNAVAILABLE"),
+        Code::Unknown => Some("UNKNOWN"),
+        Code::Cancelled => Some("CANCELLED"),
+        Code::Aborted => Some("ABORTED"),
         Code::Ok
         | Code::InvalidArgument
         | Code::DeadlineExceeded
@@ -131,8 +167,13 @@ fn may_retry(status: &Status) -> bool {
         | Code::Unimplemented
         | Code::Internal
         | Code::DataLoss
-        | Code::Unauthenticated => false,
+        | Code::Unauthenticated => None,
     }
+}
+
+/// Whether the server refused the call, and nothing is wrong with it.
+fn is_refusal(code: Code) -> bool {
+    matches!(code, Code::InvalidArgument | Code::OutOfRange | Code::FailedPrecondition | Code::AlreadyExists)
 }
 
 #[cfg(test)]

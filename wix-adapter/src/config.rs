@@ -1,4 +1,5 @@
-//! The settings of the program. Each is a flag and an environment variable, and is read once at the start.
+//! The settings of the program. Each is a flag and an environment variable, and is read once at the start;
+//! files of keys and certificates are read again when they change.
 //!
 //! The comments of the fields are the text of `--help`. A wrong setting is an error that names its flag and variable.
 //! Public keys are never printed.
@@ -7,12 +8,15 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::Args;
+use inventory_program::tls::{GrpcUpstream, Protection};
 use inventory_program::{Reload, Reloaded};
 use inventory_proto::{Bearer, NoToken};
 use jsonwebtoken::DecodingKey;
-use tonic::transport::Endpoint;
 
 use crate::keys::{self, BadKey};
+
+/// Characters of an app id. Those of Wix are GUIDs (documented); any short name without spaces works with a simulator.
+const APP_ID_CHARS_MAX: usize = 100;
 
 /// Settings of `serve`.
 #[derive(Debug, Args)]
@@ -23,9 +27,12 @@ pub struct Serve {
     /// The tokens to accept.
     #[command(flatten)]
     pub wix: Wix,
-    /// The gRPC server: `HOST:PORT` or `http://HOST:PORT`.
-    #[arg(long, env = "GRPC_UPSTREAM", default_value = "http://127.0.0.1:50051", value_parser = endpoint)]
-    pub grpc_upstream: Endpoint,
+    /// The gRPC server.
+    #[command(flatten)]
+    pub upstream: GrpcUpstream,
+    /// Who can read and change what travels.
+    #[command(flatten)]
+    pub protection: Protection,
     /// A file that holds the token for the gRPC server. It needs the scope `orders`. The file is read again when it
     /// changes. Unset: the adapter calls without a token.
     #[arg(long, env = "UPSTREAM_TOKEN_FILE")]
@@ -68,8 +75,8 @@ impl Serve {
 /// The listeners.
 #[derive(Debug, Args)]
 pub struct Http {
-    /// Address and port for HTTP; port 0 takes any free port. Wix calls only https, so put a TLS proxy before it.
-    /// Every call is signed, so it may listen beyond loopback.
+    /// Address and port for HTTP; port 0 takes any free port. Wix calls only https: give a certificate, or put a TLS
+    /// proxy before it.
     #[arg(long, env = "HTTP_LISTEN", default_value = "127.0.0.1:8080")]
     pub http_listen: SocketAddr,
     /// Address and port for Prometheus metrics (GET /metrics); off unless set.
@@ -78,7 +85,7 @@ pub struct Http {
 }
 
 /// The tokens to accept.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub struct Wix {
     /// The app's id: the `aud` of every token.
     #[arg(long, env = "WIX_APP_ID")]
@@ -87,7 +94,7 @@ pub struct Wix {
     /// accepted under any of the keys, so that keys can be rotated.
     #[arg(long, env = "WIX_PUBLIC_KEY", value_delimiter = ',', hide_env_values = true)]
     pub wix_public_key: Vec<String>,
-    /// A file that holds one or more public keys. Repeatable, or separated by commas.
+    /// A file that holds one or more public keys. Repeatable, or separated by commas. Read again when it changes.
     #[arg(long, env = "WIX_PUBLIC_KEY_FILE", value_delimiter = ',')]
     pub wix_public_key_file: Vec<PathBuf>,
 }
@@ -101,11 +108,25 @@ pub enum BadSetting {
     /// No public key is given.
     #[error("--wix-public-key (WIX_PUBLIC_KEY) or --wix-public-key-file (WIX_PUBLIC_KEY_FILE) is required")]
     NoKey,
+    /// The app id is not one of Wix.
+    #[error("--wix-app-id (WIX_APP_ID): {app_id:?} is no app id; copy it from the app's dashboard")]
+    BadAppId {
+        /// The value.
+        app_id: String,
+    },
     /// A key cannot be read.
-    #[error("public key {number} cannot be read (counted over --wix-public-key, then --wix-public-key-file)")]
+    #[error("--wix-public-key (WIX_PUBLIC_KEY): public key {number} cannot be read")]
     Key {
-        /// Its number, from 1, over the values and then the files.
+        /// Its number among the values, from 1.
         number: usize,
+        /// The cause.
+        source: BadKey,
+    },
+    /// A key in a file cannot be read.
+    #[error("--wix-public-key-file (WIX_PUBLIC_KEY_FILE): {path} holds no public key that can be read")]
+    KeyOfFile {
+        /// The file.
+        path: PathBuf,
         /// The cause.
         source: BadKey,
     },
@@ -120,28 +141,29 @@ pub enum BadSetting {
 }
 
 impl Wix {
-    /// The app id and all keys, at least one. Reads the key files.
-    pub fn read(&self) -> Result<(String, Vec<DecodingKey>), BadSetting> {
+    /// The app id and all keys, at least one. The keys are read again when a file of theirs changes or when `reload`
+    /// asks for it. Must be called inside the runtime.
+    pub fn read(&self, reload: Reload) -> Result<(String, Reloaded<Vec<DecodingKey>>), BadSetting> {
         let app_id = self.wix_app_id.clone().filter(|id| !id.is_empty()).ok_or(BadSetting::NoAppId)?;
+        if app_id.chars().count() > APP_ID_CHARS_MAX || app_id.contains(|c: char| c.is_whitespace() || c.is_control()) {
+            return Err(BadSetting::BadAppId { app_id });
+        }
+        let wix = self.clone();
+        let keys = move || wix.keys();
+        Ok((app_id, Reloaded::follow("--wix-public-key-file", self.wix_public_key_file.clone(), reload, keys)?))
+    }
+
+    fn keys(&self) -> Result<Vec<DecodingKey>, BadSetting> {
         let mut found = Vec::new();
-        for text in &self.wix_public_key {
-            let number = found.len() + 1;
+        for (number, text) in (1..).zip(&self.wix_public_key) {
             found.push(keys::parse(text).map_err(|source| BadSetting::Key { number, source })?);
         }
         for path in &self.wix_public_key_file {
             let text = std::fs::read_to_string(path);
             let text = text.map_err(|source| BadSetting::File { path: path.clone(), source })?;
-            let number = found.len() + 1;
-            found.extend(keys::parse_file(&text).map_err(|source| BadSetting::Key { number, source })?);
+            let bad = |source| BadSetting::KeyOfFile { path: path.clone(), source };
+            found.extend(keys::parse_file(&text).map_err(bad)?);
         }
-        if found.is_empty() { Err(BadSetting::NoKey) } else { Ok((app_id, found)) }
-    }
-}
-
-fn endpoint(text: &str) -> Result<Endpoint, String> {
-    let url = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
-    match Endpoint::from_shared(url) {
-        Ok(endpoint) if endpoint.uri().scheme_str() == Some("http") => Ok(endpoint),
-        Ok(_) | Err(_) => Err("must be HOST:PORT or http://HOST:PORT".into()),
+        if found.is_empty() { Err(BadSetting::NoKey) } else { Ok(found) }
     }
 }

@@ -35,6 +35,14 @@ impl Method {
             Self::Increment => "increment",
         }
     }
+
+    /// The HTTP method and the end of the path, as traces name a call.
+    pub const fn route(self) -> &'static str {
+        match self {
+            Self::Decrement => "POST /v1/decrement",
+            Self::Increment => "POST /v1/increment",
+        }
+    }
 }
 
 /// A call to the server.

@@ -7,6 +7,7 @@ pub mod config;
 pub mod convert;
 pub mod demo;
 pub mod keys;
+mod measure;
 pub mod provider;
 mod refusal;
 pub mod routes;

@@ -6,9 +6,8 @@ use std::error::Error;
 use std::process::ExitCode;
 
 use clap::Parser;
-use inventory_program::Reload;
 use wix_adapter::cli::{Cli, Command};
-use wix_adapter::client::Upstream;
+use wix_adapter::client::{self, Upstream};
 use wix_adapter::config::Serve;
 use wix_adapter::routes::Adapter;
 #[cfg(feature = "standalone")]
@@ -21,14 +20,15 @@ use wix_adapter::{send, server};
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    let Cli { command, otlp_endpoint } = Cli::parse();
-    inventory_program::run("wix-adapter", otlp_endpoint, async {
+    let Cli { command, sight } = Cli::parse();
+    inventory_program::run("wix-adapter", sight, async {
         match command {
             Command::Serve(settings) => serve(*settings).await,
             #[cfg(feature = "standalone")]
             Command::Standalone(settings) => {
                 inventory_program::serve_metrics(settings.http.admin_listen)?;
-                standalone::run(*settings, inventory_program::stop_on_signal()?).await
+                let (stop, reload) = (inventory_program::stop_on_signal()?, inventory_program::reload_on_signal()?);
+                standalone::run(*settings, stop, reload).await
             }
             Command::Send(settings) => send::send(*settings).await,
         }
@@ -36,13 +36,22 @@ fn main() -> ExitCode {
 }
 
 async fn serve(settings: Serve) -> Result<(), Box<dyn Error>> {
-    let (app_id, keys) = settings.wix.read()?;
+    let (stop, reload) = (inventory_program::stop_on_signal()?, inventory_program::reload_on_signal()?);
+    let (app_id, keys) = settings.wix.read(reload.clone())?;
+    let upstream = Upstream::over(settings.upstream.channel(client::settings, reload.clone())?);
+    let upstream = upstream.with_token(settings.bearer(reload.clone())?);
     inventory_program::serve_metrics(settings.http.admin_listen)?;
-    let listener = server::bind(settings.http.http_listen).await?;
-    println!("http listening on {}", listener.local_addr()?);
-    // SIGHUP is not handled yet: the file is read again when it changes.
-    let bearer = settings.bearer(Reload::never())?;
-    let upstream = Upstream::new(settings.grpc_upstream).with_token(bearer);
-    let adapter = Adapter { verifier: Verifier::new(&app_id, keys), upstream };
-    Ok(server::serve(listener, adapter, inventory_program::stop_on_signal()?.cancelled_owned()).await?)
+    let listener = server::bind(settings.http.http_listen, &settings.protection, reload)?;
+    let address = listener.local_addr()?;
+    println!("http listening on {address}");
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        http = %address,
+        upstream = %settings.upstream.grpc_upstream.uri(),
+        admin = settings.http.admin_listen.map(tracing::field::display),
+        "started",
+    );
+    let adapter = Adapter { verifier: Verifier::reloaded(&app_id, keys), upstream };
+    server::serve(listener, adapter, stop.cancelled_owned()).await;
+    Ok(())
 }

@@ -14,13 +14,16 @@ use axum::http::{Method as HttpMethod, Request, StatusCode};
 use axum::routing::get;
 use http_body_util::{BodyExt, Limited};
 use inventory_program::repeat::{Repeats, Told};
+use inventory_program::{observe, trace};
 use tonic::{Code, Status};
-use tracing::Instrument;
+use tracing::field::Empty;
+use tracing::{Instrument, Span};
 
 use crate::answer::{self, Answer};
 use crate::client::Upstream;
 use crate::convert::{Call, Converted, Method, convert, is_readable_key};
-use crate::token::{UnverifiedToken, Verifier};
+use crate::measure::{self, Measures};
+use crate::token::{Refused, UnverifiedToken, Verifier};
 
 /// Bytes of a body. Wix states no bound; 300 items with long options take about 0.35 MB.
 const BODY_BYTES_MAX: usize = 4 * 1024 * 1024;
@@ -38,20 +41,26 @@ pub struct Adapter {
     pub upstream: Upstream,
 }
 
+/// What the routes share.
+struct Shared {
+    adapter: Adapter,
+    measures: Measures,
+}
+
 /// All routes: the plugin's two calls, `/healthz` and `/readyz`.
 pub fn router(adapter: Adapter) -> Router {
     Router::new()
         .route("/healthz", get(async || StatusCode::OK))
         .route("/readyz", get(readyz))
         .fallback(plugin)
-        .with_state(Arc::new(adapter))
+        .with_state(Arc::new(Shared { adapter, measures: Measures::new() }))
 }
 
-async fn readyz(State(adapter): State<Arc<Adapter>>) -> StatusCode {
-    if adapter.upstream.is_ready().await { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }
+async fn readyz(State(shared): State<Arc<Shared>>) -> StatusCode {
+    if shared.adapter.upstream.is_ready().await { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }
 }
 
-async fn plugin(State(adapter): State<Arc<Adapter>>, request: Request<Body>) -> Answer {
+async fn plugin(State(shared): State<Arc<Shared>>, request: Request<Body>) -> Answer {
     let method = match method_of(request.uri().path()) {
         Some(method) if request.method() == HttpMethod::POST => method,
         other => {
@@ -61,21 +70,43 @@ async fn plugin(State(adapter): State<Arc<Adapter>>, request: Request<Body>) -> 
             let answer = if other.is_some() { Answer::WrongMethod } else { Answer::NoSuchPath };
             tell_stray(&http_method, &path);
             let answer = discarded.map_or_else(|bad_body| bad_body, |()| answer);
-            metrics::counter!("wix_calls_total", "method" => "none", "answer" => answer.label()).increment(1);
+            shared.measures.stray(&answer);
             return answer;
         }
     };
+    let started = Instant::now();
     let span = tracing::info_span!(
         "wix",
+        otel.name = trace::only_traced(method.route()),
+        otel.kind = trace::only_traced("server"),
         method = method.name(),
-        request.id = tracing::field::Empty,
-        request.key = tracing::field::Empty,
-        site.id = tracing::field::Empty,
-        order.id = tracing::field::Empty,
+        answer = Empty,
+        request.id = Empty,
+        request.key = Empty,
+        site.id = Empty,
+        order.id = Empty,
     );
-    let answer = handle(&adapter, method, request.into_body()).instrument(span).await.unwrap_or_else(|answer| answer);
-    metrics::counter!("wix_calls_total", "method" => method.name(), "answer" => answer.label()).increment(1);
+    let handled = handle(&shared.adapter, method, request.into_body()).instrument(span.clone()).await;
+    let answer = handled.unwrap_or_else(|answer| answer);
+    let took = started.elapsed();
+    shared.measures.answered(method, &answer, took);
+    tell_answer(&span, &answer, took);
     answer
+}
+
+/// Ends the span of a call; logs the call, if that is asked for.
+fn tell_answer(span: &Span, answer: &Answer, took: Duration) {
+    if answer.is_failure() {
+        trace::failed(span, answer.label());
+    }
+    if observe::log_calls() {
+        let ms = took.as_micros() as f64 / 1_000.0;
+        span.in_scope(|| tracing::info!(answer = answer.label(), ms, "call"));
+    }
+    // After the line of the log, which must not have it twice.
+    if let Some(label) = trace::only_traced(answer.label()) {
+        span.record("answer", label);
+    }
 }
 
 /// Logs a call that is not one of the plugin's, at growing intervals. A wrong deployment URI is the likeliest mistake
@@ -94,8 +125,9 @@ fn tell_stray(method: &HttpMethod, path: &str) {
     }
 }
 
-/// Logs that the server refuses the adapter's token, at growing intervals. Every call of Wix fails then.
-fn tell_refused_token(status: &Status) {
+/// Logs that the server refuses the adapter's token, at growing intervals; false if it does not. Every call of Wix
+/// fails then.
+fn tell_refused_token(status: &Status) -> bool {
     static REFUSED: Repeats = Repeats::new();
     let code = match status.code() {
         Code::Unauthenticated => "UNAUTHENTICATED",
@@ -114,7 +146,7 @@ fn tell_refused_token(status: &Status) {
         | Code::Unimplemented
         | Code::Internal
         | Code::Unavailable
-        | Code::DataLoss => return,
+        | Code::DataLoss => return false,
     };
     let now = Instant::now();
     // Refusals that begin anew are told at once.
@@ -127,12 +159,14 @@ fn tell_refused_token(status: &Status) {
              with the scope `orders` for the site"
         );
     }
+    true
 }
 
 /// Handles one call of Wix. `Err` is an answer that was found before the server was called.
 async fn handle(adapter: &Adapter, method: Method, body: Body) -> Result<Answer, Answer> {
     let body = collect(body).await?;
-    let unauthorized = |refused| {
+    let unauthorized = |refused: Refused| {
+        measure::token_refused(refused);
         tracing::info!(%refused, "token refused");
         Answer::Unauthorized
     };
@@ -144,11 +178,29 @@ async fn handle(adapter: &Adapter, method: Method, body: Body) -> Result<Answer,
     })?;
     record_ids(&converted);
     let result = adapter.upstream.submit(&converted.call).await;
-    if let Err(status) = &result {
-        tracing::info!(code = ?status.code(), why = status.message(), "request not applied");
-        tell_refused_token(status);
+    let status = result.as_ref().err().cloned();
+    let answer = answer::of_result(method, result);
+    if let Some(status) = status
+        && !tell_refused_token(&status)
+    {
+        tell_not_applied(&answer, &status);
     }
-    Ok(answer::of_result(method, result))
+    Ok(answer)
+}
+
+/// Logs that a call was not applied: each refusal, and failures at growing intervals.
+fn tell_not_applied(answer: &Answer, status: &Status) {
+    static FAILURES: Repeats = Repeats::new();
+    let (code, why) = (status.code(), status.message());
+    if !answer.is_failure() {
+        tracing::info!(?code, why, "request refused");
+        return;
+    }
+    let Some(Told { count: calls, .. }) = FAILURES.count(answer.label(), Instant::now()) else { return };
+    match answer {
+        Answer::Bug => tracing::error!(?code, why, calls, "the server's answer is not one that Wix can cause"),
+        _ => tracing::warn!(?code, why, calls, "calls were not served; Wix is told to try again"),
+    }
 }
 
 async fn collect(body: Body) -> Result<axum::body::Bytes, Answer> {

@@ -1,38 +1,23 @@
-//! The HTTP server: binds the address and serves the routes.
+//! The HTTP server: binds the address and serves the routes, with TLS or without.
 //!
-//! A stop is graceful: requests under way get their answers. It does not speak TLS; a proxy before it does.
+//! A stop is graceful: requests under way get their answers.
 
-use std::io;
 use std::net::SocketAddr;
 
-use axum::serve::ListenerExt;
-use tokio::net::TcpListener;
+use axum::response::IntoResponse;
+use inventory_program::Reload;
+use inventory_program::listen::{ListenError, Listener, Protocol, serve_http};
+use inventory_program::tls::Protection;
 
+use crate::answer::Answer;
 use crate::routes::{Adapter, router};
 
-/// The HTTP address cannot be bound.
-#[derive(Debug, thiserror::Error)]
-#[error("--http-listen (HTTP_LISTEN): cannot listen on {address}; choose an address and port that are free")]
-pub struct BindError {
-    address: SocketAddr,
-    source: io::Error,
-}
-
-/// Binds the address of `--http-listen`; port 0 takes any free port.
-pub async fn bind(address: SocketAddr) -> Result<TcpListener, BindError> {
-    TcpListener::bind(address).await.map_err(|source| BindError { address, source })
+/// Binds the address of `--http-listen`; port 0 takes any free port. `reload` asks for certificates to be read again.
+pub fn bind(address: SocketAddr, protection: &Protection, reload: Reload) -> Result<Listener, ListenError> {
+    Listener::bind("--http-listen (HTTP_LISTEN)", address, Protocol::Http1, protection, reload)
 }
 
 /// Serves until `stop` completes. Then it accepts no new connection, answers the requests under way, and returns.
-pub async fn serve(
-    listener: TcpListener,
-    adapter: Adapter,
-    stop: impl Future<Output = ()> + Send + 'static,
-) -> io::Result<()> {
-    let listener = listener.tap_io(|connection| {
-        // An answer is one small write, which Nagle's algorithm would only delay. A socket that refuses the option
-        // still works, so the error is ignored.
-        let _ = connection.set_nodelay(true);
-    });
-    axum::serve(listener, router(adapter)).with_graceful_shutdown(stop).await
+pub async fn serve(listener: impl Into<Listener>, adapter: Adapter, stop: impl Future<Output = ()>) {
+    serve_http(listener.into(), router(adapter), || Answer::Unavailable.into_response(), stop).await;
 }

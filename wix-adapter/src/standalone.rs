@@ -13,7 +13,7 @@ use clap::Args;
 use inventory_grpc::access::OwnToken;
 use inventory_grpc::config::Listen;
 use inventory_grpc::server::Options;
-use inventory_program::Reloaded;
+use inventory_program::{Reload, Reloaded};
 use inventory_proto::v1::ledger_service_client::LedgerServiceClient;
 use inventory_proto::v1::stock_service_client::StockServiceClient;
 use inventory_proto::{Bearer, v1};
@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Channel, Endpoint};
 
-use crate::client::Upstream;
+use crate::client::{self, Upstream};
 use crate::config::{Http, Wix};
 use crate::routes::Adapter;
 use crate::send::{Send, Sent};
@@ -77,25 +77,40 @@ pub enum DemoKeyError {
 }
 
 /// Serves until `stop` is cancelled. Then it answers the requests under way, commits what is queued, and returns.
-pub async fn run(settings: Standalone, stop: CancellationToken) -> Result<(), Box<dyn Error>> {
-    let (app_id, found) = if settings.demo && settings.wix.wix_app_id.is_none() {
-        (demo::APP_ID.to_owned(), vec![keys::parse(&demo_key(Path::new(demo::KEY_FILE))?)?])
+///
+/// `reload` asks for certificates and keys to be read again. Both ports have the same certificate. Only the gRPC port
+/// asks for certificates of callers, because Wix has none.
+pub async fn run(settings: Standalone, stop: CancellationToken, reload: Reload) -> Result<(), Box<dyn Error>> {
+    let protection = &settings.grpc.protection;
+    if settings.demo && protection.is_tls() {
+        return Err("--demo shows calls without TLS: leave out --tls-cert".into());
+    }
+    let (app_id, keys) = if settings.demo && settings.wix.wix_app_id.is_none() {
+        (demo::APP_ID.to_owned(), Reloaded::fixed(vec![keys::parse(&demo_key(Path::new(demo::KEY_FILE))?)?]))
     } else {
-        settings.wix.read()?
+        settings.wix.read(reload.clone())?
     };
     // Known to both halves alone, so that they need no setup, whatever tokens the database has.
     let token = OwnToken::new(ACTOR)?;
     let bearer = Bearer::new(token.text())?;
     let options = Options { own_token: Some(token), ..settings.grpc.options() };
-    let (store, grpc) = inventory_grpc::open(settings.grpc).await?;
-    let http = server::bind(settings.http.http_listen).await?;
+    let backend = settings.grpc.database.database_url.backend();
+    let http_protection = protection.without_client_certificates();
+    let http = server::bind(settings.http.http_listen, &http_protection, reload.clone())?;
+    let (store, mut grpc) = inventory_grpc::open(&settings.grpc, reload).await?;
     let (grpc_at, http_at) = (grpc.local_addr()?, http.local_addr()?);
     println!("grpc listening on {grpc_at}");
     println!("http listening on {http_at}");
+    inventory_grpc::tell_start(backend, grpc_at, Some(http_at), settings.http.admin_listen);
 
     let endpoint = Endpoint::from_shared(format!("http://{}", reachable(grpc_at)))?;
-    let upstream = Upstream::new(endpoint.clone()).with_token(Reloaded::fixed(bearer.clone()));
-    let adapter = Adapter { verifier: Verifier::new(&app_id, found), upstream };
+    let upstream = match protection.is_tls() {
+        false => Upstream::new(endpoint.clone()),
+        // The adapter needs neither the certificate's name nor a certificate of its own to reach its own process.
+        true => Upstream::over(client::settings(endpoint.clone()).connect_with_connector_lazy(grpc.pipe())),
+    };
+    let upstream = upstream.with_token(Reloaded::fixed(bearer.clone()));
+    let adapter = Adapter { verifier: Verifier::reloaded(&app_id, keys), upstream };
     // The adapter stops first: its requests under way still need the server.
     let grpc_stop = CancellationToken::new();
     let serve = inventory_grpc::server::serve(grpc, store, options, grpc_stop.clone().cancelled_owned());
@@ -106,7 +121,7 @@ pub async fn run(settings: Standalone, stop: CancellationToken) -> Result<(), Bo
     {
         eprintln!("the demo failed, and the servers keep running: {}", inventory_program::with_causes(error.as_ref()));
     }
-    http_server.await??;
+    http_server.await?;
     grpc_stop.cancel();
     Ok(grpc_server.await??)
 }

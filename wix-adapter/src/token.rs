@@ -11,6 +11,7 @@
 
 use std::fmt;
 
+use inventory_program::Reloaded;
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -26,7 +27,7 @@ pub const ISSUER: &str = "wix.com";
 
 /// The keys and claims that a token must match.
 pub struct Verifier {
-    keys: Vec<DecodingKey>,
+    keys: Reloaded<Vec<DecodingKey>>,
     validation: Validation,
 }
 
@@ -38,15 +39,97 @@ pub struct VerifiedToken {
     data: Option<Box<RawValue>>,
 }
 
-/// Why a token was refused. It is for the log only: the caller gets no detail that helps an attacker.
+/// Why a token was refused. It is for the log and the metrics only: the caller gets no detail that helps an attacker.
+/// The texts are fixed and quote nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
     /// The body is not UTF-8.
     #[error("the body is not UTF-8 text")]
     NotText,
-    /// The form, the signature or a claim is wrong. The text is fixed and quotes nothing.
-    #[error("{0}")]
-    Token(&'static str),
+    /// The form is wrong.
+    #[error("not a compact token of three parts")]
+    NotCompact,
+    /// A part is not base64.
+    #[error("not base64")]
+    NotBase64,
+    /// The header or the claims are not the JSON that they must be.
+    #[error("the header or the claims have the wrong form")]
+    WrongForm,
+    /// The header asks for extensions.
+    #[error("the header has critical extensions, which are not supported")]
+    CriticalExtensions,
+    /// The algorithm is not RS256.
+    #[error("wrong algorithm")]
+    WrongAlgorithm,
+    /// None of the keys made the signature.
+    #[error("wrong signature")]
+    WrongSignature,
+    /// It is for another app.
+    #[error("wrong audience")]
+    WrongAudience,
+    /// It is not from Wix.
+    #[error("wrong issuer")]
+    WrongIssuer,
+    /// Its time is over.
+    #[error("expired")]
+    Expired,
+    /// Its time has not come.
+    #[error("not valid yet")]
+    NotYetValid,
+    /// It was issued in the future.
+    #[error("issued in the future")]
+    IssuedInFuture,
+    /// A claim is missing.
+    #[error("a required claim is missing")]
+    MissingClaim,
+    /// There is no key to check it with.
+    #[error("no key is configured")]
+    NoKey,
+    /// Something else is wrong with it.
+    #[error("malformed")]
+    Malformed,
+}
+
+impl Refused {
+    /// All causes.
+    pub const ALL: [Self; 15] = [
+        Self::NotText,
+        Self::NotCompact,
+        Self::NotBase64,
+        Self::WrongForm,
+        Self::CriticalExtensions,
+        Self::WrongAlgorithm,
+        Self::WrongSignature,
+        Self::WrongAudience,
+        Self::WrongIssuer,
+        Self::Expired,
+        Self::NotYetValid,
+        Self::IssuedInFuture,
+        Self::MissingClaim,
+        Self::NoKey,
+        Self::Malformed,
+    ];
+
+    /// The value of the label `cause` in metrics.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::NotText => "not_text",
+            Self::NotCompact => "not_compact",
+            Self::NotBase64 => "not_base64",
+            Self::WrongForm => "wrong_form",
+            Self::CriticalExtensions => "critical_extensions",
+            Self::WrongAlgorithm => "wrong_algorithm",
+            Self::WrongSignature => "wrong_signature",
+            Self::WrongAudience => "wrong_audience",
+            Self::WrongIssuer => "wrong_issuer",
+            Self::Expired => "expired",
+            Self::NotYetValid => "not_yet_valid",
+            Self::IssuedInFuture => "issued_in_future",
+            Self::MissingClaim => "missing_claim",
+            Self::NoKey => "no_key",
+            Self::Malformed => "malformed",
+        }
+    }
 }
 
 impl<'a> UnverifiedToken<'a> {
@@ -80,6 +163,11 @@ struct Claims {
 impl Verifier {
     /// Accepts tokens for `app_id` that any of `keys` signed. Several keys allow a rotation.
     pub fn new(app_id: &str, keys: Vec<DecodingKey>) -> Self {
+        Self::reloaded(app_id, Reloaded::fixed(keys))
+    }
+
+    /// The same, with keys that may change. A token is checked with those of its time.
+    pub fn reloaded(app_id: &str, keys: Reloaded<Vec<DecodingKey>>) -> Self {
         provider::install();
         let mut validation = Validation::new(Algorithm::RS256);
         validation.leeway = LEEWAY_SECONDS;
@@ -94,14 +182,14 @@ impl Verifier {
     pub fn verify(&self, token: &UnverifiedToken<'_>, now: u64) -> Result<VerifiedToken, Refused> {
         // Wix's SDK accepts padding on the signature; the library does not.
         let unpadded = token.0.trim_end_matches('=');
-        let mut refused = Refused::Token("no key is configured");
-        for key in &self.keys {
+        let mut refused = Refused::NoKey;
+        for key in self.keys.current().iter() {
             match jsonwebtoken::decode::<Claims>(unpadded, key, &self.validation) {
                 Ok(token) if token.header.crit.is_some() => {
-                    return Err(Refused::Token("the header has critical extensions, which are not supported"));
+                    return Err(Refused::CriticalExtensions);
                 }
                 Ok(token) => return accept(token.claims, now),
-                Err(error) => refused = Refused::Token(reason_of(&error)),
+                Err(error) => refused = refusal_of(&error),
             }
         }
         Err(refused)
@@ -111,12 +199,12 @@ impl Verifier {
 fn accept(claims: Claims, now: u64) -> Result<VerifiedToken, Refused> {
     // The library also accepts a list of issuers that contains the right one. `iss: String` does not.
     if claims.iss != ISSUER {
-        return Err(Refused::Token("wrong issuer"));
+        return Err(Refused::WrongIssuer);
     }
     let latest = now.saturating_add(LEEWAY_SECONDS);
     // The cast is exact for any time below 2^53 seconds.
     if !claims.iat.is_finite() || claims.iat > latest as f64 {
-        return Err(Refused::Token("issued in the future"));
+        return Err(Refused::IssuedInFuture);
     }
     Ok(VerifiedToken { data: claims.data })
 }
@@ -128,21 +216,20 @@ impl VerifiedToken {
     }
 }
 
-/// A fixed text for each kind of failure, so that no part of a token gets into a log.
-fn reason_of(error: &jsonwebtoken::errors::Error) -> &'static str {
+fn refusal_of(error: &jsonwebtoken::errors::Error) -> Refused {
     use jsonwebtoken::errors::ErrorKind;
     match error.kind() {
-        ErrorKind::InvalidToken => "not a compact token of three parts",
-        ErrorKind::InvalidSignature => "wrong signature",
-        ErrorKind::InvalidAlgorithm | ErrorKind::InvalidAlgorithmName => "wrong algorithm",
-        ErrorKind::ExpiredSignature => "expired",
-        ErrorKind::ImmatureSignature => "not valid yet",
-        ErrorKind::InvalidAudience => "wrong audience",
-        ErrorKind::InvalidIssuer => "wrong issuer",
-        ErrorKind::MissingRequiredClaim(_) => "a required claim is missing",
-        ErrorKind::Json(_) => "the header or the claims have the wrong form",
-        ErrorKind::Base64(_) => "not base64",
+        ErrorKind::InvalidToken => Refused::NotCompact,
+        ErrorKind::InvalidSignature => Refused::WrongSignature,
+        ErrorKind::InvalidAlgorithm | ErrorKind::InvalidAlgorithmName => Refused::WrongAlgorithm,
+        ErrorKind::ExpiredSignature => Refused::Expired,
+        ErrorKind::ImmatureSignature => Refused::NotYetValid,
+        ErrorKind::InvalidAudience => Refused::WrongAudience,
+        ErrorKind::InvalidIssuer => Refused::WrongIssuer,
+        ErrorKind::MissingRequiredClaim(_) => Refused::MissingClaim,
+        ErrorKind::Json(_) => Refused::WrongForm,
+        ErrorKind::Base64(_) => Refused::NotBase64,
         // The library's enum is non-exhaustive: a minor version may add kinds.
-        _ => "malformed",
+        _ => Refused::Malformed,
     }
 }

@@ -32,6 +32,7 @@ use crate::engine::cache::Cache;
 use crate::engine::clock::Clock;
 use crate::engine::feed::Feed;
 use crate::engine::health::Pulse;
+use crate::engine::measure::{Measures, Retry};
 use crate::engine::queue::Pending;
 use crate::engine::resolve::SettingsCache;
 use crate::engine::storage::{BatchStore, CommitError, Writes, Written};
@@ -86,6 +87,7 @@ pub(super) struct Books {
     pub(super) clock: Clock,
     /// Told of every commit.
     pub(super) pulse: Pulse,
+    pub(super) measures: Measures,
     /// Batches that still take the locked path, because another server writes to the same sites.
     pub(super) lock_first: u32,
 }
@@ -117,9 +119,10 @@ pub(super) fn batch(books: &mut Books, pending: &[Pending], look_up: LookUp) -> 
 
 /// The optimistic path; `None` if the cache does not suffice or is outdated.
 fn optimistic(books: &mut Books, pending: &[Pending], look_up: LookUp) -> Result<Option<Vec<Answer>>, Failure> {
-    let Books { store, settings: _, cache, feed, clock, pulse, lock_first } = books;
+    let Books { store, settings: _, cache, feed, clock, pulse, measures, lock_first } = books;
     let Some(sites) = cache.sites(&load::sites_of(pending)) else { return Ok(None) };
-    let mut batch = Batch::new(clock.now(), sites);
+    let now = clock.now();
+    let mut batch = Batch::new(now, sites);
     let Some(levels) = load::resolve_cached(pending, &batch, cache) else { return Ok(None) };
     if levels.iter().any(Result::is_err) || !load::counts_of(pending, &levels).is_empty() {
         return Ok(None);
@@ -143,6 +146,7 @@ fn optimistic(books: &mut Books, pending: &[Pending], look_up: LookUp) -> Result
             *cache = known;
             pulse.committed();
             committed(cache, feed, &writes);
+            measures.clock_ahead(ahead_of(now, &writes));
             Ok(Some(answers))
         }
         Written::ReplayFound => {
@@ -155,6 +159,7 @@ fn optimistic(books: &mut Books, pending: &[Pending], look_up: LookUp) -> Result
         }
         Written::Outdated => {
             *lock_first = limits::LOCK_FIRST_BATCHES;
+            measures.retried(Retry::Outdated);
             store.rollback()?;
             Ok(None)
         }
@@ -163,13 +168,14 @@ fn optimistic(books: &mut Books, pending: &[Pending], look_up: LookUp) -> Result
 
 /// The locked path.
 fn locked(books: &mut Books, pending: &[Pending], look_up: LookUp) -> Result<Vec<Answer>, Failure> {
-    let Books { store, settings, cache, feed, clock, pulse, lock_first: _ } = books;
+    let Books { store, settings, cache, feed, clock, pulse, measures, lock_first: _ } = books;
     let sites = store.begin(&load::sites_of(pending))?;
     for site in &sites {
         settings.store(site.id, &site.settings);
         cache.lock(site);
     }
-    let mut batch = Batch::new(clock.now(), sites);
+    let now = clock.now();
+    let mut batch = Batch::new(now, sites);
     let levels = load::resolve(pending, &batch, cache, store.as_mut())?;
     // A command whose items cannot be resolved today may have been applied before the settings changed.
     if look_up.check_replays || levels.iter().any(Result::is_err) {
@@ -197,6 +203,7 @@ fn locked(books: &mut Books, pending: &[Pending], look_up: LookUp) -> Result<Vec
     pulse.committed();
     *cache = known;
     committed(cache, feed, &writes);
+    measures.clock_ahead(ahead_of(now, &writes));
     Ok(answers)
 }
 
@@ -230,6 +237,11 @@ fn committed(cache: &mut Cache, feed: &Feed, writes: &Writes) {
     for site in writes.sites.iter().filter(|site| site.sequence > site.before.sequence) {
         feed.publish(site.before.id, site.sequence);
     }
+}
+
+/// How far the times of a batch are ahead of the clock's reading `now`, in microseconds.
+fn ahead_of(now: i64, writes: &Writes) -> i64 {
+    writes.sites.iter().map(|site| site.recorded_at.saturating_sub(now)).max().unwrap_or_default()
 }
 
 /// Locks one site for a transaction of its own.

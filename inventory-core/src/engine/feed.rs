@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
@@ -22,8 +23,15 @@ pub struct Feed {
 
 #[derive(Default)]
 struct Watched {
-    sites: HashMap<SiteId, watch::Sender<i64>>,
+    sites: HashMap<SiteId, Site>,
     watchers: usize,
+}
+
+struct Site {
+    /// The last known sequence number.
+    sequence: watch::Sender<i64>,
+    /// How far each watcher is.
+    positions: Vec<Arc<AtomicI64>>,
 }
 
 impl Feed {
@@ -35,8 +43,12 @@ impl Feed {
             return Err(Failed::TooManyWatchers);
         }
         watched.watchers += 1;
-        let sequence = watched.sites.entry(site).or_insert_with(|| watch::Sender::new(0)).subscribe();
-        Ok(Watch { feed: self.clone(), site, sequence })
+        // Until the watcher has read something, nobody knows how far it is.
+        let position = Arc::new(AtomicI64::new(i64::MAX));
+        let new = || Site { sequence: watch::Sender::new(0), positions: Vec::new() };
+        let watched = watched.sites.entry(site).or_insert_with(new);
+        watched.positions.push(Arc::clone(&position));
+        Ok(Watch { feed: self.clone(), site, sequence: watched.sequence.subscribe(), position })
     }
 
     /// The sites that somebody watches.
@@ -49,10 +61,20 @@ impl Feed {
         self.lock().watchers
     }
 
+    /// How many entries the watcher is behind that is furthest behind.
+    pub fn lag(&self) -> i64 {
+        let watched = self.lock();
+        let of_site = |site: &Site| {
+            let slowest = site.positions.iter().map(|position| position.load(Ordering::Relaxed)).min();
+            slowest.map_or(0, |slowest| site.sequence.borrow().saturating_sub(slowest))
+        };
+        watched.sites.values().map(of_site).fold(0, i64::max)
+    }
+
     /// Raises the known sequence number of a site to `sequence`, and wakes its watchers.
     pub fn publish(&self, site: SiteId, sequence: i64) {
         if let Some(known) = self.lock().sites.get(&site) {
-            known.send_if_modified(|known| {
+            known.sequence.send_if_modified(|known| {
                 let is_new = sequence > *known;
                 *known = sequence.max(*known);
                 is_new
@@ -70,9 +92,15 @@ pub struct Watch {
     feed: Feed,
     site: SiteId,
     sequence: watch::Receiver<i64>,
+    position: Arc<AtomicI64>,
 }
 
 impl Watch {
+    /// The watcher has been sent the entries up to `sequence`.
+    pub fn sent(&self, sequence: i64) {
+        self.position.store(sequence, Ordering::Relaxed);
+    }
+
     /// Returns once the site's known sequence number is at least `sequence`.
     pub async fn reaches(&mut self, sequence: i64) {
         // The sender lives as long as this watch, so waiting cannot fail.
@@ -84,11 +112,11 @@ impl Drop for Watch {
     fn drop(&mut self) {
         let mut watched = self.feed.lock();
         watched.watchers = watched.watchers.saturating_sub(1);
-        if let Entry::Occupied(site) = watched.sites.entry(self.site)
-            // This watch's own receiver is the last one.
-            && site.get().receiver_count() <= 1
-        {
-            site.remove();
+        if let Entry::Occupied(mut site) = watched.sites.entry(self.site) {
+            site.get_mut().positions.retain(|position| !Arc::ptr_eq(position, &self.position));
+            if site.get().positions.is_empty() {
+                site.remove();
+            }
         }
     }
 }
@@ -121,6 +149,11 @@ mod tests {
         feed.publish(site(1), 1);
         reached.await;
         watch.reaches(4).await;
+        assert_eq!(feed.lag(), 0, "it has not said how far it is");
+        watch.sent(1);
+        assert_eq!(feed.lag(), 3);
+        watch.sent(4);
+        assert_eq!(feed.lag(), 0);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Whether the writers can commit. Readiness follows this, and nothing else.
 //!
-//! A writer that committed within [`FRESH`] can commit. Of any other a probe finds out: a small durable write through
+//! A writer that committed within `FRESH` can commit. Of any other a probe finds out: a small durable write through
 //! the writer's own queue and connection, so a writer that hangs in a commit is noticed too.
 
 use std::fmt;

@@ -4,20 +4,21 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::engine::batch::Answer;
+use tracing::{Level, Span};
+
 use crate::engine::cache::Cache;
 use crate::engine::clock::Clock;
 use crate::engine::commit::{self, Books, Failure, LookUp};
 use crate::engine::configure;
 use crate::engine::feed::Feed;
 use crate::engine::health::Pulse;
+use crate::engine::measure::{Ending, Measures, Retry};
 use crate::engine::message::{Task, Ticket};
 use crate::engine::queue::{Next, Pending, Queue};
 use crate::engine::resolve::SettingsCache;
 use crate::engine::storage::BatchStore;
 use crate::model::error::{Error, Failed, StoreError};
 use crate::model::limits;
-use crate::model::outcome::{Finding, Outcome, Verdict};
 
 /// Everything that a writer owns.
 pub(super) struct Writer {
@@ -36,8 +37,9 @@ impl Writer {
         feed: Feed,
         clock: Clock,
         pulse: Pulse,
+        measures: Measures,
     ) -> Self {
-        let books = Books { store, settings, cache: Cache::default(), feed, clock, pulse, lock_first: 0 };
+        let books = Books { store, settings, cache: Cache::default(), feed, clock, pulse, measures, lock_first: 0 };
         Self { books, connected: false, check_replays: 0, load_orders: 0 }
     }
 
@@ -53,8 +55,10 @@ impl Writer {
 
     /// Does work that is a transaction of its own.
     fn alone(&mut self, task: Task, ticket: &Ticket) {
-        measure_wait(ticket);
+        self.books.measures.waited(ticket.queued_at.elapsed());
+        let span = commit_span(1, [ticket].into_iter());
         let _entered = ticket.span.enter();
+        let _committing = span.enter();
         let is_late = ticket.is_expired();
         match task {
             Task::ConfigureSite(_, _, _, reply) if is_late => reply.expire(),
@@ -76,10 +80,11 @@ impl Writer {
 
     /// Answers every command of the batch, whatever happens.
     fn commit(&mut self, batch: Vec<Pending>) {
-        batch.iter().for_each(|(_, ticket)| measure_wait(ticket));
+        batch.iter().for_each(|(_, ticket)| self.books.measures.waited(ticket.queued_at.elapsed()));
         let (late, batch): (Vec<_>, Vec<_>) = batch.into_iter().partition(|(_, ticket)| ticket.is_expired());
         for (change, ticket) in late {
             ticket.span.in_scope(|| tracing::debug!("dropped a command: its deadline passed in the queue"));
+            self.books.measures.ended(Ending::Expired, 1);
             change.reply.expire();
         }
         if !batch.is_empty() {
@@ -89,9 +94,12 @@ impl Writer {
 
     fn commit_in_time(&mut self, batch: Vec<Pending>) {
         let started = Instant::now();
-        match self.attempt(|books, look_up| commit::batch(books, &batch, look_up)) {
+        let span = commit_span(batch.len(), batch.iter().map(|(_, ticket)| ticket));
+        let attempt = span.in_scope(|| self.attempt(|books, look_up| commit::batch(books, &batch, look_up)));
+        drop(span);
+        match attempt {
             Ok(answers) => {
-                measure(&answers, started.elapsed());
+                self.books.measures.committed(&answers, started.elapsed());
                 for ((change, _), answer) in batch.into_iter().zip(answers) {
                     change.reply.send(answer);
                 }
@@ -103,6 +111,11 @@ impl Writer {
                 }
             }
             Err(error) => {
+                let ending = match &error {
+                    Error::Failed(Failed::OutcomeUnknown(_)) => Ending::Unknown,
+                    Error::Failed(_) | Error::Invalid(_) => Ending::Failed,
+                };
+                self.books.measures.ended(ending, batch.len());
                 for (change, _) in batch {
                     change.reply.send(Err(error.clone()));
                 }
@@ -139,15 +152,18 @@ impl Writer {
                     return Err(invalid.into());
                 }
                 Failure::Unknown(error) => {
+                    self.books.measures.outcome_unknown();
                     self.connected = false;
                     return Err(Failed::OutcomeUnknown(Arc::new(error)).into());
                 }
                 Failure::ReplayFound => {
+                    self.books.measures.retried(Retry::Replay);
                     self.check_replays = limits::CHECK_REPLAYS_BATCHES;
                     look_up.check_replays = true;
                     self.roll_back();
                 }
                 Failure::OrderFound => {
+                    self.books.measures.retried(Retry::KnownOrder);
                     // The order's earlier call may be this very one: a replay is as likely as a second call.
                     self.load_orders = limits::LOAD_ORDERS_BATCHES;
                     look_up = LookUp { check_replays: true, load_orders: true };
@@ -158,9 +174,15 @@ impl Writer {
                     tracing::debug!(attempt, error = &error as &dyn std::error::Error, "a transaction was not written");
                     self.roll_back();
                     match error {
-                        StoreError::Gone(..) => self.connected = false,
+                        StoreError::Gone(..) => {
+                            self.connected = false;
+                            self.books.measures.retried(Retry::Connection);
+                        }
                         // Rare: another process on the same SQLite file, or a failover.
-                        StoreError::Conflict(..) => std::thread::sleep(Duration::from_millis(5 << attempt)),
+                        StoreError::Conflict(..) => {
+                            self.books.measures.retried(Retry::Conflict);
+                            std::thread::sleep(Duration::from_millis(5 << attempt));
+                        }
                         StoreError::Unable(..) | StoreError::Fault(_) | StoreError::Damaged(_) => {
                             return Err(error.into());
                         }
@@ -189,39 +211,16 @@ impl Writer {
     }
 }
 
-/// Records how long a message waited in the queue.
-fn measure_wait(ticket: &Ticket) {
-    metrics::histogram!("inventory_queue_wait_seconds").record(ticket.queued_at.elapsed().as_secs_f64());
-}
-
-/// Counts the outcomes of a committed batch.
-fn measure(answers: &[Answer], took: Duration) {
-    metrics::histogram!("inventory_batch_commands").record(answers.len() as f64);
-    metrics::histogram!("inventory_batch_seconds").record(took.as_secs_f64());
-    for answer in answers {
-        metrics::counter!("inventory_commands_total", "outcome" => outcome_label(answer)).increment(1);
-        for finding in answer.iter().flat_map(|outcome| &outcome.findings) {
-            let (mark, policy) = finding_labels(*finding);
-            metrics::counter!("inventory_order_marks_total", "mark" => mark, "policy" => policy).increment(1);
-        }
+/// The span of a commit: a child of the first call's span, and linked to those of the others. It exists only while
+/// traces are sent, and only for calls.
+fn commit_span<'a>(commands: usize, mut tickets: impl Iterator<Item = &'a Ticket>) -> Span {
+    if !tracing::enabled!(target: "traces", Level::DEBUG) {
+        return Span::none();
     }
-}
-
-fn finding_labels(finding: Finding) -> (&'static str, &'static str) {
-    match finding {
-        Finding::DuplicateReported => ("suspected_repeat", "report"),
-        Finding::DuplicateSuppressed => ("suspected_repeat", "suppress"),
-        Finding::OverReturnReported => ("over_return", "report"),
-        Finding::OverReturnClipped => ("over_return", "clip"),
-        Finding::OutsideWindowReported => ("outside_sales_window", "report"),
-    }
-}
-
-fn outcome_label(answer: &Answer) -> &'static str {
-    match answer {
-        Ok(Outcome { replayed: true, .. }) => "replayed",
-        Ok(Outcome { verdict: Verdict::Applied(_), .. }) => "applied",
-        Ok(Outcome { verdict: Verdict::Refused(_), .. }) => "refused",
-        Err(_) => "failed",
-    }
+    let Some(parent) = tickets.find_map(|ticket| ticket.span.id()) else { return Span::none() };
+    let span = tracing::debug_span!(target: "traces", parent: parent, "commit", otel.kind = "internal", commands);
+    tickets.for_each(|ticket| {
+        span.follows_from(&ticket.span);
+    });
+    span
 }

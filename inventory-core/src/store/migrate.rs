@@ -154,6 +154,11 @@ where
     Ok(known)
 }
 
+/// The newest step of this program. Both backends have the same ones.
+pub(crate) fn newest() -> Result<String, MigrateError> {
+    Ok(known::<diesel::sqlite::Sqlite>(&SQLITE)?.pop().unwrap_or_default())
+}
+
 /// Whether the applied steps are the known ones.
 fn compare(known: &[String], applied: Vec<String>) -> Result<(), MigrateError> {
     if let Some(newer) = applied.iter().filter(|step| !known.contains(step)).max() {

@@ -145,7 +145,7 @@ impl Store {
 
     /// Runs a query with a reader's connection, on a thread that may block. A query that waits for a connection holds
     /// no thread, and gives up after `limits::READER_WAIT_MAX`.
-    async fn blocking<T: Send + 'static>(
+    pub(super) async fn blocking<T: Send + 'static>(
         &self,
         query: impl FnOnce(AnyConnection<'_>) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {

@@ -49,8 +49,8 @@ pub(crate) fn target(path: &str, how: Open) -> String {
                 .chars()
                 .map(|c| if matches!(c, '%' | '?' | '#') { format!("%{:02x}", u32::from(c)) } else { c.to_string() })
                 .collect();
-            // Without a log beside it, nobody writes to the database, and in a read-only folder no log can be made. Such a
-            // file does not change while it is read.
+            // Without a log beside it, nobody writes to the database, and a read-only folder takes no log. Such a file
+            // does not change while it is read.
             let mode = if Path::new(&format!("{path}-wal")).exists() { "mode=ro" } else { "immutable=1" };
             format!("file:{path}?{mode}")
         }

@@ -25,6 +25,16 @@ const LIBPQ_DEFAULTS: [(&str, &str); 4] = [
     ("application_name", "inventory"),
 ];
 
+impl DatabaseUrl {
+    /// The name of the backend: `sqlite` or `postgres`.
+    pub fn backend(&self) -> &'static str {
+        match self {
+            Self::Sqlite(_) => "sqlite",
+            Self::Postgres(_) => "postgres",
+        }
+    }
+}
+
 impl FromStr for DatabaseUrl {
     type Err = BadUrl;
 

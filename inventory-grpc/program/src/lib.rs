@@ -3,31 +3,29 @@
 mod files;
 pub mod listen;
 mod metrics;
-mod observe;
+pub mod observe;
 mod reload;
 pub mod repeat;
 mod signals;
 pub mod tls;
+pub mod trace;
 
 use std::error::Error;
 use std::process::ExitCode;
 
 pub use crate::metrics::{MetricsError, serve_metrics};
+pub use crate::observe::Sight;
 pub use crate::reload::Reloaded;
 pub use crate::signals::{Reload, reload_on_signal, stop_on_signal};
 
 /// Runs `work` to its end and returns the exit code: 0 if it succeeds, otherwise 1 after one line on standard error.
 ///
-/// `name` stands before that line and is the service name of the traces. `otlp` is the endpoint for traces; `None`
-/// sends none. Call it once per process: it installs the process's logs.
-pub fn run(
-    name: &'static str,
-    otlp: Option<String>,
-    work: impl Future<Output = Result<(), Box<dyn Error>>>,
-) -> ExitCode {
+/// `name` stands before that line and is the service name of the traces. Call it once per process: it installs the
+/// process's logs.
+pub fn run(name: &'static str, sight: Sight, work: impl Future<Output = Result<(), Box<dyn Error>>>) -> ExitCode {
     let result = runtime().map_err(Into::into).and_then(|runtime| {
         runtime.block_on(async {
-            let traces = observe::start(name, otlp.as_deref())?;
+            let traces = observe::start(name, &sight)?;
             files::raise_open_max();
             let result = work.await;
             if let Some(traces) = traces

@@ -1,7 +1,7 @@
 //! The listener of a port for calls: TCP or TLS, with bounds that no caller can exceed.
 //!
-//! - **Connections** are bounded ([`Limits::connections`]). When a port is full, a new connection takes the place of the
-//!   oldest one that has not made a call yet. If all have made calls, it waits, and the next ones wait in the kernel.
+//! - **Connections** are bounded ([`Limits::connections`]). When a port is full, a new connection takes the place of
+//!   the oldest one that has not made a call yet. If all have made calls, it waits; the next ones wait in the kernel.
 //! - **A caller that is slow to begin** loses its connection: the TLS handshake and the first bytes of a call have
 //!   [`Limits::start`] each. Handshakes run in tasks of their own, so none of them delays another connection.
 //! - **Idle connections** are closed after [`Limits::idle`].
@@ -24,7 +24,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 
 pub use self::accept::Connections;
 pub use self::calls::{CallLayer, CallService};
@@ -33,6 +33,9 @@ pub use self::http::serve_http;
 pub use self::pipe::Pipe;
 use crate::signals::Reload;
 use crate::tls::{Protection, ServerTls, Unprotected};
+
+/// Connections that wait in the kernel, if the system allows so many.
+const BACKLOG: u32 = 4_096;
 
 /// The protocol that a port speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,7 +115,7 @@ pub struct Listener {
 impl Listener {
     /// Binds the address that `flag` gives; port 0 takes any free port. `flag` stands in errors, with its variable:
     /// `--grpc-listen (GRPC_LISTEN)`. Must be called inside the runtime.
-    pub async fn bind(
+    pub fn bind(
         flag: &'static str,
         address: SocketAddr,
         protocol: Protocol,
@@ -120,7 +123,7 @@ impl Listener {
         reload: Reload,
     ) -> Result<Self, ListenError> {
         let tls = protection.of_port(flag, address, protocol, reload)?;
-        let tcp = TcpListener::bind(address).await;
+        let tcp = bind(address);
         let tcp = tcp.map_err(|source| ListenError::Bind { flag, address, source })?;
         Ok(Self { tls, ..Self::from(tcp) })
     }
@@ -148,6 +151,15 @@ impl Listener {
         let limits = self.limits.unwrap_or_else(|| Limits::of(protocol));
         accept::start(self.tcp, self.tls, self.pipe, protocol, limits)
     }
+}
+
+/// Binds an address with a long queue, so that a burst of callers does not have to try again.
+fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    // A server that restarts takes its port again, although connections of its predecessor are not forgotten yet.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 /// Plaintext on a port that is bound already, for tests and for servers inside a program.

@@ -17,6 +17,7 @@ use tokio_rustls::rustls::{self, RootCertStore};
 
 pub(crate) use self::server::ServerTls;
 pub use self::server::{Protection, Unprotected};
+pub(crate) use self::upstream::connector;
 pub use self::upstream::{BadUpstream, GrpcUpstream};
 
 /// A flag with its variable, as errors name it: `--tls-cert (TLS_CERT)`.
@@ -96,7 +97,7 @@ fn provider() -> Arc<CryptoProvider> {
 
 /// A certificate with its key, as two files.
 #[derive(Clone, Debug)]
-struct Pair {
+pub(crate) struct Pair {
     certificate: (Flag, PathBuf),
     key: (Flag, PathBuf),
 }

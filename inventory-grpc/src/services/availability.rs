@@ -4,7 +4,6 @@ use inventory_core::engine::Engine;
 use inventory_proto::v1;
 use inventory_proto::v1::availability_service_server::AvailabilityService;
 use tonic::{Request, Response, Status};
-use tracing::Instrument;
 
 use super::{Applied, call, write};
 use crate::decode;
@@ -22,8 +21,7 @@ impl AvailabilityService for Availability {
         request: Request<v1::DecrementAvailabilityRequest>,
     ) -> Result<Response<v1::DecrementAvailabilityResponse>, Status> {
         let (call, message) = call(request)?;
-        let span = tracing::info_span!("decrement", site.id = %message.site_id, order.id = %message.order_id);
-        let applied = write(&self.engine, &call, message, decode::decrement).instrument(span).await?;
+        let applied = write(&self.engine, &call, message, decode::decrement).await?;
         let Applied { sequence, levels, replayed: repeated_request } = applied;
         Ok(Response::new(v1::DecrementAvailabilityResponse { sequence, levels, repeated_request }))
     }
@@ -33,8 +31,7 @@ impl AvailabilityService for Availability {
         request: Request<v1::IncrementAvailabilityRequest>,
     ) -> Result<Response<v1::IncrementAvailabilityResponse>, Status> {
         let (call, message) = call(request)?;
-        let span = tracing::info_span!("increment", site.id = %message.site_id, order.id = %message.order_id);
-        let applied = write(&self.engine, &call, message, decode::increment).instrument(span).await?;
+        let applied = write(&self.engine, &call, message, decode::increment).await?;
         let Applied { sequence, levels, replayed: repeated_request } = applied;
         Ok(Response::new(v1::IncrementAvailabilityResponse { sequence, levels, repeated_request }))
     }

@@ -8,7 +8,6 @@ use inventory_proto::v1;
 use inventory_proto::v1::ledger_service_server::LedgerService;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
-use tracing::Instrument;
 
 use super::stream::{Messages, stream};
 use super::verify::verify;
@@ -111,7 +110,6 @@ impl LedgerService for Ledger {
         request: Request<v1::VerifySiteRequest>,
     ) -> Result<Response<Self::VerifySiteStream>, Status> {
         let (call, message) = call(request)?;
-        let span = tracing::info_span!("verify_site", site.id = %message.site_id);
         let Caller { author, deadline: _, detail_bytes: _ } = decode::caller(&call.metadata, &call.access)?;
         let (site, repair) = decode::verify_site(message)?;
         if repair {
@@ -120,6 +118,6 @@ impl LedgerService for Ledger {
         }
         let (store, engine) = (self.store.clone(), self.engine.clone());
         let repair_as = repair.then_some(author);
-        Ok(Response::new(stream(|to| verify(store, engine, site, repair_as, to).instrument(span))))
+        Ok(Response::new(stream(|to| verify(store, engine, site, repair_as, to))))
     }
 }

@@ -5,7 +5,6 @@ use inventory_core::store::{SiteRead, Store};
 use inventory_proto::v1;
 use inventory_proto::v1::site_service_server::SiteService;
 use tonic::{Request, Response, Status};
-use tracing::Instrument;
 
 use super::{call, read};
 use crate::access::Access;
@@ -38,14 +37,10 @@ impl SiteService for Sites {
         request: Request<v1::UpdateSiteRequest>,
     ) -> Result<Response<v1::UpdateSiteResponse>, Status> {
         let (call, message) = call(request)?;
-        let span = tracing::info_span!("update_site", site.id = %message.site_id);
-        let changed = async {
-            let Caller { author, deadline, detail_bytes: _ } = decode::caller(&call.metadata, &call.access)?;
-            let (site, change) = decode::update_site(message)?;
-            let configured = self.engine.configure_site(site, change, author, deadline).await;
-            configured.map_err(|error| of_error(error, Paths::REQUEST))
-        };
-        let site = changed.instrument(span).await?;
+        let Caller { author, deadline, detail_bytes: _ } = decode::caller(&call.metadata, &call.access)?;
+        let (site, change) = decode::update_site(message)?;
+        let configured = self.engine.configure_site(site, change, author, deadline).await;
+        let site = configured.map_err(|error| of_error(error, Paths::REQUEST))?;
         Ok(Response::new(v1::UpdateSiteResponse { site: Some(encode::site(site)) }))
     }
 

@@ -5,7 +5,6 @@ use inventory_core::store::{SiteRead, Store};
 use inventory_proto::v1;
 use inventory_proto::v1::stock_service_server::StockService;
 use tonic::{Request, Response, Status};
-use tracing::Instrument;
 
 use super::{Applied, call, read, write};
 use crate::decode::{self, Caller, Read};
@@ -24,8 +23,7 @@ pub(crate) struct Stock {
 impl StockService for Stock {
     async fn set_stock(&self, request: Request<v1::SetStockRequest>) -> Result<Response<v1::SetStockResponse>, Status> {
         let (call, message) = call(request)?;
-        let span = tracing::info_span!("set_stock", site.id = %message.site_id);
-        let applied = write(&self.engine, &call, message, decode::set_stock).instrument(span).await?;
+        let applied = write(&self.engine, &call, message, decode::set_stock).await?;
         let Applied { sequence, levels, replayed: repeated_request } = applied;
         Ok(Response::new(v1::SetStockResponse { sequence, levels, repeated_request }))
     }
@@ -35,8 +33,7 @@ impl StockService for Stock {
         request: Request<v1::AdjustStockRequest>,
     ) -> Result<Response<v1::AdjustStockResponse>, Status> {
         let (call, message) = call(request)?;
-        let span = tracing::info_span!("adjust_stock", site.id = %message.site_id);
-        let applied = write(&self.engine, &call, message, decode::adjust_stock).instrument(span).await?;
+        let applied = write(&self.engine, &call, message, decode::adjust_stock).await?;
         let Applied { sequence, levels, replayed: repeated_request } = applied;
         Ok(Response::new(v1::AdjustStockResponse { sequence, levels, repeated_request }))
     }
@@ -46,8 +43,7 @@ impl StockService for Stock {
         request: Request<v1::MoveStockRequest>,
     ) -> Result<Response<v1::MoveStockResponse>, Status> {
         let (call, message) = call(request)?;
-        let span = tracing::info_span!("move_stock", site.id = %message.site_id);
-        let applied = write(&self.engine, &call, message, decode::move_stock).instrument(span).await?;
+        let applied = write(&self.engine, &call, message, decode::move_stock).await?;
         let Applied { sequence, levels, replayed: repeated_request } = applied;
         Ok(Response::new(v1::MoveStockResponse { sequence, levels, repeated_request }))
     }
@@ -57,14 +53,10 @@ impl StockService for Stock {
         request: Request<v1::UpdateUnitRequest>,
     ) -> Result<Response<v1::UpdateUnitResponse>, Status> {
         let (call, message) = call(request)?;
-        let span = tracing::info_span!("update_unit", site.id = %message.site_id);
-        let changed = async {
-            let Caller { author, deadline, detail_bytes: _ } = decode::caller(&call.metadata, &call.access)?;
-            let (site, unit, change) = decode::update_unit(message)?;
-            let configured = self.engine.configure_units(site, vec![(unit, change)], author, deadline).await;
-            configured.map_err(|error| of_error(error, Paths::REQUEST))
-        };
-        let ConfiguredUnits { units, sequence } = changed.instrument(span).await?;
+        let Caller { author, deadline, detail_bytes: _ } = decode::caller(&call.metadata, &call.access)?;
+        let (site, unit, change) = decode::update_unit(message)?;
+        let configured = self.engine.configure_units(site, vec![(unit, change)], author, deadline).await;
+        let ConfiguredUnits { units, sequence } = configured.map_err(|error| of_error(error, Paths::REQUEST))?;
         let unit = units.into_iter().next().map(encode::unit);
         Ok(Response::new(v1::UpdateUnitResponse { unit, sequence }))
     }
@@ -74,14 +66,10 @@ impl StockService for Stock {
         request: Request<v1::BatchUpdateUnitsRequest>,
     ) -> Result<Response<v1::BatchUpdateUnitsResponse>, Status> {
         let (call, message) = call(request)?;
-        let span = tracing::info_span!("batch_update_units", site.id = %message.site_id);
-        let changed = async {
-            let Caller { author, deadline, detail_bytes: _ } = decode::caller(&call.metadata, &call.access)?;
-            let (site, changes) = decode::batch_update_units(message)?;
-            let configured = self.engine.configure_units(site, changes, author, deadline).await;
-            configured.map_err(|error| of_error(error, Paths::REQUESTS))
-        };
-        let ConfiguredUnits { units, sequence } = changed.instrument(span).await?;
+        let Caller { author, deadline, detail_bytes: _ } = decode::caller(&call.metadata, &call.access)?;
+        let (site, changes) = decode::batch_update_units(message)?;
+        let configured = self.engine.configure_units(site, changes, author, deadline).await;
+        let ConfiguredUnits { units, sequence } = configured.map_err(|error| of_error(error, Paths::REQUESTS))?;
         let units = units.into_iter().map(encode::unit).collect();
         Ok(Response::new(v1::BatchUpdateUnitsResponse { units, sequence }))
     }

@@ -8,6 +8,7 @@ use futures_util::Stream;
 use futures_util::stream::unfold;
 use tokio::sync::mpsc;
 use tonic::Status;
+use tracing::{Instrument, Span};
 
 /// The messages of a streamed answer.
 pub(super) type Messages<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
@@ -23,7 +24,7 @@ where
 {
     let (sender, receiver) = mpsc::channel(1);
     let working = work(sender.clone());
-    tokio::spawn(async move {
+    let work = async move {
         tokio::select! {
             done = working => if let Err(status) = done {
                 // The reader may have left.
@@ -31,6 +32,8 @@ where
             },
             () = sender.closed() => {}
         }
-    });
+    };
+    // What the task logs names the call.
+    tokio::spawn(work.instrument(Span::current()));
     Box::pin(unfold(receiver, async |mut receiver| Some((receiver.recv().await?, receiver))))
 }

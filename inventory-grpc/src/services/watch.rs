@@ -109,6 +109,7 @@ impl Watched {
             let default = site.settings.default_location;
             let entries = rows.into_iter().map(|entry| encode::entry(entry, default)).collect();
             send(&to, &stopping, v1::WatchEntriesResponse { entries, sequence: after }).await?;
+            self.watch.sent(after);
             if next.is_none() {
                 self.wait_after(after, &stopping, &to).await?;
             }

@@ -155,7 +155,7 @@ async fn a_stop_ends_connections_that_are_idle_or_half_sent() {
 async fn a_port_in_use_is_named_with_its_flag() {
     let taken = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
     let address = taken.local_addr().expect("a bound port");
-    let bound = Listener::bind("--x (X)", address, Protocol::Http1, &Protection::default(), Reload::never()).await;
+    let bound = Listener::bind("--x (X)", address, Protocol::Http1, &Protection::default(), Reload::never());
     let error = bound.expect_err("the port is in use").to_string();
     assert_eq!(error, format!("--x (X): cannot listen on {address}; choose an address and port that are free"));
 }

@@ -132,19 +132,32 @@ impl GrpcUpstream {
             return given.map_or(Ok(None), |flag| Err(BadUpstream::NotTls { flag, uri: uri.clone() }));
         }
         let Some(ca) = self.upstream_ca.clone() else { return Err(BadUpstream::NoAuthority { uri: uri.clone() }) };
-        let host = uri.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']').to_owned();
-        let Ok(name) = ServerName::try_from(host.clone()) else { return Err(BadUpstream::Host { uri: uri.clone() }) };
-        let mut files = vec![ca.clone()];
-        files.extend(pair.iter().flat_map(|pair| [pair.certificate.1.clone(), pair.key.1.clone()]));
-        let tls = Reloaded::follow(CA, files, reload, move || load(&ca, pair.as_ref()))?;
-        Ok(Some(Connector { tls, name, address: (host, uri.port_u16().unwrap_or(443)) }))
+        let connector = connector(CA, uri, ca, pair, reload)?;
+        connector.map(Some).ok_or_else(|| BadUpstream::Host { uri: uri.clone() })
     }
 }
 
-fn load(ca: &Path, pair: Option<&Pair>) -> Result<ClientConfig, BadFile> {
-    let roots = authorities(CA, ca)?;
+/// A connector to the host of `uri`, whose certificate an authority in the file `ca` must have signed. `flag` names
+/// that file. `None` if no certificate can name the host.
+pub(crate) fn connector(
+    flag: Flag,
+    uri: &Uri,
+    ca: PathBuf,
+    pair: Option<Pair>,
+    reload: Reload,
+) -> Result<Option<Connector>, BadFile> {
+    let host = uri.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']').to_owned();
+    let Ok(name) = ServerName::try_from(host.clone()) else { return Ok(None) };
+    let mut files = vec![ca.clone()];
+    files.extend(pair.iter().flat_map(|pair| [pair.certificate.1.clone(), pair.key.1.clone()]));
+    let tls = Reloaded::follow(flag, files, reload, move || load(flag, &ca, pair.as_ref()))?;
+    Ok(Some(Connector { tls, name, address: (host, uri.port_u16().unwrap_or(443)) }))
+}
+
+fn load(flag: Flag, ca: &Path, pair: Option<&Pair>) -> Result<ClientConfig, BadFile> {
+    let roots = authorities(flag, ca)?;
     let builder = ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions();
-    let builder = builder.map_err(|source| BadFile::Refused { flag: CA, path: ca.to_owned(), source })?;
+    let builder = builder.map_err(|source| BadFile::Refused { flag, path: ca.to_owned(), source })?;
     let builder = builder.with_root_certificates(roots);
     let mut config = match pair {
         None => builder.with_no_client_auth(),
@@ -168,7 +181,7 @@ fn endpoint(text: &str) -> Result<Endpoint, String> {
 
 /// Opens TLS connections to one server.
 #[derive(Clone)]
-struct Connector {
+pub(crate) struct Connector {
     tls: Reloaded<ClientConfig>,
     name: ServerName<'static>,
     address: (String, u16),

@@ -1,0 +1,156 @@
+//! The log of the real programs: its form, its levels, and what it leaves out.
+
+use std::collections::BTreeSet;
+
+use inventory_tests::programs::{Running, program};
+use inventory_tests::test_keys::app_key;
+use inventory_tests::wix_caller::{APP_ID, WixCaller, item, order, order_id};
+use inventory_tests::world::{Backend, Database};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+/// The names of a line's fields, at all depths, in their order in the text.
+fn field_names(line: &str) -> Vec<String> {
+    let mut names = Vec::new();
+    let (mut text, mut is_escaped) = (None::<String>, false);
+    let mut last = String::new();
+    for c in line.chars() {
+        match (&mut text, c) {
+            (Some(_), _) if is_escaped => is_escaped = false,
+            (Some(_), '\\') => is_escaped = true,
+            (Some(own), '"') => {
+                last = std::mem::take(own);
+                text = None;
+            }
+            (Some(own), c) => own.push(c),
+            (None, '"') => text = Some(String::new()),
+            (None, ':') => names.push(last.clone()),
+            (None, _) => {}
+        }
+    }
+    names
+}
+
+/// Starts both servers in one process, sends an order, a replay, an order that is refused, and a bad token. Returns the
+/// log, and the id of the refused order.
+async fn log_of(flags: &[&str]) -> (Vec<Value>, String, String) {
+    let database = Database::fresh(Backend::Sqlite);
+    let path = database.folder().join("log");
+    let mut command = program("wix-adapter");
+    command.args(["standalone", "--http-listen", "127.0.0.1:0", "--grpc-listen", "127.0.0.1:0"]);
+    command.args(["--database-url", &database.text, "--wix-app-id", APP_ID]).args(flags);
+    command.env("WIX_PUBLIC_KEY", &app_key().public);
+    let servers = Running::start_logging(command, 2, &path);
+    let addresses = servers.addresses.clone();
+    let caller = WixCaller::new(addresses[1]);
+    let site = Uuid::new_v4().to_string();
+    assert_eq!(caller.call("increment", order(&site, json!([item("A", 1)]))).await.status, 200);
+    let refused = order(&site, json!([item("A", 2)]));
+    assert_eq!(caller.call("decrement", refused.clone()).await.status, 428);
+    assert_eq!(caller.post("/v1/decrement", "a.b.c".into()).await.status, 401);
+    drop(caller);
+    assert!(tokio::task::spawn_blocking(|| servers.terminate().success()).await.expect("no panic"));
+    let text = std::fs::read_to_string(&path).expect("the log can be read");
+    for line in text.lines() {
+        let names: Vec<String> = field_names(line).into_iter().filter(|name| name != "name").collect();
+        let different: BTreeSet<&String> = names.iter().collect();
+        assert_eq!(names.len(), different.len(), "a field stands twice in {line}");
+    }
+    let started = &text.lines().next().expect("the log has lines").to_owned();
+    for address in &addresses {
+        assert!(started.contains(&address.to_string()), "{started}");
+    }
+    let lines = text.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{line}: {error}")));
+    (lines.collect(), order_id(&refused).to_owned(), site)
+}
+
+/// The level and the message of each line.
+fn told(lines: &[Value]) -> Vec<(&str, &str)> {
+    let text = |line: &'static str| line;
+    lines
+        .iter()
+        .map(|line| (line[text("level")].as_str().unwrap_or_default(), line["message"].as_str().unwrap_or_default()))
+        .collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_log_has_the_start_and_refusals_but_no_successes() {
+    let (lines, order, site) = log_of(&[]).await;
+    assert_eq!(lines[0]["message"], "started");
+    for field in ["version", "schema", "backend"] {
+        assert!(lines[0][field].as_str().is_some_and(|text| !text.is_empty()), "{field} in {}", lines[0]);
+    }
+    let told = told(&lines);
+    let expected = [("INFO", "refused"), ("INFO", "request refused"), ("INFO", "token refused")];
+    for line in expected {
+        assert_eq!(told.iter().filter(|own| **own == line).count(), 1, "{line:?} in {told:?}");
+    }
+    assert!(told.iter().all(|(level, message)| *level == "INFO" && *message != "call"), "{told:?}");
+    let refused = lines.iter().find(|line| line["message"] == "refused").expect("checked before");
+    assert_eq!(refused["code"], "FAILED_PRECONDITION");
+    let span = &refused["spans"][0];
+    assert_eq!((&span["order.id"], &span["site.id"]), (&json!(order), &json!(site)));
+    assert_eq!(span["rpc.method"], "inventory.v1.AvailabilityService/DecrementAvailability");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn log_calls_makes_one_line_for_each_call() {
+    let (lines, order, _) = log_of(&["--log-calls"]).await;
+    let calls = |target: &str| {
+        let of_target = lines.iter().filter(|line| line["target"].as_str().is_some_and(|own| own.starts_with(target)));
+        of_target.filter(|line| line["ms"].is_number()).cloned().collect::<Vec<_>>()
+    };
+    let (server, front) = (calls("inventory_grpc"), calls("wix_adapter"));
+    assert_eq!((server.len(), front.len()), (2, 3), "{lines:?}");
+    let codes: Vec<&str> = server.iter().filter_map(|line| line["code"].as_str()).collect();
+    assert_eq!(codes, ["OK", "FAILED_PRECONDITION"]);
+    let answers: Vec<&str> = front.iter().filter_map(|line| line["answer"].as_str()).collect();
+    assert_eq!(answers, ["done", "not_possible", "unauthorized"]);
+    for line in [&server[1], &front[1]] {
+        let span = &line["spans"][0];
+        assert_eq!(span["order.id"], json!(order));
+        assert!(span["request.id"].is_string() && span["site.id"].is_string(), "{line}");
+    }
+}
+
+#[test]
+fn a_wrong_filter_collector_or_app_id_is_one_sentence() {
+    type Row<'a> = (&'a str, &'a [&'a str], (&'a str, &'a str), &'a str);
+    let rows: [Row<'_>; 7] = [
+        ("inventory-grpc", &["serve"], ("RUST_LOG", "inof"), "inventory-grpc: RUST_LOG: \"inof\" is no filter; "),
+        ("wix-adapter", &["serve"], ("RUST_LOG", "a=b"), "wix-adapter: RUST_LOG: \"a=b\" is no filter; "),
+        (
+            "inventory-grpc",
+            &["serve", "--otlp-endpoint", "ftp://x"],
+            ("A", ""),
+            "'--otlp-endpoint <OTLP_ENDPOINT>': must",
+        ),
+        ("wix-adapter", &["serve"], ("OTLP_ENDPOINT", "here"), "'--otlp-endpoint <OTLP_ENDPOINT>': must be http://"),
+        (
+            "wix-adapter",
+            &["serve"],
+            ("OTLP_ENDPOINT", "https://collector:4317"),
+            "wix-adapter: --otlp-endpoint (OTLP_ENDPOINT): https://collector:4317/ is https, so --otlp-ca (OTLP_CA) is",
+        ),
+        (
+            "inventory-grpc",
+            &["serve", "--otlp-endpoint", "https://collector:4317", "--otlp-ca", "/no/such.pem"],
+            ("A", ""),
+            "inventory-grpc: --otlp-ca (OTLP_CA): /no/such.pem cannot be read: ",
+        ),
+        (
+            "wix-adapter",
+            &["serve", "--wix-app-id", "my app"],
+            ("A", ""),
+            "wix-adapter: --wix-app-id (WIX_APP_ID): \"my app\" is no app id; ",
+        ),
+    ];
+    for (name, arguments, (variable, value), message) in rows {
+        let mut command = program(name);
+        let output = command.args(arguments).env(variable, value).output().expect("the program starts");
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!output.status.success() && text.contains(message), "{name} {arguments:?}: {text}");
+        let own = text.lines().filter(|line| line.starts_with(name)).count();
+        assert!(own <= 1 && !text.contains("panicked"), "{text}");
+    }
+}
