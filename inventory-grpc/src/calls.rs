@@ -37,8 +37,8 @@ pub(crate) struct SeenLayer {
 }
 
 impl SeenLayer {
-    /// A layer for all methods of the server.
-    /// Without `tells_refusals`, a refusal is no line: a command tells its user itself.
+    /// A layer for all methods of the server. Without `tells_refusals`, a refusal is no line: a command tells its user
+    /// itself.
     pub(crate) fn new(tells_refusals: bool) -> Self {
         Self { methods: Arc::new(Methods::new()), tells_refusals }
     }
@@ -196,8 +196,11 @@ where
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let span = this.call.as_ref().map_or_else(Span::none, |call| call.span.clone());
-        let response = ready!(span.in_scope(|| this.inner.poll(context)))?;
+        let polled = match &this.call {
+            Some(call) => call.span.in_scope(|| this.inner.poll(context)),
+            None => this.inner.poll(context),
+        };
+        let response = ready!(polled)?;
         let mut call = this.call.take();
         // An error without a message has its status among the headers.
         if let Some(ended) = call.as_mut().filter(|_| response.headers().contains_key(Status::GRPC_STATUS)) {

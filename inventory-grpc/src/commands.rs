@@ -64,7 +64,7 @@ impl Connection {
         // How long outcomes are kept is a setting of the servers. The command does not know it, so it keeps them all.
         let token = OwnToken::new(ACTOR)?;
         let bearer = Bearer::new(token.text())?;
-        let options = Options { watch_writers: false, own_token: Some(token), ..Options::default() };
+        let options = Options { serves_others: false, own_token: Some(token), ..Options::default() };
         let served = tokio::spawn(server::serve(listener, store, options, stop.clone().cancelled_owned()));
         Ok(Self { channel: endpoint.connect().await?, bearer, own: Some((stop, served)) })
     }

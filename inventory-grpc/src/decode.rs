@@ -34,6 +34,7 @@ pub(crate) use self::levels::{batch_get_stock, get_stock, list_stock};
 pub(crate) use self::metadata::{Caller, caller, default_deadline};
 pub(crate) use self::site::{get_site, list_setting_changes, list_sites, update_site};
 pub(crate) use self::stock::{adjust_stock, move_stock, set_stock};
+pub(crate) use self::time::{time_in_text, whole_micros};
 pub(crate) use self::unit::{get_unit, list_units};
 pub(crate) use self::unit_change::{batch_update_units, update_unit};
 use crate::violation::At;

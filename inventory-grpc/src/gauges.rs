@@ -15,7 +15,7 @@ pub(crate) async fn keep_current(engine: Engine, store: Store) {
     let mut every = tokio::time::interval(MEASURE_EVERY);
     every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
     loop {
-        // A database that is away is told by `store_up`, and the size stays as it was.
+        // If the query fails, the size stays as it was; `store_up` says that the database is away.
         let _ = store.measure_size().await;
         for _ in 0..TIMES_PER_SIZE {
             every.tick().await;

@@ -60,16 +60,17 @@ const PRUNE_EVERY: Duration = Duration::from_secs(3_600);
 /// become as a protobuf Struct.
 const MESSAGE_BYTES_MAX: usize = 24 * 1024 * 1024;
 
-/// How a server works. By default it keeps all outcomes, uses the machine's clock, and watches its writers.
+/// How a server works. By default it keeps all outcomes, uses the machine's clock, and serves others.
 #[derive(Clone)]
 pub struct Options {
     /// How long outcomes of requests are kept. `None` keeps them all.
     pub retention: Option<Duration>,
     /// The time of each batch, and by which outcomes grow old.
     pub clock: Clock,
-    /// Whether the server finds out, and says as its health, what its writers can do. If there is nothing else to
-    /// commit, it commits something small each second.
-    pub watch_writers: bool,
+    /// Whether this is a server for others, not one that a command runs for itself. It tells what it is and does: it
+    /// finds out, and says as its health, what its writers can do, for which it commits something small each second if
+    /// there is nothing else to commit; it keeps its gauges current, and logs refusals and the ends of failures.
+    pub serves_others: bool,
     /// Whether calls without a token are accepted although there are tokens, or although the port is not on loopback.
     pub allow_anonymous: bool,
     /// Whether callers can ask for the descriptors by reflection.
@@ -83,7 +84,7 @@ impl Default for Options {
         Self {
             retention: None,
             clock: Clock::system(),
-            watch_writers: true,
+            serves_others: true,
             allow_anonymous: false,
             reflection: true,
             own_token: None,
@@ -112,7 +113,7 @@ pub async fn serve(
     options: Options,
     stop: impl Future<Output = ()>,
 ) -> Result<(), ServeError> {
-    let Options { retention, clock, watch_writers, allow_anonymous, reflection, own_token } = options;
+    let Options { retention, clock, serves_others, allow_anonymous, reflection, own_token } = options;
     let listener = listener.into();
     let anonymous = match (allow_anonymous, listener.local_addr()?.ip().is_loopback()) {
         (true, _) => Anonymous::Allowed,
@@ -129,7 +130,7 @@ pub async fn serve(
     if let Some(retention) = retention {
         tasks.spawn(prune(engine.clone(), retention, clock));
     }
-    if watch_writers {
+    if serves_others {
         tasks.spawn({
             let engine = engine.clone();
             async move { engine.monitor().await }
@@ -157,7 +158,7 @@ pub async fn serve(
     };
     let ledger = Ledger { store: store.clone(), engine: engine.clone(), commits, stopping };
     let served = Server::builder()
-        .layer(SeenLayer::new(watch_writers))
+        .layer(SeenLayer::new(serves_others))
         .layer(CallLayer::new(overloaded))
         .http2_keepalive_interval(Some(KEEPALIVE_EVERY))
         .http2_keepalive_timeout(Some(KEEPALIVE_ANSWER))

@@ -1,11 +1,8 @@
 //! The database or the gRPC server is away for a while. Wix gets 503 in the meantime, never 428; no order is lost or
 //! applied twice.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
-use inventory_core::store::DatabaseUrl;
-use inventory_tests::books;
 use inventory_tests::chaos::Link;
 use inventory_tests::wix_caller::{Answered, WixCaller, item, order};
 use inventory_tests::world::{Backend, Database, World, start_adapter, start_grpc};
@@ -26,14 +23,7 @@ async fn until_served(wix: &WixCaller, data: &Value) -> Answered {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_outage_of_the_database_loses_no_order() {
-    let database = Database::fresh(Backend::Postgres);
-    let DatabaseUrl::Postgres(url) = &database.url else { unreachable!("the database is on Postgres") };
-    let server =
-        url.split('@').nth(1).and_then(|rest| rest.split('/').next()).expect("the URL has host and port").to_owned();
-    let target: SocketAddr = server.parse().expect("host and port are an address");
-    let link = Link::to(target).await;
-    let through: DatabaseUrl = url.replace(&server, &link.address.to_string()).parse().expect("the URL is valid");
-    let world = World::over(database, through).await;
+    let (world, link) = World::behind_link().await;
     world.set(&[("A", 10)]).await;
 
     for round in 0..3 {
@@ -59,15 +49,7 @@ async fn an_outage_of_the_database_loses_no_order() {
 async fn a_read_only_database_refuses_no_order_and_can_be_read() {
     let world = World::start(Backend::Postgres).await;
     world.set(&[("A", 5)]).await;
-    let url = world.database.url.clone();
-    let name = world.database.text.rsplit('/').next().expect("the URL ends with the name").to_owned();
-    let demote = |on: bool| {
-        let demoted = format!("ALTER DATABASE \"{name}\" SET default_transaction_read_only = {on}");
-        let ended = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
-                     WHERE datname = current_database() AND pid <> pg_backend_pid()";
-        books::script(&url, &format!("SET TRANSACTION READ WRITE; {demoted}; {ended}"));
-    };
-    demote(true);
+    world.database.set_read_only(true);
     let data = order(&world.site, json!([item("A", 1)]));
     assert_eq!(world.wix.call("decrement", data.clone()).await.status, 503);
     let too_much = order(&world.site, json!([item("A", 99)]));
@@ -77,20 +59,14 @@ async fn a_read_only_database_refuses_no_order_and_can_be_read() {
         "the server cannot lock the level, so it must not refuse"
     );
     assert_eq!(world.level("A").await, 5);
-    demote(false);
+    world.database.set_read_only(false);
     assert_eq!(until_served(&world.wix, &data).await.status, 200);
     assert_eq!(world.level("A").await, 4);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn broken_connections_under_load_apply_no_order_twice() {
-    let database = Database::fresh(Backend::Postgres);
-    let DatabaseUrl::Postgres(url) = &database.url else { unreachable!("the database is on Postgres") };
-    let server =
-        url.split('@').nth(1).and_then(|rest| rest.split('/').next()).expect("the URL has host and port").to_owned();
-    let link = Link::to(server.parse().expect("host and port are an address")).await;
-    let through: DatabaseUrl = url.replace(&server, &link.address.to_string()).parse().expect("the URL is valid");
-    let world = World::over(database, through).await;
+    let (world, link) = World::behind_link().await;
     world.set(&[("A", 100_000)]).await;
     let orders: Vec<Value> = (0..2_000).map(|_| order(&world.site, json!([item("A", 1)]))).collect();
     let cutter = async {

@@ -3,15 +3,12 @@
 
 use std::process::Command;
 
-use inventory_core::store::DatabaseUrl;
 use inventory_proto::v1::availability_service_client::AvailabilityServiceClient;
 use inventory_proto::v1::stock_service_client::StockServiceClient;
-use inventory_tests::books;
-use inventory_tests::chaos::Link;
 use inventory_tests::programs::{Running, program};
 use inventory_tests::requests::{decrement, set, set_item};
 use inventory_tests::wix_caller::{item, order};
-use inventory_tests::world::{Backend, Database, World};
+use inventory_tests::world::{Backend, World};
 use serde_json::json;
 use tonic::transport::{Channel, Endpoint};
 use tonic_health::pb::HealthCheckRequest;
@@ -47,12 +44,7 @@ async fn until_readyz(world: &World, wanted: u16) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_database_that_hangs_is_not_ready() {
-    let database = Database::fresh(Backend::Postgres);
-    let DatabaseUrl::Postgres(url) = &database.url else { unreachable!("the database is on Postgres") };
-    let server = url.split('@').nth(1).and_then(|rest| rest.split('/').next()).expect("the URL has host and port");
-    let link = Link::to(server.parse().expect("host and port are an address")).await;
-    let through: DatabaseUrl = url.replace(server, &link.address.to_string()).parse().expect("the URL is valid");
-    let world = World::over(database, through).await;
+    let (world, link) = World::behind_link().await;
     until(world.channel(), ServingStatus::Serving).await;
     until_readyz(&world, 200).await;
     link.freeze();
@@ -69,18 +61,10 @@ async fn a_database_that_hangs_is_not_ready() {
 async fn a_read_only_database_is_not_ready() {
     let world = World::start(Backend::Postgres).await;
     until(world.channel(), ServingStatus::Serving).await;
-    let url = world.database.url.clone();
-    let name = world.database.text.rsplit('/').next().expect("the URL ends with the name").to_owned();
-    let demote = |on: bool| {
-        let demoted = format!("ALTER DATABASE \"{name}\" SET default_transaction_read_only = {on}");
-        let ended = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
-                     WHERE datname = current_database() AND pid <> pg_backend_pid()";
-        books::script(&url, &format!("SET TRANSACTION READ WRITE; {demoted}; {ended}"));
-    };
-    demote(true);
+    world.database.set_read_only(true);
     until(world.channel(), ServingStatus::NotServing).await;
     until_readyz(&world, 503).await;
-    demote(false);
+    world.database.set_read_only(false);
     until(world.channel(), ServingStatus::Serving).await;
     until_readyz(&world, 200).await;
 }

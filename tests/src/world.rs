@@ -21,6 +21,7 @@ use wix_adapter::keys;
 use wix_adapter::routes::Adapter;
 use wix_adapter::token::Verifier;
 
+use crate::chaos::Link;
 use crate::postgres::{Durability, fresh_database};
 use crate::requests::{all_pages, guid, reference, set, set_item};
 use crate::test_clock::TestClock;
@@ -59,6 +60,15 @@ impl Database {
             Backend::Postgres => fresh_database(durability),
         };
         Self { url: text.parse().expect("the database URL is valid"), text, folder }
+    }
+
+    /// Makes a database on Postgres read-only, as a standby is, or writable again. Every connection to it ends.
+    pub fn set_read_only(&self, on: bool) {
+        let (_, name) = self.text.rsplit_once('/').expect("the URL ends with the name");
+        let demoted = format!("ALTER DATABASE \"{name}\" SET default_transaction_read_only = {on}");
+        let ended = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+                     WHERE datname = current_database() AND pid <> pg_backend_pid()";
+        books::script(&self.url, &format!("SET TRANSACTION READ WRITE; {demoted}; {ended}"));
     }
 
     /// A temporary folder that lives as long as the database.
@@ -103,8 +113,18 @@ impl World {
         Self::over(database, url).await
     }
 
+    /// Starts both servers on a new database on Postgres, which they reach through the link.
+    pub async fn behind_link() -> (Self, Link) {
+        let database = Database::fresh(Backend::Postgres);
+        let (_, server) = database.text.split_once('@').expect("the URL names the user");
+        let (server, _) = server.split_once('/').expect("the URL names the database");
+        let link = Link::to(server.parse().expect("host and port are an address")).await;
+        let through = database.text.replace(server, &link.address.to_string());
+        (Self::over(database, through.parse().expect("the URL is valid")).await, link)
+    }
+
     /// Starts both servers on `database`, which they reach under `url`.
-    pub async fn over(database: Database, url: DatabaseUrl) -> Self {
+    async fn over(database: Database, url: DatabaseUrl) -> Self {
         let (stop, clock) = (CancellationToken::new(), TestClock::default());
         let grpc = start_grpc_with_clock(url, &clock, stop.clone()).await;
         let http = start_adapter(grpc, stop.clone()).await;

@@ -61,7 +61,8 @@ pub fn of_result(method: Method, result: Result<(), Status>) -> Answer {
             | Code::Unknown,
             Some(_) | None,
         ) => Answer::Unavailable,
-        // Wix names no SKU and no token reaches the server, so these codes mean that we did something wrong.
+        // Wix names no SKU and the server sees only the adapter's own token, so these codes mean that we did something
+        // wrong.
         (
             Code::Ok
             | Code::NotFound

@@ -113,8 +113,8 @@ fn tell_answer(span: &Span, answer: &Answer, took: Duration) {
 /// of a first installation, and Wix shows it to nobody.
 fn tell_stray(method: &HttpMethod, path: &str) {
     static STRAYS: Repeats = Repeats::new();
-    let shown: String = path.chars().take(STRAY_PATH_CHARS).collect();
     if let Some(Told { count, .. }) = STRAYS.count("stray", Instant::now()) {
+        let shown: String = path.chars().take(STRAY_PATH_CHARS).collect();
         tracing::warn!(
             %method,
             path = shown,
@@ -148,10 +148,7 @@ fn tell_refused_token(status: &Status) -> bool {
         | Code::Unavailable
         | Code::DataLoss => return false,
     };
-    let now = Instant::now();
-    // Refusals that begin anew are told at once.
-    REFUSED.ended(now);
-    if let Some(Told { count, .. }) = REFUSED.count(code, now) {
+    if let Some(Told { count, .. }) = REFUSED.count(code, Instant::now()) {
         tracing::error!(
             code,
             calls = count,
@@ -199,7 +196,14 @@ fn tell_not_applied(answer: &Answer, status: &Status) {
     let Some(Told { count: calls, .. }) = FAILURES.count(answer.label(), Instant::now()) else { return };
     match answer {
         Answer::Bug => tracing::error!(?code, why, calls, "the server's answer is not one that Wix can cause"),
-        _ => tracing::warn!(?code, why, calls, "calls were not served; Wix is told to try again"),
+        Answer::Unavailable
+        | Answer::Done
+        | Answer::NotPossible(..)
+        | Answer::Unauthorized
+        | Answer::TooLarge
+        | Answer::TooSlow
+        | Answer::NoSuchPath
+        | Answer::WrongMethod => tracing::warn!(?code, why, calls, "calls were not served; Wix is told to try again"),
     }
 }
 

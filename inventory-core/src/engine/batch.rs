@@ -216,7 +216,8 @@ impl Batch {
         let site = command.site();
         let before = self.sequence(site);
         let order = self.history_for(command);
-        let decision = decide(command.action(), levels, &BatchView { batch: self, site, order });
+        let view = BatchView { batch: self, site, time: self.time(site), order };
+        let decision = decide(command.action(), levels, &view);
         let (verdict, findings) = match decision {
             Decision::Apply(movements) => {
                 self.remember(command, levels, &movements);

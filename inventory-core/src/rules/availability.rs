@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::order_history::{Holdings, is_duplicate};
-use super::{Decision, Movement, View, rules_of};
+use super::{Decision, Movement, View};
 use crate::model::action::Line;
 use crate::model::entry::Marks;
 use crate::model::ids::LevelId;
@@ -58,8 +58,10 @@ fn sum<'a>(lines: &[Line], levels: &'a [ResolvedLevel], view: &impl View) -> Vec
     let mut seen: HashMap<LevelId, usize> = HashMap::with_capacity(lines.len());
     for (item, (line, level)) in lines.iter().zip(levels).enumerate() {
         let index = *seen.entry(level.id).or_insert_with(|| {
-            let closed = view.unit(level.unit_id).window.closed_at(view.time());
-            asked.push(Asked { item, level, rules: rules_of(level, view), closed, sold_once: 0, subscribed: 0 });
+            let unit = view.unit(level.unit_id);
+            let rules = UnitRules::in_force(&unit, &level.catalog);
+            let closed = unit.window.closed_at(view.time());
+            asked.push(Asked { item, level, rules, closed, sold_once: 0, subscribed: 0 });
             asked.len() - 1
         });
         let sums = &mut asked[index];

@@ -62,7 +62,7 @@ pub enum MigrateError {
     #[error("the database has no tables of this service; run `inventory-grpc migrate`")]
     Empty,
     /// A role of SQLite.
-    #[error("--grant-to: SQLite has no roles; its file belongs to whoever may read and write it")]
+    #[error("--grant-to: SQLite has no roles; set the permissions of its file instead")]
     NoRoles,
     /// A step failed.
     #[error("cannot bring the schema up to date")]

@@ -123,8 +123,8 @@ fn filter() -> Result<EnvFilter, ObserveError> {
     filter_of(&text)
 }
 
-/// The filter that a text means; `info` if it is empty. The library takes a mistyped level for a target of which all is
-/// logged, so a word must be a level.
+/// The filter that a text means; `info` if it is empty. A word by itself must be a level: the library would read a
+/// mistyped level as the name of a target, and log that target at every level.
 fn filter_of(text: &str) -> Result<EnvFilter, ObserveError> {
     const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
     let bad = |source| ObserveError::Filter { text: text.to_owned(), source };

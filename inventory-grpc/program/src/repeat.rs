@@ -28,6 +28,16 @@ struct Spell {
     interval: Duration,
 }
 
+impl Spell {
+    fn new(now: Instant) -> Self {
+        Self { began: now, last: now, count: 0, next_line: now, interval: FIRST_INTERVAL }
+    }
+
+    fn has_ended(&self, now: Instant) -> bool {
+        now.duration_since(self.last) >= QUIET
+    }
+}
+
 /// What a line about a failure tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Told {
@@ -45,16 +55,14 @@ impl Repeats {
         Self(Mutex::new(BTreeMap::new()))
     }
 
-    /// Counts a failure at the time `now`. Returns what to log, if it is time for a line.
+    /// Counts a failure at the time `now`. Returns what to log, if it is time for a line. One that begins anew after it
+    /// had ended is counted from 1 and told at once, also if nobody asked for its end.
     pub fn count(&self, kind: &'static str, now: Instant) -> Option<Told> {
         let mut spells = self.lock();
-        let spell = spells.entry(kind).or_insert(Spell {
-            began: now,
-            last: now,
-            count: 0,
-            next_line: now,
-            interval: FIRST_INTERVAL,
-        });
+        let spell = spells.entry(kind).or_insert_with(|| Spell::new(now));
+        if spell.has_ended(now) {
+            *spell = Spell::new(now);
+        }
         spell.count += 1;
         spell.last = now;
         if now < spell.next_line {
@@ -70,7 +78,7 @@ impl Repeats {
         let mut spells = self.lock();
         let ended: Vec<Told> = spells
             .iter()
-            .filter(|(_, spell)| now.duration_since(spell.last) >= QUIET)
+            .filter(|(_, spell)| spell.has_ended(now))
             .map(|(kind, spell)| Told { kind, count: spell.count, lasted: spell.last.duration_since(spell.began) })
             .collect();
         ended.iter().for_each(|told| {
@@ -101,6 +109,18 @@ mod tests {
         assert_eq!(ended, [Told { kind: "down", count: 600, lasted: Duration::from_secs(599) }]);
         assert_eq!(repeats.ended(at(700)), []);
         assert_eq!(repeats.count("down", at(700)).map(|told| told.count), Some(1), "a new one begins");
+    }
+
+    #[test]
+    fn a_failure_that_begins_anew_after_a_quiet_time_is_told_at_once() {
+        let repeats = Repeats::new();
+        let start = Instant::now();
+        let at = |seconds: u64| start + Duration::from_secs(seconds);
+        let told = |second| repeats.count("down", at(second)).map(|told| (told.count, told.lasted));
+        assert_eq!((0..=20).filter_map(told).map(|(count, _)| count).collect::<Vec<_>>(), [1, 3, 7, 15]);
+        assert_eq!(told(24), None, "it has not ended");
+        assert_eq!(told(29), Some((1, Duration::ZERO)), "although nobody asked which have ended");
+        assert_eq!(told(31).map(|(count, _)| count), Some(2), "the intervals begin anew too");
     }
 
     #[test]

@@ -8,7 +8,6 @@ use std::fmt::Display;
 use inventory_core::engine::clock::Clock;
 use inventory_core::engine::tokens;
 use inventory_core::model::access::{Author, Token, TokenHash, TokenState};
-use inventory_core::model::ids::SiteId;
 use inventory_core::model::journal::{JournalEntry, SettingChange};
 use inventory_core::model::limits;
 use inventory_core::store::{Open, Store};
@@ -81,8 +80,8 @@ async fn list(store: &Store) -> Result<(), Box<dyn Error>> {
             TokenState::Expired => "expired",
             TokenState::Revoked => "revoked",
         };
-        let Token { name, scopes, sites, created_at, expires_at, revoked_at: _ } = token;
-        let sites = if sites.is_empty() { "all".to_owned() } else { spaced(&sites) };
+        let sites = if token.sites.is_empty() { "all".to_owned() } else { token.sites_text() };
+        let Token { name, scopes, sites: _, created_at, expires_at, revoked_at: _ } = token;
         let expires = expires_at.map_or("never".to_owned(), |time| timestamp(time).to_string());
         row(&[name.as_str(), &scopes.to_string(), &sites, &timestamp(created_at).to_string(), &expires, state]);
     }
@@ -104,10 +103,6 @@ async fn journal(store: &Store) -> Result<(), Box<dyn Error>> {
             return Ok(());
         }
     }
-}
-
-fn spaced(sites: &[SiteId]) -> String {
-    sites.iter().map(SiteId::to_string).collect::<Vec<_>>().join(" ")
 }
 
 /// Prints a row. The columns are separated by tabs.

@@ -4,9 +4,9 @@ use clap::{Args, Subcommand};
 use inventory_core::model::access::{Scope, TokenName};
 use inventory_core::model::ids::{SiteId, parse_guid};
 use inventory_core::model::limits;
-use prost_types::Timestamp;
 
 use super::Database;
+use crate::decode::{time_in_text, whole_micros};
 
 /// What can be done with tokens.
 #[derive(Debug, Subcommand)]
@@ -88,11 +88,8 @@ fn expiry(text: &str) -> Result<Expiry, String> {
         let days = days.parse().ok().filter(|days| (1..=DAYS_MAX).contains(days)).ok_or_else(bad)?;
         return Ok(Expiry::After(days * DAY_MICROS));
     }
-    // Without an offset from UTC, nobody can tell whose midnight is meant.
-    let has_offset = text.split_once(['T', 't', ' ']).is_some_and(|(_, time)| time.contains(['Z', 'z', '+', '-']));
-    let Timestamp { seconds, nanos } = text.parse().ok().filter(|_| has_offset).ok_or_else(bad)?;
-    let micros = seconds.checked_mul(1_000_000).and_then(|micros| micros.checked_add(i64::from(nanos / 1_000)));
-    micros.filter(|micros| (0..=limits::TIME_MICROS_MAX).contains(micros)).map(Expiry::At).ok_or_else(bad)
+    let (micros, _) = time_in_text(text).and_then(whole_micros).ok_or_else(bad)?;
+    Some(micros).filter(|micros| (0..=limits::TIME_MICROS_MAX).contains(micros)).map(Expiry::At).ok_or_else(bad)
 }
 
 #[cfg(test)]

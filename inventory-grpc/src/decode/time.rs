@@ -1,4 +1,4 @@
-//! Times in requests. The core counts microseconds since 1970, so a time between two of them is rounded.
+//! Times in requests, files and flags. The core counts microseconds since 1970, so a time between two of them is rounded.
 
 use inventory_core::model::limits;
 use prost_types::Timestamp;
@@ -33,8 +33,15 @@ impl Fields {
     }
 }
 
+/// A time in RFC 3339. `None` if the text is something else or names no offset from UTC: without one, nobody can tell
+/// whose 18:00 is meant.
+pub(crate) fn time_in_text(text: &str) -> Option<Timestamp> {
+    let has_offset = text.split_once(['T', 't', ' ']).is_some_and(|(_, time)| time.contains(['Z', 'z', '+', '-']));
+    text.parse().ok().filter(|_| has_offset)
+}
+
 /// The whole microseconds of a time since 1970, and the nanoseconds after them. `None` if the time is not valid.
-fn whole_micros(Timestamp { seconds, nanos }: Timestamp) -> Option<(i64, i32)> {
+pub(crate) fn whole_micros(Timestamp { seconds, nanos }: Timestamp) -> Option<(i64, i32)> {
     if !(0..1_000_000_000).contains(&nanos) {
         return None;
     }

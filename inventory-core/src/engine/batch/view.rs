@@ -12,6 +12,8 @@ use crate::rules::View;
 pub(super) struct BatchView<'a> {
     pub(super) batch: &'a Batch,
     pub(super) site: SiteId,
+    /// The time of the batch for the site: microseconds since 1970.
+    pub(super) time: i64,
     /// The order whose history the rules ask about.
     pub(super) order: Option<OrderKey>,
 }
@@ -31,7 +33,7 @@ impl View for BatchView<'_> {
     }
 
     fn time(&self) -> i64 {
-        self.batch.time(self.site)
+        self.time
     }
 
     fn order(&self) -> Option<&OrderHistory> {

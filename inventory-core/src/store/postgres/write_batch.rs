@@ -32,8 +32,18 @@ prepared!(WriteBatch<'a> -> (Bool, Bool));
 
 impl<'a> WriteBatch<'a> {
     pub(super) fn of(writes: &'a Writes) -> Self {
-        let Writes { sites, stocked_units: _, new_units: _, new_levels: _, .. } = writes;
-        let Writes { levels, changes, entries, waypoints, requests, new_orders, .. } = writes;
+        let Writes {
+            sites,
+            new_units: _,
+            stocked_units: _,
+            new_levels: _,
+            levels,
+            changes,
+            entries,
+            waypoints,
+            requests,
+            new_orders,
+        } = writes;
         Self {
             sites: SiteStates::of(sites.iter()),
             levels: LevelStates::of(levels.iter()),

@@ -10,7 +10,7 @@ use prost_types::Timestamp;
 
 use super::parse::{Parsed, Values};
 use super::{BadRow, Row, Rows};
-use crate::decode::Fields;
+use crate::decode::{Fields, time_in_text};
 use crate::encode::timestamp;
 use crate::violation::{At, Violation};
 
@@ -143,10 +143,8 @@ fn tracking_of(text: &str) -> Result<v1::Tracking, String> {
     }
 }
 
-/// A time in RFC 3339. It must name its offset from UTC: without one, nobody can tell whose 18:00 is meant.
 fn time_of(column: &str, text: &str) -> Result<Timestamp, String> {
-    let has_offset = text.split_once(['T', 't', ' ']).is_some_and(|(_, time)| time.contains(['Z', 'z', '+', '-']));
-    text.parse().ok().filter(|_| has_offset).ok_or_else(|| {
+    time_in_text(text).ok_or_else(|| {
         format!("{column}: {text:?} is not a time such as 2026-11-24T18:00:00Z or 2026-11-24T19:00:00.5+01:00")
     })
 }
