@@ -13,6 +13,7 @@ const FILES: [&str; 4] = [
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo::rerun-if-changed=inventory");
+    println!("cargo::rerun-if-changed=google");
     let descriptors = protox::compile(FILES, ["."])?;
     let out = PathBuf::from(std::env::var("OUT_DIR")?);
     std::fs::write(out.join("inventory.bin"), descriptors.encode_to_vec())?;
@@ -20,12 +21,14 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     tonic_prost_build::configure()
         .build_client(false)
         .codec_path("crate::codec::ServerCodec")
+        .extern_path(".google.rpc", "::tonic_types::pb")
         .compile_fds(descriptors.clone())?;
     let clients = out.join("client");
     std::fs::create_dir_all(&clients)?;
     tonic_prost_build::configure()
         .build_server(false)
         .extern_path(".inventory.v1", "crate::v1")
+        .extern_path(".google.rpc", "::tonic_types::pb")
         .out_dir(clients)
         .compile_fds(descriptors)?;
     Ok(())

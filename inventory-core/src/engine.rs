@@ -20,6 +20,7 @@ mod message;
 mod queue;
 mod resolve;
 pub mod storage;
+mod stream;
 pub mod tokens;
 mod writer;
 
@@ -30,17 +31,18 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{oneshot, watch};
 use uuid::Uuid;
 
-pub use crate::engine::message::ConfiguredUnits;
+pub use crate::engine::message::{Answered, ConfiguredUnits};
+pub use crate::engine::stream::{Answers, Commands, StreamCommand};
 
 use crate::engine::clock::Clock;
 use crate::engine::feed::Feed;
 use crate::engine::health::{Health, Monitor, Pulse};
 use crate::engine::measure::Measures;
-use crate::engine::message::{Change, Message, Reply, Task, Ticket, Work};
-use crate::engine::queue::Queue;
+use crate::engine::message::{Change, ChangeReply, Pending, Reply, Task, Ticket};
+use crate::engine::queue::{Queue, QueueSender};
 use crate::engine::resolve::{SettingsCache, resolve};
 use crate::engine::storage::{BatchStore, OpenWriters};
 use crate::engine::writer::Writer;
@@ -56,7 +58,7 @@ use crate::model::unit::{UnitChange, UnitSelector};
 /// The handle to the writers. Cheap to clone.
 #[derive(Clone)]
 pub struct Engine {
-    writers: Arc<[(mpsc::Sender<Message>, Pulse)]>,
+    writers: Arc<[(QueueSender, Pulse)]>,
     monitor: Monitor,
     threads: Arc<Mutex<Vec<JoinHandle<()>>>>,
     settings: Arc<SettingsCache>,
@@ -95,12 +97,10 @@ impl Engine {
     /// Applies a command, and returns once its outcome is durable. A command that has been decided is carried through,
     /// even if its caller goes away.
     pub async fn submit(&self, command: Command, deadline: Instant) -> Result<Outcome, Error> {
-        let site = command.site();
-        let settings = self.settings.of(site);
-        let resolution = resolve(&settings, &command);
+        let writer = self.writer(command.site());
         let (reply, answer) = Reply::new();
-        let change = Box::new(Change { command, resolution, settings, reply });
-        self.enqueue(site, Work::Change(change), deadline)?;
+        let pending = self.pending(command, ChangeReply::Call(reply), Ticket::until(deadline));
+        writer.send_changes(vec![pending]).map_err(|(failed, _)| refused(failed, 1))?;
         answered(answer, deadline).await
     }
 
@@ -114,7 +114,7 @@ impl Engine {
         deadline: Instant,
     ) -> Result<Site, Error> {
         let (reply, answer) = Reply::new();
-        self.enqueue(site, Work::Alone(Task::ConfigureSite(site, Box::new(change), author, reply)), deadline)?;
+        self.enqueue(site, Task::ConfigureSite(site, Box::new(change), author, reply), deadline)?;
         answered(answer, deadline).await
     }
 
@@ -128,7 +128,7 @@ impl Engine {
         deadline: Instant,
     ) -> Result<ConfiguredUnits, Error> {
         let (reply, answer) = Reply::new();
-        self.enqueue(site, Work::Alone(Task::ConfigureUnits(site, changes, author, reply)), deadline)?;
+        self.enqueue(site, Task::ConfigureUnits(site, changes, author, reply), deadline)?;
         answered(answer, deadline).await
     }
 
@@ -140,7 +140,7 @@ impl Engine {
             let (reply, answer) = Reply::new();
             // Any writer may prune: answered requests need no site lock.
             let deadline = Instant::now() + limits::ANSWER_TIME_DEFAULT;
-            self.enqueue(after.0, Work::Alone(Task::Prune(after, before, reply)), deadline)?;
+            self.enqueue(after.0, Task::Prune(after, before, reply), deadline)?;
             match answered(answer, deadline).await? {
                 Some(next) => after = next,
                 None => return Ok(()),
@@ -168,7 +168,7 @@ impl Engine {
     /// whether the writers can commit.
     pub fn measure(&self) {
         for (index, (writer, _)) in self.writers.iter().enumerate() {
-            measure::queue_depth(index, writer.max_capacity() - writer.capacity());
+            measure::queue_depth(index, writer.depth());
         }
         measure::watchers(self.feed.watchers(), self.feed.lag());
         measure::store_up(matches!(*self.monitor.subscribe().borrow(), Health::Ready));
@@ -176,10 +176,7 @@ impl Engine {
 
     /// Refuses new work, finishes what is queued, and ends the writers.
     pub async fn drain(&self) {
-        for (writer, _) in self.writers.iter() {
-            // A writer that has ended has nothing left to finish.
-            let _ = writer.send(Message { work: Work::Stop, ticket: Ticket::until(Instant::now()) }).await;
-        }
+        self.writers.iter().for_each(|(writer, _)| writer.stop());
         let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
         let join = tokio::task::spawn_blocking(|| {
             for thread in threads {
@@ -191,18 +188,30 @@ impl Engine {
         let _ = join.await;
     }
 
-    fn enqueue(&self, site: SiteId, work: Work, deadline: Instant) -> Result<(), Failed> {
+    /// The queue of the writer of a site.
+    fn writer(&self, site: SiteId) -> &QueueSender {
         let index = site.as_uuid().as_u128() % self.writers.len() as u128;
         // The remainder is below the number of writers, which is a usize.
-        let (writer, _) = &self.writers[index as usize];
-        writer.try_send(Message { work, ticket: Ticket::until(deadline) }).map_err(|error| match error {
-            mpsc::error::TrySendError::Full(_) => {
-                measure::overloaded();
-                Failed::Overloaded
-            }
-            mpsc::error::TrySendError::Closed(_) => Failed::Stopping,
-        })
+        &self.writers[index as usize].0
     }
+
+    fn pending(&self, command: Command, reply: ChangeReply, ticket: Ticket) -> Pending {
+        let settings = self.settings.of(command.site());
+        let resolution = resolve(&settings, &command);
+        (Change { command, resolution, settings, reply }, ticket)
+    }
+
+    fn enqueue(&self, site: SiteId, task: Task, deadline: Instant) -> Result<(), Failed> {
+        self.writer(site).send_task(task, Ticket::until(deadline)).map_err(|failed| refused(failed, 1))
+    }
+}
+
+/// Counts commands that a queue refused.
+fn refused(failed: Failed, commands: usize) -> Failed {
+    if matches!(failed, Failed::Overloaded) {
+        measure::overloaded(commands);
+    }
+    failed
 }
 
 /// Waits for an answer until the deadline.

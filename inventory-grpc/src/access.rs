@@ -28,9 +28,10 @@ use crate::status;
 ///
 /// Two methods need more than their scope. VerifySite with `repair` also needs `stock:write` and `admin`, because it
 /// changes levels that orders rely on. ListSites shows a token that is good for some sites no others.
-pub const METHODS: [(&str, Scope); 21] = [
+pub const METHODS: [(&str, Scope); 22] = [
     ("/inventory.v1.AvailabilityService/DecrementAvailability", Scope::Orders),
     ("/inventory.v1.AvailabilityService/IncrementAvailability", Scope::Orders),
+    ("/inventory.v1.AvailabilityService/ChangeAvailability", Scope::Orders),
     ("/inventory.v1.StockService/SetStock", Scope::StockWrite),
     ("/inventory.v1.StockService/AdjustStock", Scope::StockWrite),
     ("/inventory.v1.StockService/MoveStock", Scope::StockWrite),
@@ -103,8 +104,8 @@ pub struct NoOwnToken;
 /// Who makes a call. [`AccessLayer`] puts it into the extensions of each request.
 #[derive(Clone)]
 pub(crate) enum Access {
-    /// Nobody in particular. May do everything.
-    Anonymous,
+    /// Nobody in particular. May do everything, as long as these tokens say so; for ever, without any.
+    Anonymous(Option<Tokens>),
     /// The holder of a token.
     Holder(Holder),
 }
@@ -171,7 +172,7 @@ impl Access {
                 Some(site) if !token.covers(SiteId::from_uuid(site)) => Err(Refused::Site.status(Some(token))),
                 Some(_) | None => Ok(()),
             },
-            Self::Anonymous | Self::Holder(_) => Ok(()),
+            Self::Anonymous(_) | Self::Holder(_) => Ok(()),
         }
     }
 
@@ -179,7 +180,7 @@ impl Access {
     pub(crate) fn check_scope(&self, scope: Scope) -> Result<(), Status> {
         match self {
             Self::Holder(Holder { token, .. }) if !token.scopes.has(scope) => Err(Refused::Scope.status(Some(token))),
-            Self::Anonymous | Self::Holder(_) => Ok(()),
+            Self::Anonymous(_) | Self::Holder(_) => Ok(()),
         }
     }
 
@@ -189,14 +190,14 @@ impl Access {
             Self::Holder(Holder { token, .. }) if !token.scopes.has(Scope::OnBehalf) => {
                 Err(Refused::OnBehalf.status(Some(token)))
             }
-            Self::Anonymous | Self::Holder(_) => Ok(()),
+            Self::Anonymous(_) | Self::Holder(_) => Ok(()),
         }
     }
 
     /// The token's name.
     pub(crate) fn token_name(&self) -> Option<&TokenName> {
         match self {
-            Self::Anonymous => None,
+            Self::Anonymous(_) => None,
             Self::Holder(Holder { token, .. }) => Some(&token.name),
         }
     }
@@ -204,15 +205,16 @@ impl Access {
     /// The only sites that the caller may see; `None` if it may see all.
     pub(crate) fn sites(&self) -> Option<Vec<SiteId>> {
         match self {
-            Self::Anonymous => None,
+            Self::Anonymous(_) => None,
             Self::Holder(Holder { token, .. }) => Some(token.sites.clone()).filter(|sites| !sites.is_empty()),
         }
     }
 
-    /// Waits until the caller's token is no longer good, for calls that never end by themselves.
+    /// Waits until the caller may no longer call, for calls that never end by themselves.
     pub(crate) async fn ended(self) -> Status {
         match self {
-            Self::Anonymous => std::future::pending().await,
+            Self::Anonymous(None) => std::future::pending().await,
+            Self::Anonymous(Some(tokens)) => tokens.anonymous_ended().await.status(None),
             Self::Holder(Holder { token, hash, tokens }) => tokens.ended(&hash).await.status(Some(&token)),
         }
     }

@@ -7,9 +7,12 @@
 //! - **Logs**: a refusal is one line. A failure is logged where it is found, and repeated ones are counted there
 //!   (`status`). With `--log-calls` every call is one line.
 //!
+//! A stream of calls is one call here; `stream_calls` sees each of its calls as one of its own method.
+//!
 //! The decoders record which site, order and request a call is about. The layer itself reads no message.
 
 mod methods;
+mod stream_calls;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -28,6 +31,7 @@ use tracing::Span;
 use tracing::field::Empty;
 
 use self::methods::{Method, Methods, code_name};
+pub(crate) use self::stream_calls::{StreamCall, StreamCalls};
 
 /// The layer. Cheap to clone.
 #[derive(Clone)]
@@ -41,6 +45,11 @@ impl SeenLayer {
     /// itself.
     pub(crate) fn new(tells_refusals: bool) -> Self {
         Self { methods: Arc::new(Methods::new()), tells_refusals }
+    }
+
+    /// Sees the calls of streams in the same way.
+    pub(crate) fn stream_calls(&self) -> StreamCalls {
+        StreamCalls::new(&self.methods, self.tells_refusals)
     }
 }
 

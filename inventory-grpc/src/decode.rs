@@ -27,7 +27,7 @@ use tracing::Span;
 use tracing::field::display;
 use uuid::Uuid;
 
-pub(crate) use self::availability::{decrement, increment};
+pub(crate) use self::availability::{Change, bad_field, change, decrement, increment};
 pub(crate) use self::fields::{Checked, Fields};
 pub(crate) use self::ledger::{EntryQuery, explain_level, get_order, list_entries, verify_site, watch_entries};
 pub(crate) use self::levels::{batch_get_stock, get_stock, list_stock};

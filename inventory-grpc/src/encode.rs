@@ -26,7 +26,7 @@ fn catalog_reference(unit: Unit) -> v1::CatalogReference {
     let Unit { app_id, item_id, variant } = unit;
     let options = variant.options();
     let options = (!options.is_empty()).then(|| json::from_json(options));
-    v1::CatalogReference { app_id, catalog_item_id: item_id, options }
+    v1::CatalogReference { app_id, catalog_item_id: item_id, options, options_json: String::new() }
 }
 
 /// A stored location. `default` is the id of the default location.

@@ -4,6 +4,7 @@
 //! other calls, and commits what is queued. Beside the services three tasks run: one prunes the outcomes of old
 //! requests, one keeps the health in step with the writers, and one looks for the commits of other servers.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use inventory_core::engine::Engine;
@@ -55,10 +56,6 @@ const STREAMS_MAX: u32 = 4_096;
 const HEADER_BYTES_MAX: u32 = 16 * 1024;
 /// How often outcomes of old requests are looked for.
 const PRUNE_EVERY: Duration = Duration::from_secs(3_600);
-
-/// Bytes of an availability request: what 3 MiB of JSON options, the most that the Wix adapter takes in a token, can
-/// become as a protobuf Struct.
-const MESSAGE_BYTES_MAX: usize = 24 * 1024 * 1024;
 
 /// How a server works. By default it keeps all outcomes, uses the machine's clock, and serves others.
 #[derive(Clone)]
@@ -146,9 +143,10 @@ pub async fn serve(
             .register_encoded_file_descriptor_set(DESCRIPTORS)
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
     };
-    let availability = AvailabilityServiceServer::new(Availability { engine: engine.clone() })
-        .max_decoding_message_size(MESSAGE_BYTES_MAX);
     let stopping = CancellationToken::new();
+    let seen = SeenLayer::new(serves_others);
+    let availability =
+        Availability { engine: engine.clone(), calls: Arc::new(seen.stream_calls()), stopping: stopping.clone() };
     let stop = {
         let stopping = stopping.clone();
         async move {
@@ -158,7 +156,7 @@ pub async fn serve(
     };
     let ledger = Ledger { store: store.clone(), engine: engine.clone(), commits, stopping };
     let served = Server::builder()
-        .layer(SeenLayer::new(serves_others))
+        .layer(seen)
         .layer(CallLayer::new(overloaded))
         .http2_keepalive_interval(Some(KEEPALIVE_EVERY))
         .http2_keepalive_timeout(Some(KEEPALIVE_ANSWER))
@@ -168,7 +166,7 @@ pub async fn serve(
         .add_service(health_service)
         .add_optional_service(reflection.then(|| descriptors().build_v1()).transpose()?)
         .add_optional_service(reflection.then(|| descriptors().build_v1alpha()).transpose()?)
-        .add_service(availability)
+        .add_service(AvailabilityServiceServer::new(availability))
         .add_service(StockServiceServer::new(Stock { engine: engine.clone(), store: store.clone() }))
         .add_service(LedgerServiceServer::new(ledger))
         .add_service(SiteServiceServer::new(Sites { engine: engine.clone(), store }))

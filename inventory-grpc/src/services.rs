@@ -5,6 +5,7 @@
 //! comes from one snapshot. No method decides anything about stock.
 
 pub(crate) mod availability;
+mod changes;
 pub(crate) mod ledger;
 pub(crate) mod site;
 pub(crate) mod stock;

@@ -109,6 +109,14 @@ pub(crate) fn tell_refused(cause: &'static str, token: Option<&TokenName>) {
     tracing::warn!(cause, token, calls = count, seconds, "calls were refused for their token");
 }
 
+/// A status as a message of its own: with code, text and details.
+pub(crate) fn as_message(status: &Status) -> pb::Status {
+    // Our own statuses carry it as their details. A status of the library has none.
+    let found = pb::Status::decode(status.details()).ok().filter(|message| message.code != 0);
+    let plain = || pb::Status { code: status.code() as i32, message: status.message().to_owned(), details: Vec::new() };
+    found.unwrap_or_else(plain)
+}
+
 /// UNAVAILABLE: the server stops, and with it a call that would never end by itself.
 pub(crate) fn stopping() -> Status {
     of_failed(Failed::Stopping)
@@ -126,7 +134,7 @@ fn of_invalid(invalid: Invalid, paths: Paths) -> Status {
     let message = invalid.to_string();
     match invalid {
         Invalid::KeyReused => status(Code::AlreadyExists, "REQUEST_ID_REUSED", message, Vec::new()),
-        Invalid::VariantTooLarge { item } => {
+        Invalid::Variant { item, why: _ } => {
             let field = paths.unit(item).path("catalog_reference.options");
             at_field(Code::InvalidArgument, INVALID_FIELD, field, message)
         }
@@ -236,7 +244,7 @@ fn any(name: &str, message: &impl Message) -> Any {
 mod tests {
     use std::sync::Arc;
 
-    use inventory_core::model::catalog::{Unit, Variant};
+    use inventory_core::model::catalog::{BadVariant, Unit, Variant};
     use inventory_core::model::error::{StoreError, Trouble};
     use tonic_types::StatusExt;
 
@@ -259,7 +267,7 @@ mod tests {
             (Invalid::UnknownSku { item: 0 }, Paths::REQUEST, Code::NotFound, "UNIT_NOT_FOUND", "sku"),
             (Invalid::UnknownSku { item: 1 }, Paths::ITEMS, Code::NotFound, "UNIT_NOT_FOUND", "items[1].sku"),
             (
-                Invalid::VariantTooLarge { item: 1 },
+                Invalid::Variant { item: 1, why: BadVariant::TooLarge },
                 Paths::ITEMS,
                 Code::InvalidArgument,
                 "INVALID_FIELD",

@@ -1,4 +1,8 @@
-//! Between `google.protobuf.Struct` and JSON.
+//! Between `google.protobuf.Struct` and JSON, and JSON text that is read with leniency.
+
+mod lenient;
+
+pub use self::lenient::{Lenient, mend_surrogates, read_object};
 
 use prost_types::value::Kind;
 use prost_types::{ListValue, Struct, Value as ProtoValue};

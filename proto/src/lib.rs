@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod bearer;
+mod change;
 pub mod codec;
 pub mod json;
 mod unit;

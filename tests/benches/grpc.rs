@@ -75,7 +75,7 @@ async fn check(channel: Channel) {
 }
 
 async fn decrement(channel: Channel) {
-    let reference = v1::CatalogReference { app_id: CATALOG.into(), catalog_item_id: item_id(0), options: None };
+    let reference = v1::CatalogReference { app_id: CATALOG.into(), catalog_item_id: item_id(0), ..Default::default() };
     let request = v1::DecrementAvailabilityRequest {
         site_id: SITE.into(),
         items: vec![v1::Item { unit: Some(reference.into()), quantity: 1, ..Default::default() }],

@@ -117,7 +117,7 @@ async fn stock_is_listed_by_each_filter(world: World) {
         ..set_item(id, available)
     };
     let mut items = vec![at("A", "", 5), at("A", &shop, -1), at("B", "", 2), at("C", &shop, 9)];
-    let other = v1::CatalogReference { app_id: "other".into(), catalog_item_id: "A".into(), options: None };
+    let other = v1::CatalogReference { app_id: "other".into(), catalog_item_id: "A".into(), ..Default::default() };
     items.push(v1::SetStockItem { unit: Some(other.into()), available: 1, ..Default::default() });
     world.stock().set_stock(set(&world.site, items)).await.expect("the levels can be set");
     world.set(&[("B", 3)]).await;

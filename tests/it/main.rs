@@ -33,6 +33,7 @@ mod skus;
 mod slots;
 mod snapshot;
 mod stock;
+mod streams;
 mod tidy;
 mod tls;
 mod token;

@@ -113,8 +113,11 @@ async fn one_trace_leads_from_the_adapter_to_the_commit() {
         ]
     };
     let refused = vec![("POST /v1/decrement".to_owned(), SpanKind::Server, false)];
+    // The calls travel on one stream, which is a trace of its own.
+    let stream = ("inventory.v1.AvailabilityService/ChangeAvailability".to_owned(), SpanKind::Server, false);
     let expected = [
         chain("POST /v1/increment", "IncrementAvailability"),
+        vec![stream],
         chain("POST /v1/decrement", "DecrementAvailability"),
         refused,
     ];

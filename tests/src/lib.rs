@@ -2,6 +2,7 @@
 
 pub mod bench;
 pub mod books;
+pub mod call_stream;
 pub mod certificates;
 pub mod chaos;
 pub mod errors;

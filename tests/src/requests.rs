@@ -21,7 +21,7 @@ pub fn reference<U: From<v1::CatalogReference>>(id: &str) -> Option<U> {
 
 /// A unit of a catalog without options.
 pub fn reference_of<U: From<v1::CatalogReference>>(app_id: &str, id: &str) -> Option<U> {
-    let reference = v1::CatalogReference { app_id: app_id.into(), catalog_item_id: id.into(), options: None };
+    let reference = v1::CatalogReference { app_id: app_id.into(), catalog_item_id: id.into(), ..Default::default() };
     Some(reference.into())
 }
 

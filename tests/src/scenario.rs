@@ -1,12 +1,14 @@
-//! Scenarios: the steps of one site, each with the ledger entries or the refusal that it must bring. Orders take both
-//! ways, gRPC and signed HTTP; all other steps take gRPC.
+//! Scenarios: the steps of one site, each with the ledger entries or the refusal that it must bring. Orders take every
+//! way: a gRPC call, a stream of calls, and signed HTTP; all other steps take gRPC.
 //!
 //! A scenario has a new site and one order. The id of a unit says to which catalog the unit belongs.
 
 use inventory_proto::v1;
+use inventory_proto::v1::change_availability_request::Change;
 use serde_json::{Value, json};
 use tonic::{Code, Status};
 
+use crate::call_stream::CallStream;
 use crate::errors::{insufficient_stock, reason_of};
 use crate::requests::{guid, reference_of};
 use crate::wix_caller::{CATALOG, item_of, order};
@@ -83,6 +85,7 @@ pub struct Scenario {
 #[derive(Clone, Copy, Debug)]
 enum Way {
     Grpc,
+    Stream,
     Wix,
 }
 
@@ -91,10 +94,10 @@ type EntryRow = (String, i64, i64, i64, Vec<v1::Mark>);
 /// A shortage: unit, pieces asked for, level, pieces missing, why.
 type ShortageRow = (String, i64, i64, i64, String);
 
-/// Runs scenarios both ways. Panics at the first step that brings something else.
+/// Runs scenarios in every way. Panics at the first step that brings something else.
 pub async fn run(world: &World, scenarios: &[Scenario]) {
     for Scenario { name, steps } in scenarios {
-        for way in [Way::Grpc, Way::Wix] {
+        for way in [Way::Grpc, Way::Stream, Way::Wix] {
             let mut run = Run { world, way, site: guid(), order: guid(), other_location: guid(), sequence: 0 };
             for (number, (step, brings)) in (1..).zip(steps) {
                 let at = format!("{name}, by {way:?}, step {number}: {step:?}");
@@ -176,39 +179,47 @@ impl Run<'_> {
         restricted: bool,
         subscribed: bool,
     ) -> Result<(), Vec<ShortageRow>> {
+        let request = || v1::DecrementAvailabilityRequest {
+            site_id: self.site.clone(),
+            items: self.items(units, subscribed),
+            restrict_inventory_value: Some(restricted),
+            order_id: self.order.clone(),
+            reason: reason.into(),
+            request_id: guid(),
+        };
         match self.way {
             Way::Grpc => {
-                let request = v1::DecrementAvailabilityRequest {
-                    site_id: self.site.clone(),
-                    items: self.items(units, subscribed),
-                    restrict_inventory_value: Some(restricted),
-                    order_id: self.order.clone(),
-                    reason: reason.into(),
-                    request_id: guid(),
-                };
-                let answer = self.world.availability().decrement_availability(request).await;
+                let answer = self.world.availability().decrement_availability(request()).await;
                 answer.map(drop).map_err(|status| shortages_of(&status))
             }
+            Way::Stream => self.stream(request()).await,
             Way::Wix => self.call("decrement", units, reason, restricted, subscribed).await,
         }
     }
 
     async fn give(&self, units: Units) -> Result<(), Vec<ShortageRow>> {
         let reason = v1::Reason::OrderRefunded;
+        let request = || v1::IncrementAvailabilityRequest {
+            site_id: self.site.clone(),
+            items: self.items(units, false),
+            order_id: self.order.clone(),
+            reason: reason.into(),
+            request_id: guid(),
+        };
         match self.way {
             Way::Grpc => {
-                let request = v1::IncrementAvailabilityRequest {
-                    site_id: self.site.clone(),
-                    items: self.items(units, false),
-                    order_id: self.order.clone(),
-                    reason: reason.into(),
-                    request_id: guid(),
-                };
-                let answer = self.world.availability().increment_availability(request).await;
+                let answer = self.world.availability().increment_availability(request()).await;
                 answer.map(drop).map_err(|status| shortages_of(&status))
             }
+            Way::Stream => self.stream(request()).await,
             Way::Wix => self.call("increment", units, reason, true, false).await,
         }
+    }
+
+    /// Calls on a stream.
+    async fn stream(&self, change: impl Into<Change>) -> Result<(), Vec<ShortageRow>> {
+        let mut stream = CallStream::open(self.world.availability()).await;
+        stream.call(change).await.map(drop).map_err(|status| shortages_of(&status))
     }
 
     fn items(&self, units: Units, subscription_item: bool) -> Vec<v1::Item> {

@@ -9,8 +9,9 @@ use inventory_proto::codec::UNDECODABLE;
 use serde_json::{Value, json};
 use tonic::{Code, Status};
 
-use crate::convert::{BadField, Method};
+use crate::convert::Method;
 use crate::refusal::Details;
+use crate::wire::BadField;
 
 /// An answer to Wix.
 #[derive(Debug)]

@@ -11,9 +11,8 @@ use clap::Args;
 use inventory_program::tls::{GrpcUpstream, Protection};
 use inventory_program::{Reload, Reloaded};
 use inventory_proto::{Bearer, NoToken};
-use jsonwebtoken::DecodingKey;
 
-use crate::keys::{self, BadKey};
+use crate::keys::{self, BadKey, PublicKey};
 
 /// Characters of an app id. Those of Wix are GUIDs (documented); any short name without spaces works with a simulator.
 const APP_ID_CHARS_MAX: usize = 100;
@@ -143,7 +142,7 @@ pub enum BadSetting {
 impl Wix {
     /// The app id and all keys, at least one. The keys are read again when a file of theirs changes or when `reload`
     /// asks for it. Must be called inside the runtime.
-    pub fn read(&self, reload: Reload) -> Result<(String, Reloaded<Vec<DecodingKey>>), BadSetting> {
+    pub fn read(&self, reload: Reload) -> Result<(String, Reloaded<Vec<PublicKey>>), BadSetting> {
         let app_id = self.wix_app_id.clone().filter(|id| !id.is_empty()).ok_or(BadSetting::NoAppId)?;
         if app_id.chars().count() > APP_ID_CHARS_MAX || app_id.contains(|c: char| c.is_whitespace() || c.is_control()) {
             return Err(BadSetting::BadAppId { app_id });
@@ -153,7 +152,7 @@ impl Wix {
         Ok((app_id, Reloaded::follow("--wix-public-key-file", self.wix_public_key_file.clone(), reload, keys)?))
     }
 
-    fn keys(&self) -> Result<Vec<DecodingKey>, BadSetting> {
+    fn keys(&self) -> Result<Vec<PublicKey>, BadSetting> {
         let mut found = Vec::new();
         for (number, text) in (1..).zip(&self.wix_public_key) {
             found.push(keys::parse(text).map_err(|source| BadSetting::Key { number, source })?);

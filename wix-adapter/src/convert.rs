@@ -1,18 +1,16 @@
 //! Turns the data that Wix signed into a call to the gRPC server, with its idempotency key.
 //!
-//! It checks only what the server cannot check: that the JSON has the right types, that the call is for this plugin,
-//! and that the options are not nested too deep for protobuf. The server checks all other bounds. Options keep their
-//! keys as they are.
+//! It checks only what the server cannot check: that the call is for this plugin. The server checks all bounds, and
+//! reads the options, whose text travels as it is.
 
-use inventory_proto::{json, v1};
-use serde_json::{Map, Value};
+use inventory_proto::v1;
+use inventory_proto::v1::change_availability_request::Change;
+use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
 use crate::token::{UnverifiedToken, VerifiedToken};
-use crate::wire;
+use crate::wire::{self, BadField};
 
-/// Levels of nesting that options may have. Protobuf readers stop at 100, and each level of JSON takes several.
-const OPTIONS_DEPTH_MAX: usize = 20;
 /// Characters of an idempotency key that the server accepts.
 const KEY_CHARS_MAX: usize = 128;
 /// The start of a key that spells Wix's id of the request. Hashed keys start otherwise.
@@ -45,55 +43,38 @@ impl Method {
     }
 }
 
-/// A call to the server.
-#[derive(Clone, Debug)]
-pub enum Call {
-    /// Takes stock away.
-    Decrement(v1::DecrementAvailabilityRequest),
-    /// Gives stock back.
-    Increment(v1::IncrementAvailabilityRequest),
-}
-
-/// A call, and Wix's id of it for the log.
+/// A call to the server, and Wix's id of it for the log.
 #[derive(Debug)]
 pub struct Converted {
     /// The call.
-    pub call: Call,
+    pub change: Change,
     /// Wix's id of the request; empty if it sent none.
     pub wix_request_id: String,
 }
 
-/// A field of the signed data that cannot be converted.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BadField {
-    /// Its path as Wix spells it: below `data.request`, or `metadata.…`.
-    pub field: String,
-    /// What is wrong with it. It quotes nothing of the content.
-    pub description: String,
-}
-
-fn bad(field: impl Into<String>, description: impl Into<String>) -> BadField {
-    BadField { field: field.into(), description: description.into() }
-}
-
 /// Converts the signed data. `token` carried it; its hash is the idempotency key if Wix sent no request id.
-pub fn convert(method: Method, verified: &VerifiedToken, token: &UnverifiedToken<'_>) -> Result<Converted, BadField> {
-    let data = read(verified.data())?;
-    let metadata = data.metadata.ok_or_else(|| bad("metadata", "is required"))?;
-    let site_id = metadata.instance_id.ok_or_else(|| bad("metadata.instanceId", "is required"))?;
-    if let Some(kind) = metadata.app_extension_type
-        && !kind.eq_ignore_ascii_case("ECOM_INVENTORY")
-    {
-        return Err(bad("metadata.appExtensionType", "must be ECOM_INVENTORY"));
+pub fn convert(
+    method: Method,
+    verified: VerifiedToken<'_>,
+    token: &UnverifiedToken<'_>,
+) -> Result<Converted, BadField> {
+    let wire::Data { request, metadata } = verified.into_data()?;
+    let metadata = metadata.ok_or_else(|| BadField::new("metadata", "is required"))?;
+    let wire::Metadata { request_id, instance_id, app_extension_type } = metadata;
+    if instance_id.is_empty() {
+        return Err(BadField::new("metadata.instanceId", "is required"));
     }
-    let wix_request_id = metadata.request_id.unwrap_or_default();
-    let request = data.request.ok_or_else(|| bad("request", "is required"))?;
+    if !app_extension_type.is_empty() && !app_extension_type.as_str().eq_ignore_ascii_case("ECOM_INVENTORY") {
+        return Err(BadField::new("metadata.appExtensionType", "must be ECOM_INVENTORY"));
+    }
+    let request = request.ok_or_else(|| BadField::new("request", "is required"))?;
+    let wix_request_id = request_id.into_owned();
     let request_id = idempotency_key(method, &wix_request_id, token);
     let wire::AvailabilityRequest { items, restrict_inventory_value, order_id, reason } = request;
-    let items = items.into_iter().enumerate().map(item).collect::<Result<Vec<_>, _>>()?;
-    let reason = reason_of(&reason).into();
-    let call = match method {
-        Method::Decrement => Call::Decrement(v1::DecrementAvailabilityRequest {
+    let items = items.into_iter().map(item).collect();
+    let (site_id, order_id, reason) = (instance_id.into_owned(), order_id.into_owned(), reason_of(reason).into());
+    let change = match method {
+        Method::Decrement => Change::Decrement(v1::DecrementAvailabilityRequest {
             site_id,
             items,
             restrict_inventory_value,
@@ -102,57 +83,25 @@ pub fn convert(method: Method, verified: &VerifiedToken, token: &UnverifiedToken
             request_id,
         }),
         Method::Increment => {
-            Call::Increment(v1::IncrementAvailabilityRequest { site_id, items, order_id, reason, request_id })
+            Change::Increment(v1::IncrementAvailabilityRequest { site_id, items, order_id, reason, request_id })
         }
     };
-    Ok(Converted { call, wix_request_id })
+    Ok(Converted { change, wix_request_id })
 }
 
-/// Reads `data`. Only if that fails is it read a second time, more slowly, to find the path of the bad field.
-fn read(text: &str) -> Result<wire::Data, BadField> {
-    serde_json::from_str(text).or_else(|_| {
-        let mut reader = serde_json::Deserializer::from_str(text);
-        serde_path_to_error::deserialize(&mut reader).map_err(|error| {
-            let path = error.path().to_string();
-            let field = path.strip_prefix("request.").unwrap_or(&path);
-            let field = if field == "." { "data" } else { field };
-            // The text of the error may quote the content; its category does not.
-            let problem = match error.inner().classify() {
-                serde_json::error::Category::Data => "has the wrong type",
-                serde_json::error::Category::Syntax
-                | serde_json::error::Category::Eof
-                | serde_json::error::Category::Io => "is not JSON",
-            };
-            bad(field, problem)
-        })
-    })
-}
-
-fn item((index, item): (usize, wire::Item)) -> Result<v1::Item, BadField> {
+fn item(item: wire::Item<'_>) -> v1::Item {
     let wire::Item { catalog_reference, location_id, quantity, subscription_item } = item;
-    let unit = match catalog_reference {
-        None => None,
-        Some(wire::CatalogReference { catalog_item_id, app_id, options }) => {
-            let options = options.unwrap_or_default();
-            if too_deep(&options, OPTIONS_DEPTH_MAX) {
-                return Err(bad(format!("items[{index}].catalogReference.options"), "is nested too deeply"));
-            }
-            let options = Some(json::from_json(options));
-            Some(v1::item::Unit::CatalogReference(v1::CatalogReference { app_id, catalog_item_id, options }))
-        }
+    let reference = |reference: wire::CatalogReference<'_>| {
+        let wire::CatalogReference { catalog_item_id, app_id, options } = reference;
+        v1::item::Unit::CatalogReference(v1::CatalogReference {
+            app_id: app_id.into_owned(),
+            catalog_item_id: catalog_item_id.into_owned(),
+            options: None,
+            options_json: options.map(|options| options.get().to_owned()).unwrap_or_default(),
+        })
     };
-    Ok(v1::Item { unit, location_id: location_id.unwrap_or_default(), quantity, subscription_item })
-}
-
-fn too_deep(fields: &Map<String, Value>, left: usize) -> bool {
-    fn value_too_deep(value: &Value, left: usize) -> bool {
-        match value {
-            Value::Object(fields) => too_deep(fields, left),
-            Value::Array(values) => left == 0 || values.iter().any(|value| value_too_deep(value, left - 1)),
-            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
-        }
-    }
-    left == 0 || fields.values().any(|value| value_too_deep(value, left - 1))
+    let unit = catalog_reference.map(reference);
+    v1::Item { unit, location_id: location_id.into_owned(), quantity, subscription_item }
 }
 
 /// The idempotency key: the method and Wix's id of the request, readable if the server accepts it.
@@ -183,8 +132,9 @@ fn sha256(text: &str) -> String {
 }
 
 /// Reads the reason by Wix's name of it. A number, an unknown name or `null` must not stop a stock change.
-fn reason_of(reason: &Value) -> v1::Reason {
-    match reason.as_str() {
+fn reason_of(reason: Option<&RawValue>) -> v1::Reason {
+    let name = reason.and_then(|reason| serde_json::from_str::<wire::Text<'_>>(reason.get()).ok());
+    match name.as_ref().map(wire::Text::as_str) {
         Some("ORDER_PLACED") => v1::Reason::OrderPlaced,
         Some("ORDER_PAID") => v1::Reason::OrderPaid,
         Some("ORDER_EDITED") => v1::Reason::OrderEdited,
@@ -257,14 +207,34 @@ mod tests {
 
     #[test]
     fn an_item_names_its_unit_by_catalog_reference() {
-        let reference = || wire::CatalogReference { catalog_item_id: "i".into(), app_id: "a".into(), options: None };
-        let given = wire::Item { catalog_reference: Some(reference()), quantity: 2, ..Default::default() };
+        let options: &RawValue = serde_json::from_str(r#"{"b": 1,"a":null}"#).expect("JSON");
+        let reference =
+            wire::CatalogReference { catalog_item_id: "i".into(), app_id: "a".into(), options: Some(options) };
+        let given = wire::Item { catalog_reference: Some(reference), quantity: 2, ..Default::default() };
         let unit = v1::item::Unit::CatalogReference(v1::CatalogReference {
             app_id: "a".into(),
             catalog_item_id: "i".into(),
-            options: Some(json::from_json(Map::new())),
+            options: None,
+            options_json: r#"{"b": 1,"a":null}"#.into(),
         });
-        assert_eq!(item((0, given)), Ok(v1::Item { unit: Some(unit), quantity: 2, ..Default::default() }));
-        assert_eq!(item((0, wire::Item::default())), Ok(v1::Item::default()));
+        assert_eq!(item(given), v1::Item { unit: Some(unit), quantity: 2, ..Default::default() });
+        assert_eq!(item(wire::Item::default()), v1::Item::default());
+    }
+
+    #[test]
+    fn any_reason_is_read() {
+        let rows = [
+            (r#""ORDER_PAID""#, v1::Reason::OrderPaid),
+            (r#""ORDER\u005fPAID""#, v1::Reason::OrderPaid),
+            (r#""order_paid""#, v1::Reason::Unspecified),
+            (r#""\ud83d""#, v1::Reason::Unspecified),
+            ("7", v1::Reason::Unspecified),
+            ("null", v1::Reason::Unspecified),
+            (r#"{"a":[1e400]}"#, v1::Reason::Unspecified),
+        ];
+        for (text, reason) in rows {
+            assert_eq!(reason_of(serde_json::from_str(text).expect("JSON")), reason, "{text}");
+        }
+        assert_eq!(reason_of(None), v1::Reason::Unspecified);
     }
 }

@@ -81,7 +81,8 @@ fn shortage(shortage: v1::Shortage) -> Value {
         v1::ShortageReason::NoLongerOnSale => "NO_LONGER_ON_SALE",
     };
     let v1::Shortage { catalog_reference, location_id, asked, available, short, reason: _ } = shortage;
-    let v1::CatalogReference { app_id, catalog_item_id, options } = catalog_reference.unwrap_or_default();
+    let v1::CatalogReference { app_id, catalog_item_id, options, options_json: _ } =
+        catalog_reference.unwrap_or_default();
     let mut reference = json!({"appId": app_id, "catalogItemId": catalog_item_id});
     if let Some(options) = options.and_then(|options| json::to_json(options).ok()) {
         reference["options"] = Value::Object(options);
@@ -149,6 +150,7 @@ mod tests {
             app_id: "app".into(),
             catalog_item_id: id.into(),
             options: Some(Default::default()),
+            ..Default::default()
         };
         v1::Shortage { catalog_reference: Some(reference), asked: 3, available: -1, short: 4, ..Default::default() }
     }

@@ -14,15 +14,14 @@ use axum::http::{Method as HttpMethod, Request, StatusCode};
 use axum::routing::get;
 use http_body_util::{BodyExt, Limited};
 use inventory_program::repeat::{Repeats, Told};
-use inventory_program::{observe, trace};
 use tonic::{Code, Status};
-use tracing::field::Empty;
-use tracing::{Instrument, Span};
+use tracing::Instrument;
 
 use crate::answer::{self, Answer};
 use crate::client::Upstream;
-use crate::convert::{Call, Converted, Method, convert, is_readable_key};
+use crate::convert::{Converted, Method, convert};
 use crate::measure::{self, Measures};
+use crate::seen::Seen;
 use crate::token::{Refused, UnverifiedToken, Verifier};
 
 /// Bytes of a body. Wix states no bound; 300 items with long options take about 0.35 MB.
@@ -75,38 +74,14 @@ async fn plugin(State(shared): State<Arc<Shared>>, request: Request<Body>) -> An
         }
     };
     let started = Instant::now();
-    let span = tracing::info_span!(
-        "wix",
-        otel.name = trace::only_traced(method.route()),
-        otel.kind = trace::only_traced("server"),
-        method = method.name(),
-        answer = Empty,
-        request.id = Empty,
-        request.key = Empty,
-        site.id = Empty,
-        order.id = Empty,
-    );
-    let handled = handle(&shared.adapter, method, request.into_body()).instrument(span.clone()).await;
+    let mut seen = Seen::begin(method);
+    let span = seen.span();
+    let handled = handle(&shared.adapter, method, request.into_body(), &mut seen).instrument(span).await;
     let answer = handled.unwrap_or_else(|answer| answer);
     let took = started.elapsed();
     shared.measures.answered(method, &answer, took);
-    tell_answer(&span, &answer, took);
+    seen.end(&answer, took);
     answer
-}
-
-/// Ends the span of a call; logs the call, if that is asked for.
-fn tell_answer(span: &Span, answer: &Answer, took: Duration) {
-    if answer.is_failure() {
-        trace::failed(span, answer.label());
-    }
-    if observe::log_calls() {
-        let ms = took.as_micros() as f64 / 1_000.0;
-        span.in_scope(|| tracing::info!(answer = answer.label(), ms, "call"));
-    }
-    // After the line of the log, which must not have it twice.
-    if let Some(label) = trace::only_traced(answer.label()) {
-        span.record("answer", label);
-    }
 }
 
 /// Logs a call that is not one of the plugin's, at growing intervals. A wrong deployment URI is the likeliest mistake
@@ -160,27 +135,32 @@ fn tell_refused_token(status: &Status) -> bool {
 }
 
 /// Handles one call of Wix. `Err` is an answer that was found before the server was called.
-async fn handle(adapter: &Adapter, method: Method, body: Body) -> Result<Answer, Answer> {
+async fn handle(adapter: &Adapter, method: Method, body: Body, seen: &mut Seen) -> Result<Answer, Answer> {
     let body = collect(body).await?;
     let unauthorized = |refused: Refused| {
         measure::token_refused(refused);
-        tracing::info!(%refused, "token refused");
+        seen.tell(|| tracing::info!(%refused, "token refused"));
         Answer::Unauthorized
     };
     let token = UnverifiedToken::from_body(&body).map_err(unauthorized)?;
-    let verified = adapter.verifier.verify(&token, now()).map_err(unauthorized)?;
-    let converted = convert(method, &verified, &token).map_err(|bad| {
-        tracing::info!(field = bad.field, description = bad.description, "request refused: bad field");
+    let mut payload = Vec::new();
+    let verified = adapter.verifier.verify(&token, now(), &mut payload).map_err(unauthorized)?;
+    let Converted { change, wix_request_id } = convert(method, verified, &token).map_err(|bad| {
+        seen.tell(|| {
+            tracing::info!(field = bad.field, description = bad.description, "request refused: bad field");
+        });
         answer::of_bad_field(method, &bad)
     })?;
-    record_ids(&converted);
-    let result = adapter.upstream.submit(&converted.call).await;
+    seen.names(&change, wix_request_id);
+    let result = adapter.upstream.submit(change).await;
     let status = result.as_ref().err().cloned();
     let answer = answer::of_result(method, result);
-    if let Some(status) = status
-        && !tell_refused_token(&status)
-    {
-        tell_not_applied(&answer, &status);
+    if let Some(status) = status {
+        seen.tell(|| {
+            if !tell_refused_token(&status) {
+                tell_not_applied(&answer, &status);
+            }
+        });
     }
     Ok(answer)
 }
@@ -214,20 +194,6 @@ async fn collect(body: Body) -> Result<axum::body::Bytes, Answer> {
         Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => Err(Answer::TooLarge),
         // The connection broke, so nobody reads this answer.
         Ok(Err(_)) | Err(_) => Err(Answer::TooSlow),
-    }
-}
-
-/// Writes into the span the ids by which people search the log.
-fn record_ids(converted: &Converted) {
-    let span = tracing::Span::current();
-    let (site, order, key) = match &converted.call {
-        Call::Decrement(call) => (&call.site_id, &call.order_id, &call.request_id),
-        Call::Increment(call) => (&call.site_id, &call.order_id, &call.request_id),
-    };
-    span.record("request.id", &converted.wix_request_id).record("site.id", site).record("order.id", order);
-    // A readable key is the method and `request.id`. A hashed key must be shown, or nobody finds it in the ledger.
-    if !is_readable_key(key) {
-        span.record("request.key", key);
     }
 }
 

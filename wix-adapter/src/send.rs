@@ -13,6 +13,7 @@ use http_body_util::{BodyExt, Full};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 use jsonwebtoken::EncodingKey;
+use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
@@ -73,7 +74,7 @@ pub enum SendMethod {
 
 /// The options of an item.
 #[derive(Clone, Debug)]
-pub struct Options(Map<String, Value>);
+pub struct Options(Box<RawValue>);
 
 /// An answer, with the ids that were sent.
 #[derive(Debug)]
@@ -136,31 +137,32 @@ impl Send {
     }
 
     fn token(&self, key: &EncodingKey, order_id: &str, request_id: &str) -> Result<String, Box<dyn Error>> {
-        let item = |(id, quantity): &(String, i64)| wire::Item {
+        let items = self.items.iter().map(|(id, quantity)| wire::Item {
             catalog_reference: Some(wire::CatalogReference {
-                catalog_item_id: id.clone(),
-                app_id: self.catalog_app_id.clone(),
-                options: self.options.as_ref().map(|options| options.0.clone()),
+                catalog_item_id: id.as_str().into(),
+                app_id: self.catalog_app_id.as_str().into(),
+                options: self.options.as_ref().map(|options| &*options.0),
             }),
-            location_id: self.location_id.clone(),
+            location_id: self.location_id.as_deref().unwrap_or_default().into(),
             quantity: *quantity,
             subscription_item: false,
-        };
+        });
         let (restrict, reason) = match self.method {
             SendMethod::Decrement => (Some(!self.unrestricted), "ORDER_PLACED"),
             SendMethod::Increment => (None, "ORDER_CANCELED"),
         };
+        let reason = to_raw_value(self.reason.as_deref().unwrap_or(reason))?;
         let data = wire::Data {
             request: Some(wire::AvailabilityRequest {
-                items: self.items.iter().map(item).collect(),
+                items: items.collect(),
                 restrict_inventory_value: restrict,
-                order_id: order_id.to_owned(),
-                reason: Value::from(self.reason.as_deref().unwrap_or(reason)),
+                order_id: order_id.into(),
+                reason: Some(&reason),
             }),
             metadata: Some(wire::Metadata {
-                request_id: Some(request_id.to_owned()),
-                instance_id: Some(self.instance_id.clone()),
-                app_extension_type: Some("ECOM_INVENTORY".to_owned()),
+                request_id: request_id.into(),
+                instance_id: self.instance_id.as_str().into(),
+                app_extension_type: "ECOM_INVENTORY".into(),
             }),
         };
         Ok(signing::sign(key, &self.app_id, &data)?)
@@ -186,5 +188,6 @@ fn item(text: &str) -> Result<(String, i64), String> {
 }
 
 fn options(text: &str) -> Result<Options, String> {
-    serde_json::from_str(text).map(Options).map_err(|_| "must be a JSON object".into())
+    let object = serde_json::from_str::<Map<String, Value>>(text).and_then(|object| to_raw_value(&object));
+    object.map(Options).map_err(|_| "must be a JSON object".into())
 }

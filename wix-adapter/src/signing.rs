@@ -66,7 +66,7 @@ pub fn read_private(path: &Path) -> Result<EncodingKey, KeyError> {
 
 #[derive(Serialize)]
 struct Claims<'a> {
-    data: &'a Data,
+    data: &'a Data<'a>,
     aud: &'a str,
     iss: &'static str,
     iat: u64,
@@ -74,7 +74,7 @@ struct Claims<'a> {
 }
 
 /// A token for `app_id` that carries `data`. It is issued now and expires in 300 seconds.
-pub fn sign(key: &EncodingKey, app_id: &str, data: &Data) -> Result<String, jsonwebtoken::errors::Error> {
+pub fn sign(key: &EncodingKey, app_id: &str, data: &Data<'_>) -> Result<String, jsonwebtoken::errors::Error> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     let claims = Claims { data, aud: app_id, iss: ISSUER, iat: now, exp: now.saturating_add(LIFETIME_SECONDS) };
     jsonwebtoken::encode(&Header::new(Algorithm::RS256), &claims, key)

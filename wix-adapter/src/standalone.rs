@@ -188,7 +188,7 @@ fn authority(endpoint: &Endpoint) -> String {
 async fn stock_demo_items(mut client: StockServiceClient<Caller>) -> Result<(), tonic::Status> {
     let reference = |item: &str| {
         let (app_id, catalog_item_id) = (demo::CATALOG_APP_ID.to_owned(), item.to_owned());
-        v1::CatalogReference { app_id, catalog_item_id, options: None }
+        v1::CatalogReference { app_id, catalog_item_id, ..Default::default() }
     };
     let items =
         demo::STOCK.map(|(item, _)| v1::BatchGetStockItem { unit: Some(reference(item).into()), ..Default::default() });

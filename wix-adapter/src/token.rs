@@ -6,17 +6,23 @@
 //! - Only RS256 is accepted. The algorithm is pinned here and never read from the header; otherwise an attacker could
 //!   sign with HS256 and use the public key as the shared secret.
 //! - `aud`, `iss`, `exp` and `iat` are required, which is stricter than Wix's own SDK.
+//! - Every part has a bound, and the signature is checked before the claims are parsed.
 //! - There is no replay check: a replayed token has the same idempotency key, and the server answers from its record.
 //! - No error, log or debug text shows any part of a token.
 
 use std::fmt;
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use inventory_program::Reloaded;
-use jsonwebtoken::{Algorithm, DecodingKey, Validation};
+use inventory_proto::json::mend_surrogates;
+use jsonwebtoken::Algorithm;
+use jsonwebtoken::errors::ErrorKind;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::provider;
+use crate::keys::PublicKey;
+use crate::wire::{BadField, Data, Text};
 
 /// Tolerance for clocks that differ, in seconds. Wix documents none; without one, a clock that runs behind Wix's clock
 /// refuses fresh tokens. An expired token stays valid for this much longer.
@@ -25,18 +31,23 @@ pub const LEEWAY_SECONDS: u64 = 30;
 /// The issuer of every token of Wix (documented).
 pub const ISSUER: &str = "wix.com";
 
+/// Characters of a header. It names the algorithm, and perhaps a key or its certificates. A longer one is not read.
+const HEADER_CHARS_MAX: usize = 4_096;
+/// Characters of a signature: those of the largest key that is accepted, 8,192 bits.
+const SIGNATURE_CHARS_MAX: usize = (8_192_usize / 8 * 4).div_ceil(3);
+
 /// The keys and claims that a token must match.
 pub struct Verifier {
-    keys: Reloaded<Vec<DecodingKey>>,
-    validation: Validation,
+    app_id: String,
+    keys: Reloaded<Vec<PublicKey>>,
 }
 
 /// A token that is not checked yet. Its debug text shows nothing of it.
 pub struct UnverifiedToken<'a>(&'a str);
 
-/// The data that Wix signed: the claim `data`, still as JSON text.
-pub struct VerifiedToken {
-    data: Option<Box<RawValue>>,
+/// The data that Wix signed: the claim `data`, or its field that cannot be read.
+pub struct VerifiedToken<'p> {
+    data: Result<Data<'p>, BadField>,
 }
 
 /// Why a token was refused. It is for the log and the metrics only: the caller gets no detail that helps an attacker.
@@ -52,6 +63,9 @@ pub enum Refused {
     /// A part is not base64.
     #[error("not base64")]
     NotBase64,
+    /// The header is longer than any that Wix sends.
+    #[error("the header is too long")]
+    HeaderTooLong,
     /// The header or the claims are not the JSON that they must be.
     #[error("the header or the claims have the wrong form")]
     WrongForm,
@@ -92,10 +106,11 @@ pub enum Refused {
 
 impl Refused {
     /// All causes.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::NotText,
         Self::NotCompact,
         Self::NotBase64,
+        Self::HeaderTooLong,
         Self::WrongForm,
         Self::CriticalExtensions,
         Self::WrongAlgorithm,
@@ -116,6 +131,7 @@ impl Refused {
             Self::NotText => "not_text",
             Self::NotCompact => "not_compact",
             Self::NotBase64 => "not_base64",
+            Self::HeaderTooLong => "header_too_long",
             Self::WrongForm => "wrong_form",
             Self::CriticalExtensions => "critical_extensions",
             Self::WrongAlgorithm => "wrong_algorithm",
@@ -151,85 +167,151 @@ impl fmt::Debug for UnverifiedToken<'_> {
     }
 }
 
-/// The claims that the library does not check, or does not return.
+/// The claims. `D` is the type of the claim `data`.
 #[derive(Deserialize)]
-struct Claims {
-    iat: f64,
-    iss: String,
-    #[serde(default)]
-    data: Option<Box<RawValue>>,
+#[serde(bound(deserialize = "D: Deserialize<'de>"))]
+struct Claims<'p, D> {
+    #[serde(borrow)]
+    iss: Option<Text<'p>>,
+    #[serde(borrow)]
+    aud: Option<Audience<'p>>,
+    exp: Option<f64>,
+    nbf: Option<f64>,
+    iat: Option<f64>,
+    data: Option<D>,
+}
+
+/// One audience, or several. Only Wix's form, one, is documented.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Audience<'p> {
+    One(#[serde(borrow)] Text<'p>),
+    Several(#[serde(borrow)] Vec<Text<'p>>),
 }
 
 impl Verifier {
     /// Accepts tokens for `app_id` that any of `keys` signed. Several keys allow a rotation.
-    pub fn new(app_id: &str, keys: Vec<DecodingKey>) -> Self {
+    pub fn new(app_id: &str, keys: Vec<PublicKey>) -> Self {
         Self::reloaded(app_id, Reloaded::fixed(keys))
     }
 
     /// The same, with keys that may change. A token is checked with those of its time.
-    pub fn reloaded(app_id: &str, keys: Reloaded<Vec<DecodingKey>>) -> Self {
-        provider::install();
-        let mut validation = Validation::new(Algorithm::RS256);
-        validation.leeway = LEEWAY_SECONDS;
-        validation.validate_nbf = true;
-        validation.set_audience(&[app_id]);
-        validation.set_issuer(&[ISSUER]);
-        validation.set_required_spec_claims(&["exp", "aud", "iss"]);
-        Self { keys, validation }
+    pub fn reloaded(app_id: &str, keys: Reloaded<Vec<PublicKey>>) -> Self {
+        Self { app_id: app_id.to_owned(), keys }
     }
 
-    /// Checks the signature and the claims. `now` is in seconds since 1970 and is compared with `iat`.
-    pub fn verify(&self, token: &UnverifiedToken<'_>, now: u64) -> Result<VerifiedToken, Refused> {
-        // Wix's SDK accepts padding on the signature; the library does not.
-        let unpadded = token.0.trim_end_matches('=');
-        let mut refused = Refused::NoKey;
-        for key in self.keys.current().iter() {
-            match jsonwebtoken::decode::<Claims>(unpadded, key, &self.validation) {
-                Ok(token) if token.header.crit.is_some() => {
-                    return Err(Refused::CriticalExtensions);
-                }
-                Ok(token) => return accept(token.claims, now),
-                Err(error) => refused = refusal_of(&error),
+    /// Checks the signature and the claims. `now` is in seconds since 1970. `payload` gets the text of the claims, from
+    /// which the answer borrows.
+    pub fn verify<'p>(
+        &self,
+        token: &UnverifiedToken<'_>,
+        now: u64,
+        payload: &'p mut Vec<u8>,
+    ) -> Result<VerifiedToken<'p>, Refused> {
+        // Wix's SDK accepts padding on the signature.
+        let token = token.0.trim_end_matches('=');
+        let (message, signature) = token.rsplit_once('.').ok_or(Refused::NotCompact)?;
+        let (header, claims) = message.split_once('.').ok_or(Refused::NotCompact)?;
+        if claims.contains('.') {
+            return Err(Refused::NotCompact);
+        }
+        if header.len() > HEADER_CHARS_MAX {
+            return Err(Refused::HeaderTooLong);
+        }
+        self.check_header(token)?;
+        self.check_signature(message, signature)?;
+        payload.clear();
+        URL_SAFE_NO_PAD.decode_vec(claims, payload).map_err(|_| Refused::NotBase64)?;
+        self.check_claims(payload, now)
+    }
+
+    fn check_header(&self, token: &str) -> Result<(), Refused> {
+        let header = jsonwebtoken::decode_header(token).map_err(|error| match error.kind() {
+            ErrorKind::InvalidToken => Refused::NotCompact,
+            ErrorKind::InvalidAlgorithm | ErrorKind::InvalidAlgorithmName => Refused::WrongAlgorithm,
+            ErrorKind::Json(_) => Refused::WrongForm,
+            ErrorKind::Base64(_) => Refused::NotBase64,
+            // The library's enum is non-exhaustive: a minor version may add kinds.
+            _ => Refused::Malformed,
+        })?;
+        if header.alg != Algorithm::RS256 {
+            return Err(Refused::WrongAlgorithm);
+        }
+        if header.crit.is_some() {
+            return Err(Refused::CriticalExtensions);
+        }
+        Ok(())
+    }
+
+    fn check_signature(&self, message: &str, signature: &str) -> Result<(), Refused> {
+        let keys = self.keys.current();
+        if keys.is_empty() {
+            return Err(Refused::NoKey);
+        }
+        if signature.len() > SIGNATURE_CHARS_MAX {
+            return Err(Refused::WrongSignature);
+        }
+        let signature = URL_SAFE_NO_PAD.decode(signature).map_err(|_| Refused::NotBase64)?;
+        let signed = keys.iter().any(|key| key.signed(message.as_bytes(), &signature));
+        signed.then_some(()).ok_or(Refused::WrongSignature)
+    }
+
+    /// Reads the claims once. Only if that fails are they read again, to find out whether it is the data that is bad.
+    fn check_claims<'p>(&self, payload: &'p mut Vec<u8>, now: u64) -> Result<VerifiedToken<'p>, Refused> {
+        let text = std::str::from_utf8(payload).map_err(|_| Refused::WrongForm)?;
+        // JavaScript writes a text that was cut between the halves of a surrogate pair, which is no JSON for others.
+        if let Some(mended) = mend_surrogates(text) {
+            *payload = mended.into_bytes();
+        }
+        let payload: &'p [u8] = payload;
+        match serde_json::from_slice::<Claims<'p, Data<'p>>>(payload) {
+            Ok(claims) => {
+                let data = self.check(claims, now)?;
+                Ok(VerifiedToken { data: data.ok_or_else(BadField::no_data) })
+            }
+            Err(_) => {
+                let claims = serde_json::from_slice::<Claims<'p, &'p RawValue>>(payload);
+                let data = self.check(claims.map_err(|_| Refused::WrongForm)?, now)?;
+                Ok(VerifiedToken { data: Err(data.map_or_else(BadField::no_data, |raw| BadField::of(raw.get()))) })
             }
         }
-        Err(refused)
+    }
+
+    /// Checks the claims; returns the claim `data`.
+    fn check<D>(&self, claims: Claims<'_, D>, now: u64) -> Result<Option<D>, Refused> {
+        let Claims { iss, aud, exp, nbf, iat, data } = claims;
+        let (Some(iss), Some(aud), Some(exp), Some(iat)) = (iss, aud, exp, iat) else {
+            return Err(Refused::MissingClaim);
+        };
+        // The casts are exact for any time below 2^53 seconds.
+        let (earliest, latest) = (now.saturating_sub(LEEWAY_SECONDS) as f64, now.saturating_add(LEEWAY_SECONDS) as f64);
+        if exp < earliest {
+            return Err(Refused::Expired);
+        }
+        if nbf.is_some_and(|nbf| nbf > latest) {
+            return Err(Refused::NotYetValid);
+        }
+        if iss.as_str() != ISSUER {
+            return Err(Refused::WrongIssuer);
+        }
+        let is_for_us = |audience: &Text<'_>| audience.as_str() == self.app_id;
+        let is_meant = match &aud {
+            Audience::One(audience) => is_for_us(audience),
+            Audience::Several(audiences) => audiences.iter().any(is_for_us),
+        };
+        if !is_meant {
+            return Err(Refused::WrongAudience);
+        }
+        if iat > latest {
+            return Err(Refused::IssuedInFuture);
+        }
+        Ok(data)
     }
 }
 
-fn accept(claims: Claims, now: u64) -> Result<VerifiedToken, Refused> {
-    // The library also accepts a list of issuers that contains the right one. `iss: String` does not.
-    if claims.iss != ISSUER {
-        return Err(Refused::WrongIssuer);
-    }
-    let latest = now.saturating_add(LEEWAY_SECONDS);
-    // The cast is exact for any time below 2^53 seconds.
-    if !claims.iat.is_finite() || claims.iat > latest as f64 {
-        return Err(Refused::IssuedInFuture);
-    }
-    Ok(VerifiedToken { data: claims.data })
-}
-
-impl VerifiedToken {
-    /// The JSON text of the claim `data`; `null` if the claim is missing.
-    pub fn data(&self) -> &str {
-        self.data.as_ref().map_or("null", |data| data.get())
-    }
-}
-
-fn refusal_of(error: &jsonwebtoken::errors::Error) -> Refused {
-    use jsonwebtoken::errors::ErrorKind;
-    match error.kind() {
-        ErrorKind::InvalidToken => Refused::NotCompact,
-        ErrorKind::InvalidSignature => Refused::WrongSignature,
-        ErrorKind::InvalidAlgorithm | ErrorKind::InvalidAlgorithmName => Refused::WrongAlgorithm,
-        ErrorKind::ExpiredSignature => Refused::Expired,
-        ErrorKind::ImmatureSignature => Refused::NotYetValid,
-        ErrorKind::InvalidAudience => Refused::WrongAudience,
-        ErrorKind::InvalidIssuer => Refused::WrongIssuer,
-        ErrorKind::MissingRequiredClaim(_) => Refused::MissingClaim,
-        ErrorKind::Json(_) => Refused::WrongForm,
-        ErrorKind::Base64(_) => Refused::NotBase64,
-        // The library's enum is non-exhaustive: a minor version may add kinds.
-        _ => Refused::Malformed,
+impl<'p> VerifiedToken<'p> {
+    /// The data, or its field that cannot be read.
+    pub fn into_data(self) -> Result<Data<'p>, BadField> {
+        self.data
     }
 }

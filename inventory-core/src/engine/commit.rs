@@ -33,7 +33,7 @@ use crate::engine::clock::Clock;
 use crate::engine::feed::Feed;
 use crate::engine::health::Pulse;
 use crate::engine::measure::{Measures, Retry};
-use crate::engine::queue::Pending;
+use crate::engine::message::Pending;
 use crate::engine::resolve::SettingsCache;
 use crate::engine::storage::{BatchStore, CommitError, Writes, Written};
 use crate::model::action::Action;

@@ -113,7 +113,7 @@ fn select(
 ) -> Result<ResolvedLevel, Invalid> {
     match selector {
         UnitSelector::Reference(reference) => {
-            site.settings.resolve(site.id, reference, None).map_err(|_| Invalid::VariantTooLarge { item })
+            site.settings.resolve(site.id, reference, None).map_err(|why| Invalid::Variant { item, why })
         }
         UnitSelector::Sku(sku) => {
             let unit = skus.get(sku).cloned().flatten().ok_or(Invalid::UnknownSku { item })?;

@@ -7,10 +7,11 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 
-use crate::engine::message::{Message, Reply, Task, Ticket, Work};
+use crate::engine::message::{Reply, Task, Ticket};
+use crate::engine::queue::QueueSender;
 use crate::model::error::{Error, Failed};
 
 /// How long a commit shows that its writer can commit, and how long a probe may take.
@@ -116,7 +117,7 @@ impl Monitor {
     }
 
     /// Looks at the writers, again and again. Never ends.
-    pub(super) async fn run(&self, writers: &[(mpsc::Sender<Message>, Pulse)]) {
+    pub(super) async fn run(&self, writers: &[(QueueSender, Pulse)]) {
         loop {
             let looks: JoinSet<_> = writers.iter().map(|(queue, pulse)| look(queue.clone(), pulse.clone())).collect();
             let looks = looks.join_all().await;
@@ -137,17 +138,17 @@ impl Monitor {
 }
 
 /// Whether a writer can commit.
-async fn look(queue: mpsc::Sender<Message>, pulse: Pulse) -> Result<(), NotReady> {
+async fn look(queue: QueueSender, pulse: Pulse) -> Result<(), NotReady> {
     if pulse.is_fresh() {
         return Ok(());
     }
     let failed = |error: Error| NotReady::Failed(Arc::new(error));
     let (reply, answer) = Reply::new();
     let ticket = Ticket::until(Instant::now() + FRESH);
-    match queue.try_send(Message { work: Work::Alone(Task::Probe(reply)), ticket }) {
+    match queue.send_task(Task::Probe(reply), ticket) {
         Ok(()) => {}
-        Err(mpsc::error::TrySendError::Full(_)) => return Err(NotReady::Silent),
-        Err(mpsc::error::TrySendError::Closed(_)) => return Err(failed(Failed::Stopping.into())),
+        Err(Failed::Overloaded) => return Err(NotReady::Silent),
+        Err(error) => return Err(failed(error.into())),
     }
     match tokio::time::timeout(FRESH, answer).await {
         Ok(Ok(Ok(()))) => Ok(()),

@@ -258,9 +258,9 @@ impl Measures {
     }
 }
 
-/// A command was refused because the queue was full.
-pub(super) fn overloaded() {
-    counter!(COMMANDS, "outcome" => Ending::Overloaded.label()).increment(1);
+/// Commands were refused because the queue was full.
+pub(super) fn overloaded(commands: usize) {
+    counter!(COMMANDS, "outcome" => Ending::Overloaded.label()).increment(commands as u64);
 }
 
 /// Messages in the queue of the writer with this number.

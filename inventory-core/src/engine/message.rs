@@ -1,10 +1,10 @@
-//! What callers send to a writer. Each message carries what the writer needs to answer it: the reply channel, the
-//! deadline, the caller's span, and the time at which it was queued.
+//! What callers send to a writer. Each piece of work carries what the writer needs to answer it: where the answer goes,
+//! the deadline, the caller's span, and the time at which it was queued.
 
 use std::sync::Arc;
 use std::time::Instant;
 
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::engine::resolve::Resolution;
 use crate::engine::storage::PruneCursor;
@@ -17,26 +17,23 @@ use crate::model::site::{Site, SiteChange, SiteSettings};
 use crate::model::unit::{ConfiguredUnit, UnitChange, UnitSelector};
 
 /// A message to a writer.
-pub(super) struct Message {
-    pub(super) work: Work,
-    pub(super) ticket: Ticket,
+pub(super) enum Message {
+    /// Changes of stock, which may share a batch with others. They wait in this order.
+    Changes(Vec<Pending>),
+    /// A transaction of its own.
+    Alone(Task, Ticket),
+    /// Finish what is queued, then end.
+    Stop,
 }
+
+/// A change that waits for its batch.
+pub(super) type Pending = (Change, Ticket);
 
 /// When a message was queued, until when it is wanted, and on whose behalf.
 pub(super) struct Ticket {
     pub(super) deadline: Instant,
     pub(super) queued_at: Instant,
     pub(super) span: tracing::Span,
-}
-
-/// The kinds of work of a writer.
-pub(super) enum Work {
-    /// A change of stock, which may share a batch with others.
-    Change(Box<Change>),
-    /// A transaction of its own.
-    Alone(Task),
-    /// Finish what is queued, then end.
-    Stop,
 }
 
 /// Work that is a transaction of its own.
@@ -57,7 +54,56 @@ pub(super) struct Change {
     /// What the items mean under `settings`.
     pub(super) resolution: Resolution,
     pub(super) settings: Arc<SiteSettings>,
-    pub(super) reply: Reply<Outcome>,
+    pub(super) reply: ChangeReply,
+}
+
+/// Where the answer to a change goes.
+pub(super) enum ChangeReply {
+    /// To the one caller that waits for it.
+    Call(Reply<Outcome>),
+    /// To a stream of commands: its channel, and the stream's number for the command.
+    Stream(mpsc::UnboundedSender<Vec<Answered>>, u64),
+}
+
+/// The answer to a command of a stream.
+pub struct Answered {
+    /// The stream's number for the command.
+    pub id: u64,
+    /// The command.
+    pub command: Command,
+    /// Its durable outcome.
+    pub result: Result<Outcome, Error>,
+    /// Freed by the stream, which also made it: that is cheaper than on the writer's thread.
+    _resolution: Resolution,
+}
+
+/// Answers changes, in their order. Answers that follow each other and go to the same stream travel together, so that
+/// the stream wakes once for all.
+pub(super) fn answer(changes: impl Iterator<Item = (Change, Result<Outcome, Error>)>) {
+    let mut together: Option<(mpsc::UnboundedSender<Vec<Answered>>, Vec<Answered>)> = None;
+    // The caller may have stopped waiting; ignore the send error.
+    let send = |(stream, answers): (mpsc::UnboundedSender<_>, _)| drop(stream.send(answers));
+    for (Change { command, resolution, settings: _, reply }, result) in changes {
+        let (stream, id) = match reply {
+            ChangeReply::Call(reply) => {
+                reply.send(result);
+                continue;
+            }
+            ChangeReply::Stream(stream, id) => (stream, id),
+        };
+        let answered = Answered { id, command, result, _resolution: resolution };
+        match &mut together {
+            Some((last, answers)) if last.same_channel(&stream) => answers.push(answered),
+            Some(_) | None => {
+                if let Some(full) = together.replace((stream, vec![answered])) {
+                    send(full);
+                }
+            }
+        }
+    }
+    if let Some(last) = together {
+        send(last);
+    }
 }
 
 /// Units as they are after a change of their settings.
@@ -96,7 +142,7 @@ impl<T> Reply<T> {
         let _ = self.0.send(answer);
     }
 
-    /// Answers that the deadline passed before the work began.
+    /// Answers that the deadline passed before the task began.
     pub(super) fn expire(self) {
         self.send(Err(Failed::Expired.into()));
     }

@@ -1,12 +1,13 @@
 //! The bounded queue of a writer, and how waiting commands become a batch.
 
-use tokio::sync::mpsc;
+use std::collections::VecDeque;
+use std::sync::Arc;
 
-use crate::engine::message::{Change, Message, Task, Ticket, Work};
+use tokio::sync::{Semaphore, mpsc};
+
+use crate::engine::message::{Message, Pending, Task, Ticket};
+use crate::model::error::Failed;
 use crate::model::limits;
-
-/// A command that waits for its batch.
-pub(super) type Pending = (Change, Ticket);
 
 /// The next thing that a writer does.
 pub(super) enum Next {
@@ -16,49 +17,119 @@ pub(super) enum Next {
     Alone(Task, Ticket),
 }
 
+/// The callers' end of a queue. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct QueueSender {
+    messages: mpsc::UnboundedSender<Message>,
+    /// One permit for each command or task that may still wait.
+    room: Arc<Semaphore>,
+}
+
 /// The writer's end of its queue.
 pub(super) struct Queue {
-    messages: mpsc::Receiver<Message>,
-    /// Taken from the queue, but not fitting the previous batch.
-    held: Option<Message>,
+    messages: mpsc::UnboundedReceiver<Message>,
+    room: Arc<Semaphore>,
+    /// Taken from the channel, but in no batch yet.
+    waiting: VecDeque<Pending>,
+    /// Taken from the channel after all of `waiting`.
+    held: Option<(Task, Ticket)>,
+}
+
+impl QueueSender {
+    /// Queues changes as one message: one batch takes them all, if they fit. If there is no room for all, queues none.
+    pub(super) fn send_changes(&self, changes: Vec<Pending>) -> Result<(), (Failed, Vec<Pending>)> {
+        let count = changes.len();
+        self.send(count, Message::Changes(changes)).map_err(|(failed, message)| match message {
+            Message::Changes(changes) => (failed, changes),
+            Message::Alone(..) | Message::Stop => (failed, Vec::new()),
+        })
+    }
+
+    /// Queues a task.
+    pub(super) fn send_task(&self, task: Task, ticket: Ticket) -> Result<(), Failed> {
+        self.send(1, Message::Alone(task, ticket)).map_err(|(failed, _)| failed)
+    }
+
+    /// Asks the writer to end after what is queued. There is always room for that.
+    pub(super) fn stop(&self) {
+        // A writer that has ended has nothing left to finish.
+        let _ = self.messages.send(Message::Stop);
+    }
+
+    /// Commands and tasks that wait.
+    pub(super) fn depth(&self) -> usize {
+        limits::QUEUE_COMMANDS_MAX.saturating_sub(self.room.available_permits())
+    }
+
+    fn send(&self, count: usize, message: Message) -> Result<(), (Failed, Message)> {
+        // More than this is more than the queue has room for.
+        let permits = u32::try_from(count).unwrap_or(u32::MAX);
+        let Ok(room) = self.room.try_acquire_many(permits) else { return Err((Failed::Overloaded, message)) };
+        self.messages.send(message).map_err(|mpsc::error::SendError(message)| (Failed::Stopping, message))?;
+        // The queue gives the room back.
+        room.forget();
+        Ok(())
+    }
 }
 
 impl Queue {
-    pub(super) fn new() -> (mpsc::Sender<Message>, Self) {
-        let (sender, messages) = mpsc::channel(limits::QUEUE_COMMANDS_MAX);
-        (sender, Self { messages, held: None })
+    pub(super) fn new() -> (QueueSender, Self) {
+        let (sender, messages) = mpsc::unbounded_channel();
+        let room = Arc::new(Semaphore::new(limits::QUEUE_COMMANDS_MAX));
+        let sender = QueueSender { messages: sender, room: Arc::clone(&room) };
+        (sender, Self { messages, room, waiting: VecDeque::new(), held: None })
     }
 
     /// Waits for a message, then takes what else is waiting, up to the limits. There is no timer: an idle writer starts
     /// at once, and a busy one finds its queue filled during the previous commit. `None` when the queue is closed and
     /// empty.
     pub(super) fn next(&mut self) -> Option<Next> {
-        let first = loop {
-            let message = match self.held.take() {
-                Some(message) => message,
-                None => self.messages.blocking_recv()?,
+        while self.waiting.is_empty() {
+            let (task, ticket) = match self.held.take() {
+                Some(held) => held,
+                None => match self.messages.blocking_recv()? {
+                    Message::Changes(changes) => {
+                        self.waiting.extend(changes);
+                        continue;
+                    }
+                    Message::Alone(task, ticket) => (task, ticket),
+                    Message::Stop => {
+                        self.messages.close();
+                        continue;
+                    }
+                },
             };
-            match message.work {
-                Work::Change(change) => break (*change, message.ticket),
-                Work::Alone(task) => return Some(Next::Alone(task, message.ticket)),
-                Work::Stop => self.messages.close(),
+            self.room.add_permits(1);
+            return Some(Next::Alone(task, ticket));
+        }
+        let batch = self.batch();
+        self.room.add_permits(batch.len());
+        Some(Next::Batch(batch))
+    }
+
+    /// The waiting commands that fit into one batch, at least one.
+    fn batch(&mut self) -> Vec<Pending> {
+        let (mut batch, mut items) = (Vec::new(), 0);
+        loop {
+            while let Some((change, _)) = self.waiting.front() {
+                let count = change.command.action().item_count();
+                let fits = batch.len() < limits::BATCH_COMMANDS_MAX && items + count <= limits::BATCH_ITEMS_MAX;
+                if !fits && !batch.is_empty() {
+                    return batch;
+                }
+                items += count;
+                batch.extend(self.waiting.pop_front());
             }
-        };
-        let mut items = first.0.command.action().item_count();
-        let mut batch = vec![first];
-        while batch.len() < limits::BATCH_COMMANDS_MAX {
-            let Ok(Message { work, ticket }) = self.messages.try_recv() else { break };
-            match work {
-                Work::Change(change) if items + change.command.action().item_count() <= limits::BATCH_ITEMS_MAX => {
-                    items += change.command.action().item_count();
-                    batch.push((*change, ticket));
-                }
-                work => {
-                    self.held = Some(Message { work, ticket });
-                    break;
-                }
+            // A task that came before a command stays before it.
+            if self.held.is_some() {
+                return batch;
+            }
+            match self.messages.try_recv() {
+                Ok(Message::Changes(changes)) => self.waiting.extend(changes),
+                Ok(Message::Alone(task, ticket)) => self.held = Some((task, ticket)),
+                Ok(Message::Stop) => self.messages.close(),
+                Err(_) => return batch,
             }
         }
-        Some(Next::Batch(batch))
     }
 }

@@ -78,7 +78,7 @@ pub(super) fn resolve_with<E: From<Invalid>>(
         match unit {
             UnitSelector::Reference(reference) => {
                 let level = settings.resolve(command.site(), reference, location);
-                level.map_err(|_| Invalid::VariantTooLarge { item }.into())
+                level.map_err(|why| Invalid::Variant { item, why }.into())
             }
             UnitSelector::Sku(sku) => Ok(settings.level_of(command.site(), unit_of(item, sku)?, location)),
         }

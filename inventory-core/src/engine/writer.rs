@@ -13,8 +13,8 @@ use crate::engine::configure;
 use crate::engine::feed::Feed;
 use crate::engine::health::Pulse;
 use crate::engine::measure::{Ending, Measures, Retry};
-use crate::engine::message::{Task, Ticket};
-use crate::engine::queue::{Next, Pending, Queue};
+use crate::engine::message::{self, Pending, Task, Ticket};
+use crate::engine::queue::{Next, Queue};
 use crate::engine::resolve::SettingsCache;
 use crate::engine::storage::BatchStore;
 use crate::model::error::{Error, Failed, StoreError};
@@ -82,11 +82,11 @@ impl Writer {
     fn commit(&mut self, batch: Vec<Pending>) {
         batch.iter().for_each(|(_, ticket)| self.books.measures.waited(ticket.queued_at.elapsed()));
         let (late, batch): (Vec<_>, Vec<_>) = batch.into_iter().partition(|(_, ticket)| ticket.is_expired());
-        for (change, ticket) in late {
+        late.iter().for_each(|(_, ticket)| {
             ticket.span.in_scope(|| tracing::debug!("dropped a command: its deadline passed in the queue"));
             self.books.measures.ended(Ending::Expired, 1);
-            change.reply.expire();
-        }
+        });
+        message::answer(late.into_iter().map(|(change, _)| (change, Err(Failed::Expired.into()))));
         if !batch.is_empty() {
             self.commit_in_time(batch);
         }
@@ -100,9 +100,7 @@ impl Writer {
         match attempt {
             Ok(answers) => {
                 self.books.measures.committed(&answers, started.elapsed());
-                for ((change, _), answer) in batch.into_iter().zip(answers) {
-                    change.reply.send(answer);
-                }
+                message::answer(batch.into_iter().map(|(change, _)| change).zip(answers));
             }
             Err(Error::Failed(Failed::Internal(_))) if batch.len() > 1 => {
                 // One command makes the statement fail. Run alone, only that one fails.
@@ -116,9 +114,7 @@ impl Writer {
                     Error::Failed(_) | Error::Invalid(_) => Ending::Failed,
                 };
                 self.books.measures.ended(ending, batch.len());
-                for (change, _) in batch {
-                    change.reply.send(Err(error.clone()));
-                }
+                message::answer(batch.into_iter().map(|(change, _)| (change, Err(error.clone()))));
             }
         }
     }

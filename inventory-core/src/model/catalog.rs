@@ -15,6 +15,9 @@ pub const WIX_BOOKINGS: &str = "13d21c63-b5ec-5912-8397-c3a5ddb27a97";
 /// The app id of Wix Restaurants Orders.
 pub const WIX_RESTAURANTS: &str = "9a5d83fd-8570-482e-81ab-cfa88942ee60";
 
+/// The option of Wix Stores that names the variant.
+const VARIANT_ID: &str = "variantId";
+/// The variant of a product without variants.
 const NO_VARIANT: &str = "00000000-0000-0000-0000-000000000000";
 
 /// An item by the catalog's names, within bounds.
@@ -23,6 +26,8 @@ pub struct CatalogReference {
     app_id: String,
     item_id: String,
     options: Map<String, Value>,
+    /// Keys of options whose values cannot be read.
+    unreadable: Vec<String>,
 }
 
 /// The field of a reference that is out of bounds.
@@ -45,7 +50,13 @@ impl CatalogReference {
         if !(1..=limits::ITEM_ID_CHARS_MAX).contains(&item_id.chars().count()) || item_id.contains('\0') {
             return Err(BadReference::ItemId);
         }
-        Ok(Self { app_id: fold_guid(app_id), item_id: fold_guid(item_id), options })
+        Ok(Self { app_id: fold_guid(app_id), item_id: fold_guid(item_id), options, unreadable: Vec::new() })
+    }
+
+    /// The reference, of which the options with these keys cannot be read. They must not identify stock.
+    #[must_use]
+    pub fn with_unreadable(self, keys: Vec<String>) -> Self {
+        Self { unreadable: keys, ..self }
     }
 
     /// The catalog's app id.
@@ -91,18 +102,30 @@ impl Variant {
         serde_json::from_str(&self.0).unwrap_or_default()
     }
 
-    fn of(options: &Map<String, Value>) -> Result<Self, VariantTooLarge> {
+    fn of(options: &Map<String, Value>) -> Result<Self, BadVariant> {
         if options.is_empty() {
             return Ok(Self::default());
         }
-        let text = serde_json_canonicalizer::to_string(options).map_err(|_| VariantTooLarge)?;
-        if text.len() > limits::VARIANT_BYTES_MAX { Err(VariantTooLarge) } else { Ok(Self(text)) }
+        let text = serde_json_canonicalizer::to_string(options).map_err(|_| BadVariant::TooLarge)?;
+        if text.len() > limits::VARIANT_BYTES_MAX { Err(BadVariant::TooLarge) } else { Ok(Self(text)) }
+    }
+
+    /// The only option is a text that JSON writes as it is.
+    fn of_plain_text(key: &str, text: &str) -> Self {
+        Self(format!(r#"{{"{key}":"{text}"}}"#))
     }
 }
 
-/// The options that identify stock are larger than `limits::VARIANT_BYTES_MAX`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct VariantTooLarge;
+/// Why options identify no unit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadVariant {
+    /// They are larger than `limits::VARIANT_BYTES_MAX`.
+    #[error("the options that identify stock are too large")]
+    TooLarge,
+    /// One of them cannot be read.
+    #[error("an option that identifies stock is a number that is too large, or is nested too deeply")]
+    Unreadable,
+}
 
 /// What is counted: within a site, the thing that has levels.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -117,12 +140,16 @@ pub struct Unit {
 
 impl Unit {
     /// The unit that `reference` identifies. `named_keys` is the site's setting for the catalog app.
-    pub fn of(reference: &CatalogReference, named_keys: Option<&[String]>) -> Result<Self, VariantTooLarge> {
-        Ok(Self {
-            app_id: reference.app_id.clone(),
-            item_id: reference.item_id.clone(),
-            variant: Variant::of(&identifying(reference, named_keys))?,
-        })
+    pub fn of(reference: &CatalogReference, named_keys: Option<&[String]>) -> Result<Self, BadVariant> {
+        let variant = match (named_keys, reference.app_id.as_str()) {
+            (None, WIX_STORES) => stores_variant(&reference.options),
+            (Some(_), _) | (None, _) => None,
+        };
+        let variant = match variant {
+            Some(variant) => variant,
+            None => Variant::of(&identifying(reference, named_keys)?)?,
+        };
+        Ok(Self { app_id: reference.app_id.clone(), item_id: reference.item_id.clone(), variant })
     }
 
     /// The unit's key on `site`.
@@ -133,18 +160,34 @@ impl Unit {
     }
 }
 
-fn identifying(reference: &CatalogReference, named_keys: Option<&[String]>) -> Map<String, Value> {
+/// The variant of a product of Wix Stores: what [`identifying`] finds, without the map, for the usual cases. `None` for
+/// the others.
+fn stores_variant(options: &Map<String, Value>) -> Option<Variant> {
+    match options.get(VARIANT_ID)? {
+        Value::Null => Some(Variant::default()),
+        Value::String(id) if id == NO_VARIANT => Some(Variant::default()),
+        Value::String(id) if parse_guid(id).is_some() => {
+            Some(Variant::of_plain_text(VARIANT_ID, &id.to_ascii_lowercase()))
+        }
+        Value::String(_) | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => None,
+    }
+}
+
+fn identifying(reference: &CatalogReference, named_keys: Option<&[String]>) -> Result<Map<String, Value>, BadVariant> {
     let pick = |keys: &mut dyn Iterator<Item = &str>| -> Map<String, Value> {
         keys.filter_map(|key| Some((key.to_owned(), reference.options.get(key)?.clone()))).collect()
     };
     let mut options = match (named_keys, reference.app_id.as_str()) {
         (Some(keys), _) => pick(&mut keys.iter().map(String::as_str)),
-        (None, WIX_STORES) => pick(&mut std::iter::once("variantId")),
+        (None, WIX_STORES) => pick(&mut std::iter::once(VARIANT_ID)),
         (None, WIX_BOOKINGS | WIX_RESTAURANTS) => Map::new(),
         (None, _) => pick(&mut reference.options.keys().map(String::as_str).filter(|key| *key != "customTextFields")),
     };
+    if reference.unreadable.iter().any(|key| options.contains_key(key)) {
+        return Err(BadVariant::Unreadable);
+    }
     if reference.app_id == WIX_STORES
-        && let Some(Value::String(id)) = options.get_mut("variantId")
+        && let Some(Value::String(id)) = options.get_mut(VARIANT_ID)
     {
         *id = fold_guid(id);
     }
@@ -153,11 +196,11 @@ fn identifying(reference: &CatalogReference, named_keys: Option<&[String]>) -> M
     options.retain(|key, value| match value {
         Value::Null => false,
         Value::String(id) => {
-            !(reference.app_id == WIX_STORES && key == "variantId" && (id.is_empty() || id == NO_VARIANT))
+            !(reference.app_id == WIX_STORES && key == VARIANT_ID && (id.is_empty() || id == NO_VARIANT))
         }
         Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => true,
     });
-    options
+    Ok(options)
 }
 
 #[cfg(test)]
@@ -219,6 +262,19 @@ mod tests {
     fn a_variant_has_a_bound() {
         let options = Map::from_iter([("text".to_owned(), Value::String("x".repeat(3_000)))]);
         let reference = CatalogReference::new("own", "item", options).expect("in bounds");
-        assert_eq!(Unit::of(&reference, None), Err(VariantTooLarge));
+        assert_eq!(Unit::of(&reference, None), Err(BadVariant::TooLarge));
+    }
+
+    #[test]
+    fn an_option_that_cannot_be_read_must_not_identify_stock() {
+        let of = |app_id: &str, key: &str| {
+            let options = Map::from_iter([(key.to_owned(), json!("1e400")), ("size".to_owned(), json!("M"))]);
+            let reference = CatalogReference::new(app_id, "item", options).expect("in bounds");
+            Unit::of(&reference.with_unreadable(vec![key.to_owned()]), None).map(|unit| unit.variant.0)
+        };
+        assert_eq!(of("own", "customTextFields"), Ok(r#"{"size":"M"}"#.to_owned()));
+        assert_eq!(of("own", "weight"), Err(BadVariant::Unreadable));
+        assert_eq!(of(WIX_STORES, "weight"), Ok(String::new()));
+        assert_eq!(of(WIX_STORES, VARIANT_ID), Err(BadVariant::Unreadable));
     }
 }

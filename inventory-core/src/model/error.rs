@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::model::catalog::Unit;
+use crate::model::catalog::{BadVariant, Unit};
 
 /// Why a call gets no outcome.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -21,11 +21,13 @@ pub enum Invalid {
     /// The idempotency key belongs to a request with other content.
     #[error("the request id was used for a request with other content")]
     KeyReused,
-    /// The options that identify stock are larger than `limits::VARIANT_BYTES_MAX`.
-    #[error("the options that identify stock are too large")]
-    VariantTooLarge {
+    /// The options of an item identify no unit.
+    #[error("{why}")]
+    Variant {
         /// Index of the item.
         item: usize,
+        /// Why not.
+        why: BadVariant,
     },
     /// Another unit of the site has the SKU.
     #[error("belongs to another unit: {}/{}", .unit.app_id, .unit.item_id)]

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::model::catalog::{CatalogReference, Unit, VariantTooLarge};
+use crate::model::catalog::{BadVariant, CatalogReference, Unit};
 use crate::model::ids::{LevelId, LocationId, SiteId};
 use crate::model::kind::{CatalogRules, CatalogSettings};
 use crate::model::level::ResolvedLevel;
@@ -113,7 +113,7 @@ impl SiteSettings {
         site: SiteId,
         reference: &CatalogReference,
         location: Option<LocationId>,
-    ) -> Result<ResolvedLevel, VariantTooLarge> {
+    ) -> Result<ResolvedLevel, BadVariant> {
         let keys = self.catalogs.get(reference.app_id()).and_then(|catalog| catalog.option_keys.as_deref());
         Ok(self.level_of(site, Unit::of(reference, keys)?, location))
     }

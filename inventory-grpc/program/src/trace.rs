@@ -12,6 +12,9 @@ use tracing_opentelemetry::OpenTelemetrySpanExt;
 
 use crate::observe::traces;
 
+/// The header that carries the context of a span.
+pub const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+
 /// A value of a span that only traces need: `None` while no traces are sent.
 pub fn only_traced<T>(value: T) -> Option<T> {
     traces().then_some(value)
@@ -26,11 +29,13 @@ pub fn continue_from(span: &Span, headers: &HeaderMap) {
     }
 }
 
-/// Writes into `headers` that `span` calls.
-pub fn inject(span: &Span, headers: &mut HeaderMap) {
+/// The header `traceparent` of what `span` calls; empty while no traces are sent.
+pub fn parent(span: &Span) -> String {
+    let mut headers = HeaderMap::new();
     if traces() {
-        TraceContextPropagator::new().inject_context(&span.context(), &mut Into(headers));
+        TraceContextPropagator::new().inject_context(&span.context(), &mut Into(&mut headers));
     }
+    headers.get(TRACEPARENT).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned()
 }
 
 /// Marks a span as failed. A refusal is no failure.

@@ -66,12 +66,12 @@ impl AccessLayer {
         let Some(scope) = scope_of(path) else {
             // The services themselves answer to what does not concern tokens.
             let open = path.starts_with(OPEN) || self.reflection && path.starts_with(REFLECTION);
-            return if open { Ok(Access::Anonymous) } else { Err(Status::unimplemented("")) };
+            return if open { Ok(Access::Anonymous(None)) } else { Err(Status::unimplemented("")) };
         };
         let refuse = |refused: Refused, token: Option<&Token>| Err(refused.status(token));
         let Some(text) = bearer(headers) else {
             return match self.tokens.anonymous() {
-                Ok(()) => Ok(Access::Anonymous),
+                Ok(()) => Ok(Access::Anonymous(Some(self.tokens.clone()))),
                 Err(refused) => refuse(refused, None),
             };
         };

@@ -102,9 +102,18 @@ impl Tokens {
     }
 
     /// Waits until the token with this hash is no longer good. Returns why.
-    pub(super) async fn ended(mut self, hash: &TokenHash) -> Refused {
+    pub(super) async fn ended(self, hash: &TokenHash) -> Refused {
+        self.until(|tokens| tokens.find(hash).err()).await
+    }
+
+    /// Waits until calls without a token are no longer accepted. Returns why.
+    pub(super) async fn anonymous_ended(self) -> Refused {
+        self.until(|tokens| tokens.anonymous().err()).await
+    }
+
+    async fn until(mut self, refused: impl Fn(&Self) -> Option<Refused>) -> Refused {
         loop {
-            if let Err(refused) = self.find(hash) {
+            if let Some(refused) = refused(&self) {
                 return refused;
             }
             // A token expires without a change of what is known.

@@ -64,7 +64,8 @@ impl Methods {
         describe_histogram!(
             HANDLING,
             Unit::Seconds,
-            "Time from a call's headers to the last byte of its answer, in seconds, by method and code."
+            "Time from a call's headers to the last byte of its answer, in seconds, by method and code. A call on a \
+             stream of calls counts as one of its method, from its message to its answer."
         );
         let sets = [
             DESCRIPTORS,

@@ -111,7 +111,7 @@ fn ledger_row(entry: v1::Entry) -> [Value; LEDGER.len()] {
 
 /// App id, item id and options. No options are null.
 fn reference(reference: Option<v1::CatalogReference>) -> [Value; 3] {
-    let v1::CatalogReference { app_id, catalog_item_id, options } = reference.unwrap_or_default();
+    let v1::CatalogReference { app_id, catalog_item_id, options, options_json: _ } = reference.unwrap_or_default();
     let options = options.and_then(|options| json::to_json(options).ok()).filter(|options| !options.is_empty());
     [Value::String(app_id), Value::String(catalog_item_id), options.map_or(Value::Null, Value::Object)]
 }

@@ -27,7 +27,8 @@ pub async fn verify(settings: Verify) -> Result<(), Box<dyn Error>> {
     let repaired_count = differences.iter().filter(|difference| difference.repaired).count();
     for difference in differences {
         let v1::LevelDifference { catalog_reference, location_id, available, recomputed, repaired, .. } = difference;
-        let v1::CatalogReference { app_id, catalog_item_id, options: _ } = catalog_reference.unwrap_or_default();
+        let v1::CatalogReference { app_id, catalog_item_id, options: _, options_json: _ } =
+            catalog_reference.unwrap_or_default();
         let repaired = if repaired { "; repaired" } else { "" };
         println!(
             "{app_id}/{catalog_item_id} {location_id}: is {available}, its entries come to {recomputed}{repaired}"

@@ -62,7 +62,12 @@ fn unit() -> UnitRef {
     let text = |text: &str| prost_types::Value { kind: Some(prost_types::value::Kind::StringValue(text.into())) };
     let options = prost_types::Struct { fields: [("size".to_owned(), text("M"))].into() };
     let (app_id, catalog_item_id) = ("app".into(), "item".into());
-    UnitRef::CatalogReference(v1::CatalogReference { app_id, catalog_item_id, options: Some(options) })
+    UnitRef::CatalogReference(v1::CatalogReference {
+        app_id,
+        catalog_item_id,
+        options: Some(options),
+        ..Default::default()
+    })
 }
 
 fn good() -> Vec<u8> {
@@ -182,7 +187,7 @@ proptest! {
     ) {
         let [app_id, catalog_item_id, location_id, request_id, note, sku] =
             <[String; 6]>::try_from(texts).expect("six");
-        let reference = v1::CatalogReference { app_id: app_id.clone(), catalog_item_id, options: None };
+        let reference = v1::CatalogReference { app_id: app_id.clone(), catalog_item_id, ..Default::default() };
         let items = [UnitRef::CatalogReference(reference), UnitRef::Sku(sku.clone())].map(|unit| v1::AdjustStockItem {
             unit: Some(unit.into()),
             location_id: location_id.clone(),

@@ -70,7 +70,12 @@ fn detail_bytes(fields: &mut Fields, metadata: &MetadataMap) -> Checked<usize> {
 
 fn deadline(metadata: &MetadataMap) -> Instant {
     let timeout = metadata.get("grpc-timeout").and_then(|value| value.to_str().ok()).and_then(timeout_of);
-    Instant::now() + timeout.unwrap_or(limits::ANSWER_TIME_DEFAULT).min(limits::ANSWER_TIME_DEFAULT)
+    Instant::now() + bounded(timeout)
+}
+
+/// How long a caller waits that asked for `timeout`.
+pub(crate) fn bounded(timeout: Option<Duration>) -> Duration {
+    timeout.unwrap_or(limits::ANSWER_TIME_DEFAULT).min(limits::ANSWER_TIME_DEFAULT)
 }
 
 /// The deadline of a call that names none.
@@ -122,17 +127,17 @@ mod tests {
     #[test]
     fn a_caller_gets_the_default_bytes_unless_it_asks_for_more() {
         for (value, bytes) in [("0", 4_096), ("4096", 4_096), ("100000", 100_000), ("99999999", 2_097_152)] {
-            let caller = caller(&with(MAX_DETAIL_BYTES_METADATA, value), &Access::Anonymous).expect("a number");
+            let caller = caller(&with(MAX_DETAIL_BYTES_METADATA, value), &Access::Anonymous(None)).expect("a number");
             assert_eq!(caller.detail_bytes, bytes, "{value}");
         }
-        assert_eq!(caller(&MetadataMap::new(), &Access::Anonymous).expect("empty").detail_bytes, 4_096);
+        assert_eq!(caller(&MetadataMap::new(), &Access::Anonymous(None)).expect("empty").detail_bytes, 4_096);
     }
 
     #[test]
     fn bad_metadata_is_named() {
         let mut metadata = with(ACTOR_METADATA, &"x".repeat(65));
         metadata.insert(MAX_DETAIL_BYTES_METADATA, MetadataValue::from_static("4 KiB"));
-        let status = caller(&metadata, &Access::Anonymous).expect_err("both are bad");
+        let status = caller(&metadata, &Access::Anonymous(None)).expect_err("both are bad");
         let fields = status.get_details_bad_request().expect("a BadRequest").field_violations;
         let names: Vec<&str> = fields.iter().map(|violation| violation.field.as_str()).collect();
         assert_eq!(names, [ACTOR_METADATA, MAX_DETAIL_BYTES_METADATA]);

@@ -1,4 +1,4 @@
-//! Times in requests, files and flags. The core counts microseconds since 1970, so a time between two of them is rounded.
+//! Times in requests, files and flags. The core counts microseconds since 1970; a time between two of them is rounded.
 
 use inventory_core::model::limits;
 use prost_types::Timestamp;

@@ -5,6 +5,7 @@ use inventory_core::model::limits;
 use inventory_core::model::unit::{Sku, UnitSelector};
 use inventory_core::store::UnitScope;
 use inventory_proto::{UnitRef, json, v1};
+use prost_types::Struct;
 use serde_json::Map;
 use tonic::Status;
 
@@ -15,6 +16,8 @@ use crate::violation::At;
 
 /// The path of the item's id in a message that names a unit.
 const ITEM_ID: &str = "catalog_reference.catalog_item_id";
+/// The path of the options, in either form.
+const OPTIONS: &str = "catalog_reference.options";
 
 /// Asks for a unit.
 pub(crate) fn get_unit(request: v1::GetUnitRequest) -> Result<Read<UnitSelector>, Status> {
@@ -89,15 +92,13 @@ impl Fields {
     }
 
     fn reference(&mut self, at: At, reference: v1::CatalogReference) -> Checked<CatalogReference> {
-        let v1::CatalogReference { app_id, catalog_item_id: item_id, options } = reference;
-        let (options, finite) = match json::to_json(options.unwrap_or_default()) {
+        let v1::CatalogReference { app_id, catalog_item_id: item_id, options, options_json } = reference;
+        let (json::Lenient { fields: options, unreadable }, readable) = match self.options(at, options, &options_json) {
             Ok(options) => (options, Ok(())),
-            Err(json::NotANumber) => {
-                (Map::new(), self.bad(at, "catalog_reference.options", "holds a number that is not finite"))
-            }
+            Err(recorded) => (json::Lenient::default(), Err(recorded)),
         };
         let reference = match CatalogReference::new(&app_id, &item_id, options) {
-            Ok(reference) => Ok(reference),
+            Ok(reference) => Ok(reference.with_unreadable(unreadable)),
             Err(BadReference::ItemId) => self.bad_name(at, ITEM_ID, &item_id, limits::ITEM_ID_CHARS_MAX),
             Err(BadReference::AppId) => {
                 let bad = self.bad_name(at, "catalog_reference.app_id", &app_id, limits::APP_ID_CHARS_MAX);
@@ -105,7 +106,22 @@ impl Fields {
                 self.item_id(at, ITEM_ID, &item_id).and(bad)
             }
         };
-        finite.and(reference)
+        readable.and(reference)
+    }
+
+    /// The options of a reference, in the form that the caller chose.
+    fn options(&mut self, at: At, options: Option<Struct>, text: &str) -> Checked<json::Lenient> {
+        match (options, text) {
+            (options, "") => match json::to_json(options.unwrap_or_default()) {
+                Ok(fields) => Ok(json::Lenient { fields, unreadable: Vec::new() }),
+                Err(json::NotANumber) => self.bad(at, OPTIONS, "holds a number that is not finite"),
+            },
+            (Some(_), _) => self.bad(at, "catalog_reference.options_json", "cannot be set beside options"),
+            (None, text) => match json::read_object(text) {
+                Some(object) => Ok(object),
+                None => self.bad(at, OPTIONS, "must be a JSON object"),
+            },
+        }
     }
 
     /// A catalog item's id.

@@ -1,10 +1,11 @@
 //! The steps of the model as calls of the engine, and the engine's answers as those of the model.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
-use futures_util::future::BoxFuture;
-use inventory_core::engine::Engine;
+use futures_util::future::{BoxFuture, join_all};
+use inventory_core::engine::{Engine, StreamCommand};
 use inventory_core::model::access::Author;
 use inventory_core::model::action::{Action, Adjustment, Expected, Line, Move, Quantity, Target};
 use inventory_core::model::catalog::{CatalogReference, Unit, WIX_BOOKINGS};
@@ -26,8 +27,36 @@ use super::Step;
 /// The catalogs of a site. An unknown app refuses a unit that was never stocked, Wix Bookings sells it.
 const APPS: [&str; CATALOGS] = [CATALOG, WIX_BOOKINGS];
 
+/// Carries out steps in their order; returns their answers. Requests that follow each other travel as one message of a
+/// stream of commands, or else each by itself.
+pub(super) async fn submit_all(engine: &Engine, steps: &[(SiteId, &Step)], as_streams: bool) -> Vec<Answer> {
+    let is_request = |step: &Step| as_streams && matches!(step, Step::Request(..));
+    let together = steps.chunk_by(|(_, one), (_, other)| is_request(one) && is_request(other));
+    let answers = together.map(|steps| match steps {
+        [(site, step)] => submit(engine, *site, step).map(|answer| vec![answer]).boxed(),
+        several => submit_stream(engine, several).boxed(),
+    });
+    // join_all polls the calls in order, so each site's queue has the order in which the model answers.
+    join_all(answers).await.into_iter().flatten().collect()
+}
+
+async fn submit_stream(engine: &Engine, steps: &[(SiteId, &Step)]) -> Vec<Answer> {
+    let (commands, mut answers) = engine.stream();
+    let command = |(id, (site, step)): (u64, &(SiteId, &Step))| match step {
+        Step::Request(key, by_sku, request) => StreamCommand::new(id, command(*site, *key, *by_sku, request), soon()),
+        Step::Unit(..) | Step::Catalog(..) | Step::Policies(..) | Step::Swap(..) => panic!("not a request: {step:?}"),
+    };
+    commands.submit((0..).zip(steps).map(command).collect());
+    let mut found = BTreeMap::new();
+    while found.len() < steps.len() {
+        let answered = answers.next().await.expect("the stream is open");
+        found.extend(answered.into_iter().map(|answered| (answered.id, answer(answered.result))));
+    }
+    found.into_values().collect()
+}
+
 /// Carries out a step.
-pub(super) fn submit<'a>(engine: &'a Engine, site: SiteId, step: &Step) -> BoxFuture<'a, Answer> {
+fn submit<'a>(engine: &'a Engine, site: SiteId, step: &Step) -> BoxFuture<'a, Answer> {
     match step {
         Step::Request(key, by_sku, request) => {
             engine.submit(command(site, *key, *by_sku, request), soon()).map(answer).boxed()

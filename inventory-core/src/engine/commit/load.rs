@@ -5,8 +5,7 @@ use std::collections::HashMap;
 
 use crate::engine::batch::Batch;
 use crate::engine::cache::Cache;
-use crate::engine::message::Change;
-use crate::engine::queue::Pending;
+use crate::engine::message::{Change, Pending};
 use crate::engine::resolve::{Resolution, resolve_with, skus_of};
 use crate::engine::storage::{BatchStore, LevelRow, LoadedLevels, SiteSku};
 use crate::model::action::Action;

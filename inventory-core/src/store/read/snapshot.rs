@@ -74,7 +74,7 @@ impl<'a> Snapshot<'a> {
         let Site { id, settings, .. } = &self.site;
         let level = |(item, (unit, location)): (usize, &(UnitSelector, Option<LocationId>))| match unit {
             UnitSelector::Reference(reference) => {
-                settings.resolve(*id, reference, *location).map_err(|_| Invalid::VariantTooLarge { item }.into())
+                settings.resolve(*id, reference, *location).map_err(|why| Invalid::Variant { item, why }.into())
             }
             UnitSelector::Sku(sku) => {
                 let unit = units.get(sku).ok_or(Invalid::UnknownSku { item })?;

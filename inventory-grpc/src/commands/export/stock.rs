@@ -136,7 +136,8 @@ fn carries(row: &Row) -> bool {
 
 /// The place of a unit in the server's lists: bytes of app id, item id and canonical options.
 fn key(reference: &Option<v1::CatalogReference>) -> Result<(String, String, String), Box<dyn Error>> {
-    let v1::CatalogReference { app_id, catalog_item_id, options } = reference.clone().unwrap_or_default();
+    let v1::CatalogReference { app_id, catalog_item_id, options, options_json: _ } =
+        reference.clone().unwrap_or_default();
     let unreadable = || format!("the server sent a unit that cannot be read: {app_id}/{catalog_item_id}");
     let options = json::to_json(options.unwrap_or_default()).map_err(|_| unreadable())?;
     // An answer holds only options that identify the unit.
@@ -248,7 +249,7 @@ mod tests {
         let kind = Some(prost_types::value::Kind::StringValue(size.into()));
         let fields = [("size".to_owned(), prost_types::Value { kind })].into();
         let options = (!size.is_empty()).then_some(prost_types::Struct { fields });
-        Some(v1::CatalogReference { app_id: "app".into(), catalog_item_id: id.into(), options })
+        Some(v1::CatalogReference { app_id: "app".into(), catalog_item_id: id.into(), options, ..Default::default() })
     }
 
     fn unit(id: &str, size: &str) -> v1::Unit {

@@ -79,7 +79,15 @@ fn row(line: u64, values: Values) -> Result<Checked, String> {
     let (unit, new_sku) = match (app_id.is_empty() && catalog_item_id.is_empty(), sku) {
         (false, sku) => {
             let options = options.map(json::from_json);
-            (UnitRef::CatalogReference(v1::CatalogReference { app_id, catalog_item_id, options }), sku)
+            (
+                UnitRef::CatalogReference(v1::CatalogReference {
+                    app_id,
+                    catalog_item_id,
+                    options,
+                    options_json: String::new(),
+                }),
+                sku,
+            )
         }
         (true, Some(_)) if options.is_some() => return Err("options: needs app_id and catalog_item_id".to_owned()),
         (true, Some(sku)) => (UnitRef::Sku(sku), None),

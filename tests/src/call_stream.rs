@@ -1,0 +1,81 @@
+//! A stream of calls, as an internal service uses it.
+
+use inventory_proto::v1;
+use inventory_proto::v1::availability_service_client::AvailabilityServiceClient;
+use inventory_proto::v1::change_availability_request::Change;
+use inventory_proto::v1::change_availability_response::Outcome;
+use prost::Message;
+use tokio::sync::mpsc;
+use tonic::transport::Channel;
+use tonic::{Code, Request, Status, Streaming};
+
+use futures_util::stream::poll_fn;
+
+/// A stream of calls.
+pub struct CallStream {
+    calls: Option<mpsc::UnboundedSender<v1::ChangeAvailabilityRequest>>,
+    answers: Streaming<v1::ChangeAvailabilityResponse>,
+    next: u64,
+}
+
+impl CallStream {
+    /// Opens a stream without a token.
+    pub async fn open(client: AvailabilityServiceClient<Channel>) -> Self {
+        Self::open_with(client, |_| {}).await.expect("the stream opens")
+    }
+
+    /// Opens a stream whose request `change` has changed.
+    pub async fn open_with(
+        mut client: AvailabilityServiceClient<Channel>,
+        change: impl FnOnce(&mut Request<()>),
+    ) -> Result<Self, Status> {
+        let (calls, mut receiver) = mpsc::unbounded_channel();
+        let mut request = Request::new(());
+        change(&mut request);
+        let request = request.map(|()| poll_fn(move |context| receiver.poll_recv(context)));
+        let answers = client.change_availability(request).await?.into_inner();
+        Ok(Self { calls: Some(calls), answers, next: 0 })
+    }
+
+    /// Sends a message as it is. Nothing happens if the stream has ended.
+    pub fn send_message(&mut self, message: v1::ChangeAvailabilityRequest) {
+        let _ = self.calls.as_ref().expect("the caller's side is open").send(message);
+    }
+
+    /// Sends a call under a new correlation id, which is returned.
+    pub fn send(&mut self, change: impl Into<Change>) -> u64 {
+        let correlation_id = self.next;
+        self.next += 1;
+        let change = Some(change.into());
+        self.send_message(v1::ChangeAvailabilityRequest { correlation_id, change, ..Default::default() });
+        correlation_id
+    }
+
+    /// Ends the caller's side.
+    pub fn end(&mut self) {
+        self.calls = None;
+    }
+
+    /// The next answer; `None` when the server has ended the stream.
+    pub async fn next(&mut self) -> Result<Option<(u64, Result<v1::AppliedChange, Status>)>, Status> {
+        let Some(answer) = self.answers.message().await? else { return Ok(None) };
+        let result = match answer.outcome.expect("an answer has an outcome") {
+            Outcome::Applied(applied) => Ok(applied),
+            Outcome::Refused(status) | Outcome::Failed(status) => Err(status_of(&status)),
+        };
+        Ok(Some((answer.correlation_id, result)))
+    }
+
+    /// Sends one call and waits for its answer. No other call may be under way.
+    pub async fn call(&mut self, change: impl Into<Change>) -> Result<v1::AppliedChange, Status> {
+        let sent = self.send(change);
+        let (correlation_id, result) = self.next().await?.expect("the stream is open");
+        assert_eq!(correlation_id, sent);
+        result
+    }
+}
+
+/// A status that travelled as a message, as a unary call would have returned it.
+fn status_of(status: &tonic_types::Status) -> Status {
+    Status::with_details(Code::from_i32(status.code), status.message.clone(), status.encode_to_vec().into())
+}
