@@ -16,7 +16,7 @@ use inventory_core::model::unit::UnitSelector;
 use inventory_core::store::{Open, Store};
 use inventory_tests::bench::fixtures::Workload;
 use inventory_tests::bench::limits::raw_commits;
-use inventory_tests::bench::report::{Figure, Table, heading, runs, scaled};
+use inventory_tests::bench::report::{Figure, Table, heading, runs, scaled, wanted};
 use inventory_tests::postgres::Durability;
 use inventory_tests::world::{Backend, Database};
 use uuid::Uuid;
@@ -32,9 +32,8 @@ fn main() {
         (Workload::Spread, 512, 120_000),
         (Workload::Bulk, 64, 3_000),
     ];
-    let only = std::env::var("BENCH_ONLY").unwrap_or_default();
     for backend in [Backend::Postgres, Backend::Sqlite] {
-        if !format!("{backend:?}").contains(&only) {
+        if !wanted(&format!("{backend:?}")) {
             continue;
         }
         let raw = Figure::of(runs(), || 1e6 / raw_commits(backend, scaled(2_000)).mean());

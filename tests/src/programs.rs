@@ -41,6 +41,13 @@ fn folder() -> &'static PathBuf {
     })
 }
 
+/// Cargo's target folder.
+pub fn target_folder() -> PathBuf {
+    // A test's own binary is target/PROFILE/deps/NAME.
+    let own = std::env::current_exe().expect("a test binary has a path");
+    own.ancestors().nth(3).expect("cargo's target folder is three levels up").to_owned()
+}
+
 /// A command that runs one of the programs. It inherits no setting from the environment.
 pub fn program(name: &str) -> Command {
     let mut command = Command::new(folder().join(name));

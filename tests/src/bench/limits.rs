@@ -1,7 +1,6 @@
 //! Limits of the machine, measured in the same run as the figures that are compared with them.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use diesel::connection::SimpleConnection;
@@ -10,14 +9,15 @@ use diesel::sqlite::SqliteConnection;
 use diesel::{Connection, QueryResult};
 use hdrhistogram::Histogram;
 use inventory_core::store::DatabaseUrl;
+use tempfile::TempDir;
 use wix_adapter::keys;
 use wix_adapter::token::{UnverifiedToken, Verifier};
 
 use crate::bench::fixtures::{Workload, key, tokens};
 use crate::bench::load;
-use crate::postgres::Durability;
+use crate::postgres::{Durability, fresh_database, remove_database};
 use crate::wix_caller::{APP_ID, now};
-use crate::world::{Backend, Database};
+use crate::world::Backend;
 
 enum Raw {
     Sqlite(SqliteConnection),
@@ -47,25 +47,77 @@ impl Raw {
     }
 }
 
-/// Creates a database with one stock row and a table of entries. It has no books, so it is not dropped and not checked.
-fn prepare(backend: Backend) -> DatabaseUrl {
-    let database = Database::with_durability(backend, Durability::Full);
-    let url = database.url.clone();
-    Raw::open(&url)
-        .run(
-            "CREATE TABLE stock (id bigint PRIMARY KEY, available bigint NOT NULL); INSERT INTO stock VALUES (1, \
-             1000000000); \
-             CREATE TABLE entry (item bigint NOT NULL, delta bigint NOT NULL, level_after bigint NOT NULL, order_id \
-             text PRIMARY KEY)",
-        )
-        .expect("the tables can be created");
-    std::mem::forget(database);
-    url
+/// A database with one stock row and a table of entries. It has no books to check. Dropping it removes it.
+struct Scratch {
+    url: DatabaseUrl,
+    text: String,
+    _folder: TempDir,
+}
+
+impl Scratch {
+    fn new(backend: Backend) -> Self {
+        let folder = TempDir::new().expect("the temporary folder is writable");
+        let text = match backend {
+            Backend::Sqlite => format!("sqlite:{}", folder.path().join("limit.db").display()),
+            Backend::Postgres => fresh_database(Durability::Full),
+        };
+        let url: DatabaseUrl = text.parse().expect("the database URL is valid");
+        Raw::open(&url)
+            .run(
+                "CREATE TABLE stock (id bigint PRIMARY KEY, available bigint NOT NULL); INSERT INTO stock VALUES (1, \
+                 1000000000); \
+                 CREATE TABLE entry (item bigint NOT NULL, delta bigint NOT NULL, level_after bigint NOT NULL, \
+                 order_id text PRIMARY KEY)",
+            )
+            .expect("the tables can be created");
+        Self { url, text, _folder: folder }
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        if let DatabaseUrl::Postgres(_) = self.url {
+            remove_database(&self.text);
+        }
+    }
+}
+
+/// Entries per second that the storage takes: each connection inserts `group` entries and commits them, again and
+/// again. Nothing else is done, so this limits every service that commits in groups of this size.
+pub fn inserts(backend: Backend, connections: usize, group: usize, measured: Duration) -> f64 {
+    let scratch = Scratch::new(backend);
+    let rows = match backend {
+        Backend::Postgres => format!("SELECT 1, -1, 0, gen_random_uuid()::text FROM generate_series(1, {group})"),
+        Backend::Sqlite => format!(
+            "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {group}) \
+             SELECT 1, -1, 0, hex(randomblob(16)) FROM n"
+        ),
+    };
+    let (scratch, statement) = (&scratch, format!("INSERT INTO entry {rows}"));
+    let started = Instant::now();
+    let commits: usize = std::thread::scope(|scope| {
+        let worker = |_| {
+            let statement = &statement;
+            scope.spawn(move || {
+                let mut connection = Raw::open(&scratch.url);
+                let mut commits = 0;
+                while started.elapsed() < measured {
+                    connection.run(statement).expect("the insert commits");
+                    commits += 1;
+                }
+                commits
+            })
+        };
+        let workers: Vec<_> = (0..connections).map(worker).collect();
+        workers.into_iter().map(|worker| worker.join().expect("no panic")).sum()
+    });
+    (commits * group) as f64 / started.elapsed().as_secs_f64()
 }
 
 /// Updates and commits one row again and again on one connection. Returns the latencies in microseconds.
 pub fn raw_commits(backend: Backend, count: usize) -> Histogram<u64> {
-    let mut connection = Raw::open(&prepare(backend));
+    let scratch = Scratch::new(backend);
+    let mut connection = Raw::open(&scratch.url);
     let mut latency = Histogram::new_with_bounds(1, 60_000_000, 3).expect("bounds are in order");
     for _ in 0..count {
         let started = Instant::now();
@@ -75,63 +127,9 @@ pub fn raw_commits(backend: Backend, count: usize) -> Histogram<u64> {
     latency
 }
 
-/// Orders per second with one transaction per order: lock the row, check, update, insert the entry, commit. This is the
-/// simplest implementation, on the given number of connections.
-pub fn naive_orders(backend: Backend, connections: usize, count: usize) -> f64 {
-    // At this rate all orders are due immediately.
-    naive_open(backend, connections, count, f64::INFINITY).0
-}
-
-/// The same with orders that are due at a steady rate. Returns orders per second, and latencies in microseconds since
-/// each order was due.
-pub fn naive_open(backend: Backend, connections: usize, count: usize, rate: f64) -> (f64, Histogram<u64>) {
-    let url = prepare(backend);
-    let next = Arc::new(AtomicUsize::new(0));
-    let started = Instant::now();
-    let latency = std::thread::scope(|scope| {
-        let worker = |_| {
-            let (next, url) = (Arc::clone(&next), &url);
-            scope.spawn(move || {
-                let mut latency = Histogram::new_with_bounds(1, 60_000_000, 3).expect("bounds are in order");
-                let mut connection = Raw::open(url);
-                let (begin, lock) = match connection {
-                    Raw::Sqlite(_) => ("BEGIN IMMEDIATE", ""),
-                    Raw::Postgres(_) => ("BEGIN", " FOR UPDATE"),
-                };
-                loop {
-                    let order = next.fetch_add(1, Ordering::Relaxed);
-                    if order >= count {
-                        return latency;
-                    }
-                    let due = started + Duration::from_secs_f64(order as f64 / rate);
-                    std::thread::sleep(due.saturating_duration_since(Instant::now()));
-                    let statements = [
-                        begin.to_owned(),
-                        format!("SELECT available FROM stock WHERE id = 1{lock}"),
-                        "UPDATE stock SET available = available - 1 WHERE id = 1".to_owned(),
-                        format!("INSERT INTO entry SELECT 1, -1, available, '{order}' FROM stock WHERE id = 1"),
-                        "COMMIT".to_owned(),
-                    ];
-                    for statement in &statements {
-                        connection.run(statement).expect("the statement succeeds");
-                    }
-                    latency.saturating_record(due.elapsed().as_micros() as u64);
-                }
-            })
-        };
-        let workers: Vec<_> = (0..connections).map(worker).collect();
-        let mut all = Histogram::new_with_bounds(1, 60_000_000, 3).expect("bounds are in order");
-        for worker in workers {
-            all.add(worker.join().expect("no panic")).expect("same bounds");
-        }
-        all
-    });
-    (count as f64 / started.elapsed().as_secs_f64(), latency)
-}
-
 /// Microseconds of one core to check signature and claims of a token.
 pub fn signature_check(count: usize) -> f64 {
-    let tokens = tokens(Workload::Hot, 0, count);
+    let tokens = tokens(Workload::Hot, 1, count);
     let verifier = Verifier::new(APP_ID, vec![keys::parse(&key().public).expect("a generated key can be parsed")]);
     let now = now() + 60;
     let started = Instant::now();

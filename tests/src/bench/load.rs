@@ -5,6 +5,7 @@ use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::ops::Range;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -16,18 +17,23 @@ use tokio::task::LocalSet;
 
 /// The result of a load.
 pub struct Loaded {
-    /// Seconds from the first request to the last answer.
+    /// Seconds that were measured.
     pub seconds: f64,
-    /// Latencies in microseconds.
+    /// Latencies in microseconds, of the answers that came in these seconds.
     pub latency: Histogram<u64>,
-    /// The number of answers with each status.
+    /// The number of answers with each status, those outside of the measured seconds included.
     pub statuses: BTreeMap<u16, usize>,
 }
 
 impl Loaded {
-    /// Answers per second.
+    /// Measured answers per second.
     pub fn rate(&self) -> f64 {
-        self.statuses.values().sum::<usize>() as f64 / self.seconds
+        self.latency.len() as f64 / self.seconds
+    }
+
+    /// The number of answers in all, which is that of the requests.
+    pub fn answered(&self) -> usize {
+        self.statuses.values().sum()
     }
 
     /// Panics unless every answer has this status.
@@ -42,7 +48,16 @@ impl Loaded {
     }
 }
 
-fn histogram() -> Histogram<u64> {
+/// When a closed loop measures, and when it ends.
+#[derive(Clone, Copy, Debug)]
+pub struct Window {
+    /// The servers work for so long before the measurement starts.
+    pub warm_up: Duration,
+    /// The measurement takes so long.
+    pub measured: Duration,
+}
+
+pub(super) fn histogram() -> Histogram<u64> {
     Histogram::new_with_bounds(1, 60_000_000, 3).expect("bounds are in order")
 }
 
@@ -53,27 +68,59 @@ fn head(buffer: &[u8]) -> Option<(u16, usize)> {
     let status = text.get(9..12).and_then(|status| status.parse().ok()).expect("the answer has a status");
     let length = text
         .lines()
-        .find_map(|line| line.strip_prefix("content-length: "))
-        .map_or(0, |length| length.trim().parse().expect("the length is a number"));
+        .filter_map(|line| line.split_once(':'))
+        .find(|(name, _)| name.eq_ignore_ascii_case("content-length"))
+        .map_or(0, |(_, length)| length.trim().parse().expect("the length is a number"));
     Some((status, end + length))
 }
 
-/// Closed loop: each connection sends its next request after the answer to the previous one.
+/// Closed loop: each connection sends its next request after the answer to the previous one, until all are sent.
 pub fn closed(address: SocketAddr, requests: &[Vec<u8>], connections: usize) -> Loaded {
+    let started = Instant::now();
+    let (results, _) = drive(address, requests, connections, started..started + FOREVER);
+    merge(started.elapsed(), results)
+}
+
+/// The same until the window ends. It sends no request twice, so it takes the first requests, and leaves the rest. The
+/// window is shorter if the requests run out. Panics if less than half of it is left.
+pub fn during(address: SocketAddr, requests: &[Vec<u8>], connections: usize, window: Window) -> Loaded {
+    let start = Instant::now() + window.warm_up;
+    let (results, ran_out) = drive(address, requests, connections, start..start + window.measured);
+    if !ran_out {
+        return merge(window.measured, results);
+    }
+    let measured = start.elapsed();
+    let advice = "raise the rate for which `Workload::orders_per_second` has them signed";
+    assert!(measured >= window.measured / 2, "{} requests ran out too early; {advice}", requests.len());
+    merge(measured.min(window.measured), results)
+}
+
+/// Longer than any benchmark.
+const FOREVER: Duration = Duration::from_secs(86_400);
+
+/// Sends requests until the end of the range or of the requests. Latencies are those of answers within the range.
+/// Returns also whether the requests ran out.
+fn drive(
+    address: SocketAddr,
+    requests: &[Vec<u8>],
+    connections: usize,
+    measured: Range<Instant>,
+) -> (Vec<Worked>, bool) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("the runtime starts");
     let next = Rc::new(Cell::new(0_usize));
-    let started = Instant::now();
     let results = runtime.block_on(LocalSet::new().run_until(async {
         let worker = |_| {
-            let next = Rc::clone(&next);
+            let (next, measured) = (Rc::clone(&next), measured.clone());
             async move {
                 let mut connection =
                     tokio::net::TcpStream::connect(address).await.expect("the server accepts connections");
                 connection.set_nodelay(true).expect("every TCP socket has the option");
                 let (mut latency, mut statuses) = (histogram(), BTreeMap::new());
                 let mut buffer = Vec::with_capacity(4_096);
-                while let Some(request) = requests.get(next.replace(next.get() + 1)) {
-                    let sent = Instant::now();
+                let mut sent = Instant::now();
+                while sent < measured.end
+                    && let Some(request) = requests.get(next.replace(next.get() + 1))
+                {
                     connection.write_all(request).await.expect("the server reads the request");
                     buffer.clear();
                     let status = loop {
@@ -88,14 +135,18 @@ pub fn closed(address: SocketAddr, requests: &[Vec<u8>], connections: usize) -> 
                         }
                     };
                     *statuses.entry(status).or_insert(0) += 1;
-                    latency.saturating_record(sent.elapsed().as_micros() as u64);
+                    let answered = Instant::now();
+                    if measured.contains(&answered) {
+                        latency.saturating_record((answered - sent).as_micros() as u64);
+                    }
+                    sent = answered;
                 }
                 (latency, statuses)
             }
         };
         futures_util::future::join_all((0..connections).map(worker)).await
     }));
-    merge(started.elapsed(), results)
+    (results, next.get() > requests.len())
 }
 
 /// Open loop: requests are due at a steady rate, whether or not earlier ones were answered. Latency counts from the
@@ -139,7 +190,10 @@ pub fn open(address: SocketAddr, requests: &[Vec<u8>], connections: usize, rate:
     merge(started.elapsed(), results)
 }
 
-fn merge(took: Duration, results: Vec<(Histogram<u64>, BTreeMap<u16, usize>)>) -> Loaded {
+/// What one connection measured: the latency, and the number of answers with each status.
+type Worked = (Histogram<u64>, BTreeMap<u16, usize>);
+
+fn merge(took: Duration, results: Vec<Worked>) -> Loaded {
     let (mut latency, mut statuses) = (histogram(), BTreeMap::new());
     for (own, counts) in results {
         latency.add(own).expect("the bounds are the same");

@@ -45,6 +45,11 @@ impl Table {
     /// Adds a row. Prints it to standard error, so that a long run shows its progress.
     pub fn row(&mut self, cells: Vec<String>) {
         eprintln!("| {} |", cells.join(" | "));
+        self.add(cells);
+    }
+
+    /// Adds a row of a run that shows its progress otherwise.
+    pub fn add(&mut self, cells: Vec<String>) {
         self.rows.push(cells);
     }
 
@@ -69,10 +74,23 @@ pub fn scaled(count: usize) -> usize {
     ((count as f64 * scale) as usize).max(1)
 }
 
-/// Prints the heading of a report: its name, the machine and the number of runs.
+/// The seconds of each measurement whose end is a time and not a count: `BENCH_SECS`, by default 4.
+pub fn seconds() -> f64 {
+    std::env::var("BENCH_SECS").ok().and_then(|seconds| seconds.parse().ok()).unwrap_or(4.0)
+}
+
+/// Whether `BENCH_ONLY` picks what has this name: it lists names, in any case, or is not set.
+pub fn wanted(name: &str) -> bool {
+    let only = std::env::var("BENCH_ONLY").unwrap_or_default();
+    only.trim().is_empty() || only.split_whitespace().any(|one| one.eq_ignore_ascii_case(name))
+}
+
+/// Prints the heading of a report: its name, the day, the machine and the number of runs.
 pub fn heading(name: &str) {
     let model = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = model.lines().find_map(|line| line.strip_prefix("model name\t: ")).unwrap_or("unknown CPU").to_owned();
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
-    println!("\n{name}: {cores} cores of {model}; medians of {} runs (least – most)", runs());
+    let date = std::process::Command::new("date").arg("+%F").output().expect("date starts");
+    let date = String::from_utf8_lossy(&date.stdout);
+    println!("\n{name}, {}: {cores} cores of {model}; medians of {} runs (least – most)", date.trim(), runs());
 }

@@ -6,10 +6,10 @@ use std::process::Command;
 use inventory_proto::v1;
 use inventory_proto::v1::stock_service_client::StockServiceClient;
 
-use crate::bench::fixtures::{ITEMS, SITE, item_id, key};
+use crate::bench::fixtures::{ITEMS, SITE, STOCKED, key, reference};
 use crate::postgres::Durability;
 use crate::programs::{Running, grpc_server, program};
-use crate::requests::{set, set_item};
+use crate::requests::set;
 use crate::wix_caller::APP_ID;
 use crate::world::{Backend, Database};
 
@@ -76,7 +76,7 @@ pub fn adapter(grpc: SocketAddr) -> Running {
 }
 
 fn with_key(mut command: Command) -> Command {
-    command.args(["--wix-app-id", APP_ID]).env("WIX_PUBLIC_KEY", &key().public).env("RUST_LOG", "warn");
+    command.args(["--wix-app-id", APP_ID]).env("WIX_PUBLIC_KEY", &key().public);
     command
 }
 
@@ -92,7 +92,11 @@ pub fn stock_site(grpc: SocketAddr, site: &str, items: usize) {
         let mut client =
             StockServiceClient::connect(format!("http://{grpc}")).await.expect("the server accepts connections");
         for first in (0..items).step_by(1_000) {
-            let target = |item| set_item(&item_id(item), 1_000_000_000);
+            let target = |item| v1::SetStockItem {
+                unit: Some(reference(item).into()),
+                available: STOCKED,
+                ..Default::default()
+            };
             let items = (first..items.min(first + 1_000)).map(target).collect();
             let request = v1::SetStockRequest { request_id: format!("stock-{first}"), ..set(site, items) };
             client.set_stock(request).await.expect("the levels can be set");

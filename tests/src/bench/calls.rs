@@ -1,0 +1,111 @@
+//! Orders of one hot item over plain gRPC, as internal services send them, and what a call costs without an order.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use futures_util::future::join_all;
+use inventory_proto::v1;
+use inventory_proto::v1::availability_service_client::AvailabilityServiceClient;
+use tonic::transport::{Channel, Endpoint};
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_client::HealthClient;
+use uuid::Uuid;
+
+use crate::bench::fixtures::{SITE, reference};
+use crate::bench::load::{Loaded, Window, histogram};
+
+/// Calls in flight.
+pub const IN_FLIGHT: usize = 64;
+/// Connections of the load generator. With one, the task of that connection would be the limit.
+const CONNECTIONS: usize = 2;
+
+/// What is called. Each kind is a row of the benchmark's table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Call {
+    /// A health check: a unary call that does nothing. It limits every unary call.
+    Empty,
+    /// An order, as a unary call.
+    Unary,
+}
+
+impl Call {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::Empty, Self::Unary];
+
+    /// Its name in tables.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Empty => "empty unary call",
+            Self::Unary => "order, unary call",
+        }
+    }
+
+    /// Pieces of the hot item that `count` calls take.
+    pub fn pieces(self, count: usize) -> i64 {
+        match self {
+            Self::Empty => 0,
+            Self::Unary => count as i64,
+        }
+    }
+
+    /// Calls until the window ends: a closed loop. Panics unless every call succeeds.
+    pub fn during(self, server: SocketAddr, window: Window) -> Loaded {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("the runtime starts");
+        runtime.block_on(async {
+            let endpoint = Endpoint::from_shared(format!("http://{server}")).expect("the URL is valid");
+            let connected = join_all((0..CONNECTIONS).map(|_| endpoint.connect())).await;
+            let channels: Vec<Channel> =
+                connected.into_iter().map(|channel| channel.expect("the server accepts connections")).collect();
+            match self {
+                Self::Empty => closed(&channels, window, check).await,
+                Self::Unary => closed(&channels, window, decrement).await,
+            }
+        })
+    }
+}
+
+async fn closed(channels: &[Channel], window: Window, call: impl AsyncFn(Channel)) -> Loaded {
+    let start = Instant::now() + window.warm_up;
+    let end = start + window.measured;
+    let worker = |index: usize| {
+        let (channel, call) = (channels[index % CONNECTIONS].clone(), &call);
+        async move {
+            let (mut latency, mut answered) = (histogram(), 0_usize);
+            let mut sent = Instant::now();
+            while sent < end {
+                call(channel.clone()).await;
+                let now = Instant::now();
+                answered += 1;
+                if (start..end).contains(&now) {
+                    latency.saturating_record((now - sent).as_micros() as u64);
+                }
+                sent = now;
+            }
+            (latency, answered)
+        }
+    };
+    let (mut latency, mut answered) = (histogram(), 0);
+    for (own, count) in join_all((0..IN_FLIGHT).map(worker)).await {
+        latency.add(own).expect("the bounds are the same");
+        answered += count;
+    }
+    // A gRPC call that succeeds has the HTTP status 200.
+    Loaded { seconds: window.measured.as_secs_f64(), latency, statuses: BTreeMap::from([(200, answered)]) }
+}
+
+async fn check(channel: Channel) {
+    let request = HealthCheckRequest { service: String::new() };
+    HealthClient::new(channel).check(request).await.expect("the server answers");
+}
+
+async fn decrement(channel: Channel) {
+    let request = v1::DecrementAvailabilityRequest {
+        site_id: SITE.into(),
+        items: vec![v1::Item { unit: Some(reference(0).into()), quantity: 1, ..Default::default() }],
+        order_id: Uuid::new_v4().to_string(),
+        request_id: Uuid::new_v4().to_string(),
+        ..Default::default()
+    };
+    AvailabilityServiceClient::new(channel).decrement_availability(request).await.expect("the order is applied");
+}

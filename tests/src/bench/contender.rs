@@ -1,0 +1,158 @@
+//! Those who compete for the same orders: our servers, and the peer. Each runs on a new database that forces its writes
+//! to disk, and its books are checked when it ends.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use inventory_core::store::DatabaseUrl;
+
+use crate::bench::fixtures::{ITEMS, STOCKED, Workload};
+use crate::bench::peer::{Peer, Style, processes};
+use crate::bench::rig::{Rig, Shape};
+use crate::books;
+use crate::postgres::{Durability, fresh_database, remove_database};
+use crate::programs::Running;
+use crate::world::Backend;
+
+/// Who answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Contender {
+    /// Our servers.
+    Ours(Shape),
+    /// The peer, on Postgres.
+    Peer(Style),
+}
+
+/// A contender at work.
+pub struct Started {
+    contender: Contender,
+    /// Where Wix's calls go.
+    pub http: SocketAddr,
+    /// Where gRPC calls go, if it has them.
+    pub grpc: Option<SocketAddr>,
+    ground: Ground,
+}
+
+enum Ground {
+    Ours(Rig),
+    Peer(Running, DatabaseUrl, String),
+}
+
+impl Contender {
+    /// All of them, in the order of their turns.
+    pub const ALL: [Self; 4] = [Self::OURS, Self::PEER, Self::NAIVE, Self::STANDALONE];
+    /// Two processes on Postgres.
+    pub const OURS: Self = Self::Ours(Shape::TwoProcesses(Backend::Postgres));
+    /// The peer at its best.
+    pub const PEER: Self = Self::Peer(Style::Procedure);
+    /// The peer with a transaction per order.
+    pub const NAIVE: Self = Self::Peer(Style::Transaction);
+    /// One process on SQLite.
+    pub const STANDALONE: Self = Self::Ours(Shape::Standalone);
+
+    /// Its name in tables.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Ours(Shape::TwoProcesses(Backend::Postgres)) => "ours: two processes, Postgres",
+            Self::Ours(Shape::TwoProcesses(Backend::Sqlite)) => "ours: two processes, SQLite",
+            Self::Ours(Shape::Standalone) => "ours: `standalone`, SQLite",
+            Self::Peer(Style::Procedure) => "peer: a stored procedure per order",
+            Self::Peer(Style::Transaction) => "naive: a transaction per order",
+        }
+    }
+
+    /// How long it works before it is measured. Node compiles its hot code only after seconds.
+    pub const fn warm_up(self) -> Duration {
+        match self {
+            Self::Ours(_) => Duration::from_secs(2),
+            Self::Peer(_) => Duration::from_secs(5),
+        }
+    }
+
+    /// Starts it on a new database in which each item has `STOCKED` pieces.
+    pub fn start(self, peer: &Peer, workload: Workload) -> Started {
+        let started = match self {
+            Self::Ours(shape) => {
+                let rig = Rig::start(shape);
+                Started { contender: self, http: rig.http, grpc: Some(rig.grpc), ground: Ground::Ours(rig) }
+            }
+            Self::Peer(style) => {
+                let text = fresh_database(Durability::Full);
+                let url = text.parse().expect("the database URL is valid");
+                let server = peer.start(style, workload, &text);
+                let http = server.addresses[0];
+                Started { contender: self, http, grpc: None, ground: Ground::Peer(server, url, text) }
+            }
+        };
+        if let url @ DatabaseUrl::Postgres(_) = started.ground.url() {
+            // What the stocking left behind is no part of the measurement.
+            for statement in ["VACUUM ANALYZE", "CHECKPOINT"] {
+                books::execute(url, statement).expect("a superuser may do it");
+            }
+        }
+        started
+    }
+}
+
+impl Started {
+    /// Where it keeps its books.
+    pub fn backend(&self) -> Backend {
+        match self.ground.url() {
+            DatabaseUrl::Sqlite(_) => Backend::Sqlite,
+            DatabaseUrl::Postgres(_) => Backend::Postgres,
+        }
+    }
+
+    /// Processor time of each of its processes so far, in seconds. Empty for a peer of several processes.
+    pub fn cpu_seconds(&self) -> Vec<f64> {
+        match &self.ground {
+            Ground::Ours(rig) => rig.servers.iter().map(Running::cpu_seconds).collect(),
+            Ground::Peer(server, ..) if processes() == 1 => vec![server.cpu_seconds()],
+            Ground::Peer(..) => Vec::new(),
+        }
+    }
+
+    /// Ends it and checks its books: it took exactly `pieces`, by `orders` orders, and its ledger says the same.
+    pub fn end(self, orders: usize, pieces: i64) {
+        let (name, backend) = (self.contender.name(), self.backend());
+        let prove = |url: &DatabaseUrl, claim: &str, sql: &str, expected: i64| {
+            let found = books::count(url, &format!("SELECT CAST(({sql}) AS bigint) AS wrong"));
+            assert_eq!(found, expected, "the books of {name} are wrong: {claim}");
+        };
+        let left = ITEMS as i64 * STOCKED - pieces;
+        match self.ground {
+            Ground::Ours(Rig { servers, database, .. }) => {
+                for server in servers {
+                    assert!(server.terminate().success(), "a server of {name} failed at its end");
+                }
+                let of_orders = "FROM change WHERE order_id IS NOT NULL";
+                prove(&database.url, "the stock left", "SELECT sum(available) FROM level", left);
+                prove(&database.url, "the sum of the ledger", "SELECT sum(delta) FROM ledger", left);
+                prove(&database.url, "the orders", &format!("SELECT count(*) {of_orders}"), orders as i64);
+                let text = database.text.clone();
+                // This checks every level, entry and sequence number.
+                drop(database);
+                if backend == Backend::Postgres {
+                    remove_database(&text);
+                }
+            }
+            Ground::Peer(server, url, text) => {
+                drop(server);
+                let entered = "SELECT sum(value::bigint) FROM ledger, jsonb_each_text(deltas)";
+                prove(&url, "the stock left", "SELECT sum(quantity) FROM stock", left);
+                prove(&url, "the sum of the ledger", entered, -pieces);
+                prove(&url, "the orders", "SELECT count(*) FROM ledger", orders as i64);
+                remove_database(&text);
+            }
+        }
+    }
+}
+
+impl Ground {
+    fn url(&self) -> &DatabaseUrl {
+        match self {
+            Self::Ours(rig) => &rig.database.url,
+            Self::Peer(_, url, _) => url,
+        }
+    }
+}
