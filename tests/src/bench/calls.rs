@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 use futures_util::future::join_all;
+use hdrhistogram::Histogram;
 use inventory_proto::v1;
 use inventory_proto::v1::availability_service_client::AvailabilityServiceClient;
 use tonic::transport::{Channel, Endpoint};
@@ -14,6 +15,7 @@ use uuid::Uuid;
 
 use crate::bench::fixtures::{SITE, reference};
 use crate::bench::load::{Loaded, Window, histogram};
+use crate::call_stream::CallStream;
 
 /// Calls in flight.
 pub const IN_FLIGHT: usize = 64;
@@ -27,17 +29,20 @@ pub enum Call {
     Empty,
     /// An order, as a unary call.
     Unary,
+    /// An order, as a message of a stream.
+    Stream,
 }
 
 impl Call {
     /// All of them.
-    pub const ALL: [Self; 2] = [Self::Empty, Self::Unary];
+    pub const ALL: [Self; 3] = [Self::Empty, Self::Unary, Self::Stream];
 
     /// Its name in tables.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Empty => "empty unary call",
             Self::Unary => "order, unary call",
+            Self::Stream => "order, message of a stream",
         }
     }
 
@@ -45,7 +50,7 @@ impl Call {
     pub fn pieces(self, count: usize) -> i64 {
         match self {
             Self::Empty => 0,
-            Self::Unary => count as i64,
+            Self::Unary | Self::Stream => count as i64,
         }
     }
 
@@ -60,6 +65,7 @@ impl Call {
             match self {
                 Self::Empty => closed(&channels, window, check).await,
                 Self::Unary => closed(&channels, window, decrement).await,
+                Self::Stream => streams(&channels, window).await,
             }
         })
     }
@@ -85,8 +91,40 @@ async fn closed(channels: &[Channel], window: Window, call: impl AsyncFn(Channel
             (latency, answered)
         }
     };
+    loaded(window, join_all((0..IN_FLIGHT).map(worker)).await)
+}
+
+/// Sends orders on one stream of each channel. Each answer lets the next order go.
+async fn streams(channels: &[Channel], window: Window) -> Loaded {
+    let start = Instant::now() + window.warm_up;
+    let end = start + window.measured;
+    let worker = async |channel: &Channel| {
+        let mut stream = CallStream::open(AvailabilityServiceClient::new(channel.clone())).await;
+        let (mut latency, mut answered) = (histogram(), 0_usize);
+        let mut sent = BTreeMap::new();
+        for _ in 0..IN_FLIGHT / CONNECTIONS {
+            sent.insert(stream.send(order()), Instant::now());
+        }
+        while !sent.is_empty() {
+            let (id, answer) = stream.next().await.expect("the stream is open").expect("the stream is open");
+            answer.expect("the order is applied");
+            let (now, began) = (Instant::now(), sent.remove(&id).expect("an order is answered once"));
+            answered += 1;
+            if (start..end).contains(&now) {
+                latency.saturating_record((now - began).as_micros() as u64);
+            }
+            if now < end {
+                sent.insert(stream.send(order()), now);
+            }
+        }
+        (latency, answered)
+    };
+    loaded(window, join_all(channels.iter().map(worker)).await)
+}
+
+fn loaded(window: Window, workers: Vec<(Histogram<u64>, usize)>) -> Loaded {
     let (mut latency, mut answered) = (histogram(), 0);
-    for (own, count) in join_all((0..IN_FLIGHT).map(worker)).await {
+    for (own, count) in workers {
         latency.add(own).expect("the bounds are the same");
         answered += count;
     }
@@ -100,12 +138,16 @@ async fn check(channel: Channel) {
 }
 
 async fn decrement(channel: Channel) {
-    let request = v1::DecrementAvailabilityRequest {
+    AvailabilityServiceClient::new(channel).decrement_availability(order()).await.expect("the order is applied");
+}
+
+/// A new order of one piece of the hot item.
+fn order() -> v1::DecrementAvailabilityRequest {
+    v1::DecrementAvailabilityRequest {
         site_id: SITE.into(),
         items: vec![v1::Item { unit: Some(reference(0).into()), quantity: 1, ..Default::default() }],
         order_id: Uuid::new_v4().to_string(),
         request_id: Uuid::new_v4().to_string(),
         ..Default::default()
-    };
-    AvailabilityServiceClient::new(channel).decrement_availability(request).await.expect("the order is applied");
+    }
 }
