@@ -1,9 +1,15 @@
 //! The calls of Wix as they arrive: paths, ways to write a field, bounds.
 
 use axum::http::Method;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use inventory_proto::v1;
 use inventory_tests::on_both;
-use inventory_tests::wix_caller::{WixCaller, item, item_with, order};
+use inventory_tests::requests::{reference_of, set};
+use inventory_tests::test_keys::{app_key, signing_key};
+use inventory_tests::wix_caller::{CATALOG, WixCaller, claims, item, item_with, order};
 use inventory_tests::world::World;
+use jsonwebtoken::Algorithm;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -13,6 +19,8 @@ on_both!(
     bad_fields_are_named_as_wix_spells_them,
     an_order_has_at_most_300_items,
     the_ledger_shows_wix_s_own_request_id,
+    text_that_identifies_nothing_stops_no_purchase,
+    options_that_identify_stock_must_be_readable,
 );
 
 /// The idempotency key contains Wix's request id, so that a person finds a call in the ledger by the id that Wix's
@@ -283,4 +291,65 @@ async fn an_order_has_at_most_300_items(world: World) {
     let token = world.wix.token(data);
     assert!(token.len() < 4 * 1024 * 1024, "{}", token.len());
     assert_eq!(world.wix.post("/v1/increment", token).await.status, 200);
+}
+
+/// A token whose claims hold `options` as they stand, in an order of one piece of A of `app_id`.
+fn with_options(world: &World, app_id: &str, options: &str) -> String {
+    let mut data = order(&world.site, json!([{"catalogReference": {"catalogItemId": "A", "appId": app_id}}]));
+    data["request"]["items"][0]["quantity"] = json!(1);
+    data["request"]["items"][0]["catalogReference"]["options"] = json!("OPTIONS");
+    with_text(&claims(data).to_string().replace("\"OPTIONS\"", options))
+}
+
+/// A token that carries this text as its claims, which need not be JSON that Rust writes.
+fn with_text(claims: &str) -> String {
+    let message = [r#"{"alg":"RS256","typ":"JWT"}"#, claims].map(|part| URL_SAFE_NO_PAD.encode(part)).join(".");
+    let signature = jsonwebtoken::crypto::sign(message.as_bytes(), &signing_key(app_key()), Algorithm::RS256);
+    format!("{message}.{}", signature.expect("a token can be signed"))
+}
+
+/// JavaScript cuts a customer's text between the halves of an emoji, and shops store what they like.
+async fn text_that_identifies_nothing_stops_no_purchase(world: World) {
+    let stores = "215238eb-22a5-4c36-9e7b-e7c08025e04e";
+    let unit = v1::SetStockItem { unit: reference_of(stores, "A"), available: 100, ..Default::default() };
+    world.stock().set_stock(set(&world.site, vec![unit])).await.expect("the stock can be set");
+    world.set(&[("A", 100)]).await;
+    let deep = format!("{}1{}", "[".repeat(5_000), "]".repeat(5_000));
+    let texts = [r#""cut \ud83d""#, r#""\ude00 cut""#, "1e400", "-1e999", deep.as_str(), r#"{"a":{"b":"\udfff"}}"#];
+    for text in texts {
+        for (app_id, key) in [(stores, "customTextFields"), (stores, "engraving"), (CATALOG, "customTextFields")] {
+            let token = with_options(&world, app_id, &format!(r#"{{"{key}":{text}}}"#));
+            let answer = world.wix.post("/v1/decrement", token.clone()).await;
+            let shown = &text[..text.len().min(30)];
+            assert_eq!(answer.status, 200, "{app_id} {key} {shown}: {}", answer.text);
+            assert_eq!(world.wix.post("/v1/decrement", token).await.status, 200, "a replay of {key} {shown}");
+        }
+    }
+    assert_eq!(world.level("A").await, 100 - texts.len() as i64);
+
+    // A cut text elsewhere is read with U+FFFD in the place of the half.
+    let mut data = order(&world.site, json!([item("A", 1)]));
+    data["metadata"]["requestId"] = json!("REQUEST");
+    let token = with_text(&claims(data).to_string().replace("REQUEST", r"cut \ud83d"));
+    assert_eq!(world.wix.post("/v1/decrement", token).await.status, 200);
+    let entries = world.entries().await;
+    assert_eq!(entries[entries.len() - 1].request_id, "wix:decrement:cut \u{fffd}");
+}
+
+async fn options_that_identify_stock_must_be_readable(world: World) {
+    let deep = format!("{}1{}", "[".repeat(21), "]".repeat(21));
+    let rows = [
+        (r#"{"size":1e400}"#.to_owned(), "an option that identifies stock is"),
+        (format!(r#"{{"size":{deep}}}"#), "an option that identifies stock is"),
+        ("[1]".to_owned(), "must be a JSON object"),
+        (r#""size""#.to_owned(), "must be a JSON object"),
+    ];
+    for (options, description) in rows {
+        let answer = world.wix.post("/v1/decrement", with_options(&world, CATALOG, &options)).await;
+        assert_eq!(answer.status, 428, "{options}");
+        assert_eq!(*answer.error_data("field"), "items[0].catalogReference.options", "{options}");
+        let told = answer.error_data("description").as_str().expect("text").to_owned();
+        assert!(told.contains(description), "{options}: {told}");
+    }
+    assert_eq!(world.entries().await, []);
 }

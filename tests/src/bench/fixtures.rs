@@ -100,7 +100,12 @@ pub fn line(item: usize) -> Map<String, Value> {
 /// The same for gRPC.
 pub fn reference(item: usize) -> v1::CatalogReference {
     let options = Some(inventory_proto::json::from_json(options(item)));
-    v1::CatalogReference { app_id: WIX_STORES.into(), catalog_item_id: guid(0x17e0, item), options }
+    v1::CatalogReference {
+        app_id: WIX_STORES.into(),
+        catalog_item_id: guid(0x17e0, item),
+        options,
+        ..Default::default()
+    }
 }
 
 fn options(item: usize) -> Map<String, Value> {
