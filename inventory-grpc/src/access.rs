@@ -70,6 +70,12 @@ pub fn new_token() -> Result<String, Unspecified> {
     Ok(format!("{TOKEN_PREFIX}{}", URL_SAFE_NO_PAD.encode(bytes)))
 }
 
+/// Whether a text has the form of a token.
+pub fn is_token(text: &str) -> bool {
+    let random = text.strip_prefix(TOKEN_PREFIX).map(|random| URL_SAFE_NO_PAD.decode(random));
+    matches!(random, Some(Ok(bytes)) if bytes.len() == TOKEN_BYTES)
+}
+
 /// A token that only this process knows, for callers inside of it. It permits everything, and is stored nowhere.
 #[derive(Clone)]
 pub struct OwnToken {
@@ -234,5 +240,10 @@ mod tests {
         let [one, other] = [new_token(), new_token()].map(|token| token.expect("random bytes"));
         assert!(one.starts_with(TOKEN_PREFIX) && one.len() == TOKEN_CHARS, "{one}");
         assert_ne!(one, other);
+        assert!(is_token(&one));
+        for bad in ["", "inv_", "inv_short", &one[1..], &one[..one.len() - 1], &format!("{one}a"), &format!("{one}\n")]
+        {
+            assert!(!is_token(bad), "{bad:?}");
+        }
     }
 }

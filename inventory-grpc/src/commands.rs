@@ -5,6 +5,7 @@
 //! no caller may change tokens.
 
 pub mod export;
+pub mod health;
 pub mod import;
 mod output;
 mod rows;

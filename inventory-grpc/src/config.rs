@@ -50,6 +50,9 @@ pub enum Command {
     Export(Export),
     /// Add up the ledger of a site and compare it with every level. Exits with 1 if they differ.
     Verify(Verify),
+    /// Ask a running server whether it is ready: whether its writers can commit. Exits with 0 if they can, otherwise
+    /// with 1. It needs no token. A container's health check can run it.
+    Health(GrpcUpstream),
     /// Create, list and revoke the tokens of callers.
     #[command(subcommand)]
     Token(token::Command),

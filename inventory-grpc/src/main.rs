@@ -24,6 +24,7 @@ fn main() -> ExitCode {
             Command::Import(settings) => commands::import::import(settings).await,
             Command::Export(settings) => commands::export::export(settings).await,
             Command::Verify(settings) => commands::verify::verify(settings).await,
+            Command::Health(server) => commands::health::health(server).await,
             Command::Token(command) => commands::token::token(command).await,
         }
     })
@@ -33,11 +34,14 @@ async fn serve(settings: Serve) -> Result<(), Box<dyn Error>> {
     inventory_program::serve_metrics(settings.admin_listen)?;
     let options = settings.listen.options();
     let backend = settings.listen.database.database_url.backend();
+    // Before the database is opened, which may take long: as process 1 of a container, the program would not hear a
+    // SIGTERM that comes earlier.
+    let stop = inventory_program::stop_on_signal()?;
     let (store, listener) = inventory_grpc::open(&settings.listen, inventory_program::reload_on_signal()?).await?;
     let address = listener.local_addr()?;
     println!("grpc listening on {address}");
     inventory_grpc::tell_start(backend, address, None, settings.admin_listen);
-    Ok(server::serve(listener, store, options, inventory_program::stop_on_signal()?.cancelled_owned()).await?)
+    Ok(server::serve(listener, store, options, stop.cancelled_owned()).await?)
 }
 
 fn migrate(settings: &Migrate) -> Result<(), Box<dyn Error>> {

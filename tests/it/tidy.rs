@@ -7,6 +7,7 @@
 mod commits;
 mod documents;
 mod layers;
+mod packaging;
 mod schema;
 mod sources;
 mod text;

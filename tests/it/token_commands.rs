@@ -1,5 +1,6 @@
 //! Tokens as an operator uses them: the command `token`, and the settings of both programs.
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
@@ -111,6 +112,53 @@ fn a_wrong_token_command_is_one_sentence() {
     let (code, _, err) = run(command);
     assert!(code == 1 && err.contains("missing.db: no such file"), "{err}");
     assert!(!database.folder().join("missing.db").exists());
+}
+
+#[test]
+fn a_token_in_a_file_is_created_once() {
+    for backend in [Backend::Sqlite, Backend::Postgres] {
+        let database = migrated(backend);
+        let folder = tempfile::TempDir::new().expect("the temporary folder is writable");
+        let file = folder.path().join("token");
+        let path = file.display().to_string();
+        let create = |name: &str, more: &[&str]| {
+            let arguments = ["create", "--name", name, "--scope", "orders", "--file", &path];
+            token(&database, &[&arguments[..], more].concat())
+        };
+        let (code, out, err) = create("wix-adapter", &[]);
+        assert!(code == 0 && out.is_empty() && err.contains(&path), "{out}{err}");
+        let text = std::fs::read_to_string(&file).expect("the file is written");
+        assert!(text.starts_with("inv_") && text.len() == 47 && !err.contains(&text), "{text:?}");
+        assert_eq!(std::fs::metadata(&file).expect("it exists").permissions().mode() & 0o777, 0o600);
+        // The same command again changes nothing.
+        let (code, _, err) = create("wix-adapter", &[]);
+        assert!(code == 0 && err.contains("nothing was changed"), "{err}");
+        assert_eq!(std::fs::read_to_string(&file).expect("the file exists"), text);
+        let journal = || token(&database, &["journal"]).1.lines().count();
+        assert_eq!(journal(), 2, "a header and one token");
+        // It is no way to another token.
+        for (name, more, why) in [
+            ("wix-adapter", ["--scope", "admin"], "has other scopes or sites"),
+            ("other", ["--expires", "1d"], "holds the token wix-adapter"),
+        ] {
+            let (code, _, err) = create(name, &more);
+            assert!(code == 1 && err.contains("--file") && err.contains(why), "{err}");
+        }
+        assert_eq!(token(&database, &["revoke", "--name", "wix-adapter"]).0, 0);
+        let (code, _, err) = create("wix-adapter", &[]);
+        assert!(code == 1 && err.contains("is revoked; remove the file"), "{err}");
+        // A text that exists already, as in a secret, becomes the token.
+        write(&file, &format!("{}\n", inventory_grpc::access::new_token().expect("random bytes")));
+        assert_eq!(create("wix-adapter", &[]).0, 0);
+        assert_eq!(journal(), 4, "a header, two tokens, and a revocation");
+        // A file that could not become the token is not left behind.
+        std::fs::remove_file(&file).expect("the file exists");
+        let (code, _, err) = create("wix-adapter", &[]);
+        assert!(code == 1 && err.contains("exists and is valid") && !file.exists(), "{err}");
+        write(&file, "inv_short");
+        let (code, _, err) = create("erp", &[]);
+        assert!(code == 1 && err.contains("holds no token; remove it"), "{err}");
+    }
 }
 
 #[test]

@@ -7,6 +7,7 @@ pub mod certificates;
 pub mod chaos;
 pub mod errors;
 pub mod model;
+pub mod packaging;
 pub mod postgres;
 pub mod programs;
 pub mod python;

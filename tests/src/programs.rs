@@ -137,15 +137,37 @@ impl Running {
     }
 
     fn signal(&self, name: &str) {
-        let sent = Command::new("kill").args([name, &self.child.id().to_string()]).status();
-        assert!(sent.expect("kill starts").success(), "{name} could not be sent");
+        signal(name, self.child.id());
+    }
+
+    /// Sends a signal to the only child of the process, which must have one.
+    pub fn signal_child(&self, name: &str) {
+        let id = self.child.id();
+        let children = std::fs::read_to_string(format!("/proc/{id}/task/{id}/children")).unwrap_or_default();
+        signal(name, children.trim().parse().unwrap_or_else(|_| panic!("one child, not {children:?}")));
+    }
+
+    /// Waits for the process to end. Returns its exit status.
+    pub fn wait(&mut self) -> ExitStatus {
+        self.child.wait().expect("the process ends")
+    }
+
+    /// Sends SIGTERM to the only child of the process, and waits for the process to end. Returns its exit status.
+    pub fn terminate_child(mut self) -> ExitStatus {
+        self.signal_child("-TERM");
+        self.wait()
     }
 
     /// Sends SIGTERM and waits for the process to end. Returns its exit status.
     pub fn terminate(mut self) -> ExitStatus {
         self.signal("-TERM");
-        self.child.wait().expect("the process ends")
+        self.wait()
     }
+}
+
+fn signal(name: &str, process: u32) {
+    let sent = Command::new("kill").args([name, &process.to_string()]).status();
+    assert!(sent.expect("kill starts").success(), "{name} could not be sent");
 }
 
 impl Drop for Running {

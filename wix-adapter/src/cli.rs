@@ -4,6 +4,7 @@ use clap::{Parser, Subcommand};
 use inventory_program::Sight;
 
 use crate::config::Serve;
+use crate::health::Health;
 use crate::send::Send;
 #[cfg(feature = "standalone")]
 use crate::standalone::Standalone;
@@ -30,4 +31,7 @@ pub enum Command {
     Standalone(Box<Standalone>),
     /// Sign a request as Wix does, send it, and print the answer.
     Send(Box<Send>),
+    /// Ask the adapter of this machine whether it is ready, as `GET /readyz` does. Exits with 0 if it is, otherwise
+    /// with 1. A container's health check can run it, with the variables that `serve` has.
+    Health(Health),
 }

@@ -6,6 +6,7 @@ pub mod client;
 pub mod config;
 pub mod convert;
 pub mod demo;
+pub mod health;
 pub mod keys;
 mod measure;
 mod refusal;

@@ -13,7 +13,7 @@ use wix_adapter::routes::Adapter;
 #[cfg(feature = "standalone")]
 use wix_adapter::standalone;
 use wix_adapter::token::Verifier;
-use wix_adapter::{send, server};
+use wix_adapter::{health, send, server};
 
 /// A request makes many small allocations on one thread, and another thread frees them. mimalloc is fast at that.
 #[global_allocator]
@@ -31,6 +31,7 @@ fn main() -> ExitCode {
                 standalone::run(*settings, stop, reload).await
             }
             Command::Send(settings) => send::send(*settings).await,
+            Command::Health(settings) => health::health(settings).await,
         }
     })
 }

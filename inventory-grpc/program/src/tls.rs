@@ -2,6 +2,7 @@
 //!
 //! A new certificate goes for new connections; those that are open keep theirs. TLS 1.2 and 1.3 are spoken.
 
+mod own;
 mod server;
 #[cfg(test)]
 mod tests;
@@ -15,6 +16,7 @@ use tokio_rustls::rustls::pki_types::pem::{self, PemObject};
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::{self, RootCertStore};
 
+pub use self::own::{Duplex, OwnPortError, connect_to_own_port};
 pub(crate) use self::server::ServerTls;
 pub use self::server::{Protection, Unprotected};
 pub(crate) use self::upstream::connector;

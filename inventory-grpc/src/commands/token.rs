@@ -1,18 +1,22 @@
 //! `token`: creates, lists and revokes the tokens of callers, on a database that exists. Servers follow within seconds.
 //!
-//! Each change is in the journal, which `token journal` prints. The text of a token is printed once.
+//! Each change is in the journal, which `token journal` prints. The text of a token is printed once, or kept in a file.
 
 use std::error::Error;
 use std::fmt::Display;
+use std::fs::OpenOptions;
+use std::io::{ErrorKind, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
 
 use inventory_core::engine::clock::Clock;
-use inventory_core::engine::tokens;
+use inventory_core::engine::tokens::{self, TokenError};
 use inventory_core::model::access::{Author, Token, TokenHash, TokenState};
 use inventory_core::model::journal::{JournalEntry, SettingChange};
 use inventory_core::model::limits;
 use inventory_core::store::{Open, Store};
 
-use crate::access::new_token;
+use crate::access::{is_token, new_token};
 use crate::config::token::{Command, Create, Expiry, Revoke};
 use crate::encode::timestamp;
 
@@ -22,15 +26,15 @@ const ACTOR: &str = "inventory-grpc token";
 /// Runs one of the commands.
 pub async fn token(command: Command) -> Result<(), Box<dyn Error>> {
     match command {
-        Command::Create(settings) => create(settings),
+        Command::Create(settings) => create(settings).await,
         Command::List(database) => list(&Store::open(database.database_url, Open::ReadOnly)?).await,
         Command::Revoke(settings) => revoke(settings),
         Command::Journal(database) => journal(&Store::open(database.database_url, Open::ReadOnly)?).await,
     }
 }
 
-fn create(settings: Create) -> Result<(), Box<dyn Error>> {
-    let Create { database, name, scope: scopes, site: mut sites, expires } = settings;
+async fn create(settings: Create) -> Result<(), Box<dyn Error>> {
+    let Create { database, name, scope: scopes, site: mut sites, file, expires } = settings;
     sites.sort_unstable();
     sites.dedup();
     if sites.len() > limits::TOKEN_SITES_MAX {
@@ -44,13 +48,68 @@ fn create(settings: Create) -> Result<(), Box<dyn Error>> {
         Some(Expiry::After(micros)) => Some(now.saturating_add(micros)),
     };
     let store = Store::open(database.database_url, Open::AsIs)?;
-    let text = new_token().map_err(|_| "the system has no random numbers now; try again")?;
     let scopes = scopes.into_iter().collect();
     let token = Token { name, scopes, sites, created_at: now, expires_at, revoked_at: None };
-    tokens::create(&store, &TokenHash::of(&text), &token, &author(), now)?;
-    println!("{text}");
-    eprintln!("the token {} is shown only now; servers accept it within {} seconds", token.name, seconds());
+    let Some(file) = file else {
+        let text = new_text()?;
+        tokens::create(&store, &TokenHash::of(&text), &token, &author(), now)?;
+        println!("{text}");
+        eprintln!("the token {} is shown only now; servers accept it within {} seconds", token.name, seconds());
+        return Ok(());
+    };
+    let told = |error: &dyn Display| format!("--file: {}: {error}", file.display());
+    let (text, is_new) = kept_text(&file).map_err(|error| told(&error))?;
+    let hash = TokenHash::of(&text);
+    if is_done(&store.tokens().await?, &hash, &token).map_err(|why| told(&why))? {
+        eprintln!("the token {} is in {} and valid; nothing was changed", token.name, file.display());
+        return Ok(());
+    }
+    if let Err(error) = tokens::create(&store, &hash, &token, &author(), now) {
+        if is_new && !matches!(error, TokenError::Unknowable(_)) {
+            std::fs::remove_file(&file).map_err(|error| told(&error))?;
+        }
+        return Err(error.into());
+    }
+    eprintln!("the token {} is in {}; servers accept it within {} seconds", token.name, file.display(), seconds());
     Ok(())
+}
+
+fn new_text() -> Result<String, Box<dyn Error>> {
+    Ok(new_token().map_err(|_| "the system has no random numbers now; try again")?)
+}
+
+/// The text of a token that a file holds, and whether the file is new. If it does not exist, it is made.
+///
+/// The file comes before the row in the database: after a crash between them, the same command completes the work.
+fn kept_text(file: &Path) -> Result<(String, bool), Box<dyn Error>> {
+    match std::fs::read_to_string(file) {
+        Ok(text) if is_token(text.trim()) => Ok((text.trim().to_owned(), false)),
+        Ok(_) => Err("the file exists, and holds no token; remove it, or name another file".into()),
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            let text = new_text()?;
+            let mut new = OpenOptions::new().write(true).create_new(true).mode(0o600).open(file)?;
+            new.write_all(text.as_bytes())?;
+            new.sync_all()?;
+            Ok((text, true))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Whether `hash` is that of the valid token `wanted`; false if no token has it. Otherwise the error says what is
+/// different. When the token expires does not count.
+fn is_done(known: &[(TokenHash, Token)], hash: &TokenHash, wanted: &Token) -> Result<bool, String> {
+    let Some((_, found)) = known.iter().find(|(other, _)| other == hash) else { return Ok(false) };
+    let name = &found.name;
+    match found.state(wanted.created_at) {
+        TokenState::Expired => Err(format!("the token {name} in it has expired; remove the file to make another one")),
+        TokenState::Revoked => Err(format!("the token {name} in it is revoked; remove the file to make another one")),
+        TokenState::Valid if *name != wanted.name => Err(format!("it holds the token {name}; name another file")),
+        TokenState::Valid if (&found.scopes, &found.sites) != (&wanted.scopes, &wanted.sites) => Err(format!(
+            "the token {name} in it has other scopes or sites; revoke it and remove the file, or ask for the same"
+        )),
+        TokenState::Valid => Ok(true),
+    }
 }
 
 fn revoke(settings: Revoke) -> Result<(), Box<dyn Error>> {

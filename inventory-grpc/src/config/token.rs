@@ -1,5 +1,7 @@
 //! The settings of `token`.
 
+use std::path::PathBuf;
+
 use clap::{Args, Subcommand};
 use inventory_core::model::access::{Scope, TokenName};
 use inventory_core::model::ids::{SiteId, parse_guid};
@@ -38,6 +40,11 @@ pub struct Create {
     /// A site that it is good for, a GUID. Repeatable. Unset: all sites.
     #[arg(long, value_parser = site)]
     pub site: Vec<SiteId>,
+    /// Keep the token's text in this file instead of printing it. Only its owner can read a new file. If the file
+    /// exists, its text becomes the token, unless it is that token already: so a deployment may run the command at
+    /// every start.
+    #[arg(long)]
+    pub file: Option<PathBuf>,
     /// When it expires: a time such as 2027-01-01T00:00:00Z, or a number of days such as 90d. Unset: never.
     #[arg(long, value_parser = expiry)]
     pub expires: Option<Expiry>,

@@ -6,11 +6,11 @@ use super::assert_none;
 use super::sources::file;
 
 /// The help of a program or of one of its commands.
-struct Help {
+pub(super) struct Help {
     /// What was typed, such as `inventory-grpc serve`.
-    command: String,
+    pub(super) command: String,
     /// What it printed.
-    text: String,
+    pub(super) text: String,
 }
 
 /// Every flag and variable of the programs stands in the README; every flag of its table exists, with its variable.
@@ -44,7 +44,7 @@ fn setting_violations(readme: &str, helps: &[Help]) -> Vec<String> {
 }
 
 /// The flags of a help text, each with its variable. A line of the text may break between `[env:` and the name.
-fn settings(help: &str) -> Vec<(String, Option<String>)> {
+pub(super) fn settings(help: &str) -> Vec<(String, Option<String>)> {
     let mut found: Vec<(String, Option<String>)> = Vec::new();
     let mut after_env = false;
     for line in help.lines().map(str::trim_start) {
@@ -92,7 +92,7 @@ fn commands(help: &str) -> Vec<String> {
 }
 
 /// The help of both programs and all of their commands, those within commands included.
-fn helps() -> Vec<Help> {
+pub(super) fn helps() -> Vec<Help> {
     let mut helps = Vec::new();
     for name in ["inventory-grpc", "wix-adapter"] {
         let help = |arguments: &[&str]| {

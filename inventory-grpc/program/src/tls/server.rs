@@ -13,7 +13,7 @@ use crate::reload::Reloaded;
 use crate::signals::Reload;
 use crate::tls::{BadFile, Flag, Pair, authorities, provider};
 
-const CERT: Flag = "--tls-cert (TLS_CERT)";
+pub(super) const CERT: Flag = "--tls-cert (TLS_CERT)";
 const KEY: Flag = "--tls-key (TLS_KEY)";
 const CLIENT_CA: Flag = "--tls-client-ca (TLS_CLIENT_CA)";
 
