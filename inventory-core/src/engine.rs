@@ -5,9 +5,13 @@
 //! carries it through `queue` to `writer`, `batch` decides it, and `commit` makes the batch one transaction on the
 //! store behind `storage`. `feed` wakes those who follow the ledger.
 //!
+//! A writer whose database server hangs is replaced by its `supervisor`. Commands of a site that somebody else has
+//! locked are set `aside`.
+//!
 //! Sites are divided among the writers by their ids: a site's commit does not wait for another writer's, and a site's
 //! commands keep their order.
 
+mod aside;
 mod batch;
 mod cache;
 pub mod clock;
@@ -21,6 +25,7 @@ mod queue;
 mod resolve;
 pub mod storage;
 mod stream;
+mod supervisor;
 pub mod tokens;
 mod writer;
 
@@ -29,7 +34,7 @@ mod tests;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{oneshot, watch};
 use uuid::Uuid;
@@ -40,12 +45,11 @@ pub use crate::engine::stream::{Answers, Commands, StreamCommand};
 use crate::engine::clock::Clock;
 use crate::engine::feed::Feed;
 use crate::engine::health::{Health, Monitor, Pulse};
-use crate::engine::measure::Measures;
 use crate::engine::message::{Change, ChangeReply, Pending, Reply, Task, Ticket};
 use crate::engine::queue::{Queue, QueueSender};
 use crate::engine::resolve::{SettingsCache, resolve};
-use crate::engine::storage::{BatchStore, OpenWriters};
-use crate::engine::writer::Writer;
+use crate::engine::storage::{Age, BatchStore, OpenWriters};
+use crate::engine::supervisor::Post;
 use crate::model::access::Author;
 use crate::model::command::Command;
 use crate::model::error::{Error, Failed};
@@ -81,12 +85,10 @@ impl Engine {
         measure::describe();
         for (index, store) in stores.into_iter().enumerate() {
             let (sender, queue) = Queue::new();
-            let pulse = monitor.pulse();
-            let measures = Measures::of_writer(index);
-            let settings = Arc::clone(&settings);
-            let writer = Writer::new(store, settings, feed.clone(), clock.clone(), pulse.clone(), measures);
-            let thread = std::thread::Builder::new().name(format!("writer-{index}"));
-            threads.push(thread.spawn(move || writer.run(queue))?);
+            let (queue, settings) = (Arc::new(Mutex::new(queue)), Arc::clone(&settings));
+            let (feed, clock, pulse) = (feed.clone(), clock.clone(), monitor.pulse());
+            let post = Post { index, queue, settings, feed, clock, pulse: pulse.clone() };
+            threads.push(supervisor::start(post, store)?);
             writers.push((sender, pulse));
         }
         let engine = Self { writers: writers.into(), monitor, threads: Arc::new(Mutex::new(threads)), settings, feed };
@@ -132,10 +134,25 @@ impl Engine {
         answered(answer, deadline).await
     }
 
-    /// Deletes the outcomes of requests that were recorded before the time `before` (microseconds since 1970), step by
-    /// step between the batches. A replay of such a request is then a new request.
-    pub async fn prune(&self, before: i64) -> Result<(), Error> {
+    /// Deletes the outcomes of requests that are older than `retention`, step by step between the batches. A replay of
+    /// such a request is then a new request. Call it every `limits::PRUNE_EVERY_MICROS`: a record grows old by the time
+    /// between the calls, not by a clock that jumps (`store/age.rs`).
+    pub async fn prune(&self, retention: Duration) -> Result<(), Error> {
         let mut after = (SiteId::from_uuid(Uuid::nil()), RequestKey::from_uuid(Uuid::nil()));
+        let retention = i64::try_from(retention.as_micros()).unwrap_or(i64::MAX);
+        let (reply, answer) = Reply::new();
+        let deadline = Instant::now() + limits::ANSWER_TIME_DEFAULT;
+        self.enqueue(after.0, Task::Age(retention, reply), deadline)?;
+        let Age { before, jumped } = answered(answer, deadline).await?;
+        if let Some(micros) = jumped {
+            let seconds = micros / 1_000_000;
+            tracing::warn!(
+                seconds,
+                "the clock is not where it was expected: either no server ran, or the clock was set; outcomes of \
+                 requests are kept longer by that time"
+            );
+        }
+        let Some(before) = before else { return Ok(()) };
         loop {
             let (reply, answer) = Reply::new();
             // Any writer may prune: answered requests need no site lock.

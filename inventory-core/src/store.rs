@@ -5,6 +5,7 @@
 //! them.
 
 mod access;
+mod age;
 mod chain;
 mod classify;
 mod connection;
@@ -14,6 +15,7 @@ mod measure;
 mod migrate;
 mod postgres;
 pub mod read;
+mod readers;
 mod records;
 mod shared;
 mod sqlite;
@@ -22,21 +24,22 @@ mod url;
 
 use std::sync::Arc;
 
+use diesel::ConnectionError::BadConnection;
 use diesel::connection::SimpleConnection;
-use diesel::pg::PgConnection;
 use diesel::r2d2::{ConnectionManager, CustomizeConnection, Pool, PoolError};
 use diesel::sqlite::SqliteConnection;
-use tokio::sync::Semaphore;
 
 pub use self::migrate::{MigrateError, Migrated};
 pub use self::read::{EntryFilter, Page, SiteRead, Snapshot, StockCursor, StockFilter, UnitScope};
 pub use self::url::{BadUrl, DatabaseUrl};
 
 use crate::engine::storage::{BatchStore, OpenWriters};
+use crate::model::error::StoreError;
 use crate::model::limits;
 use crate::store::connection::AnyConnection;
 use crate::store::postgres::PostgresStore;
-use crate::store::sqlite::SqliteStore;
+use crate::store::readers::{Readers, Reading, postgres_pool};
+use crate::store::sqlite::{Files, SqliteStore};
 
 /// Writers on Postgres: enough that one site's commit overlaps another's.
 const POSTGRES_WRITERS: usize = 2;
@@ -57,15 +60,9 @@ pub enum Open {
 pub struct Store {
     url: DatabaseUrl,
     how: Open,
-    readers: Readers,
-    /// A permit for each reader's connection, so that waiting reads hold no thread.
-    permits: Arc<Semaphore>,
-}
-
-#[derive(Clone)]
-enum Readers {
-    Sqlite(Pool<ConnectionManager<SqliteConnection>>),
-    Postgres(Pool<ConnectionManager<PgConnection>>),
+    /// The files of SQLite, which must stay the same ones.
+    files: Option<Arc<Files>>,
+    reading: Reading,
 }
 
 impl Store {
@@ -74,34 +71,35 @@ impl Store {
         if how == Open::Migrate {
             migrate::migrate(&url)?;
         }
+        let mut files = None;
         let readers = match &url {
             DatabaseUrl::Sqlite(path) => {
                 if !std::path::Path::new(path).exists() {
                     return Err(MigrateError::NoFile { path: path.clone() }.into());
                 }
+                let opened = Arc::new(Files::at(path));
+                opened.take().map_err(OpenError::Files)?;
                 let target = sqlite::target(path, how);
+                let reader = Reader { how, files: Arc::clone(&opened) };
+                files = Some(opened);
                 Readers::Sqlite(
                     Pool::builder()
                         .max_size(limits::READERS_MAX)
                         .connection_timeout(limits::READER_WAIT_MAX)
-                        .connection_customizer(Box::new(Reader(how)))
+                        .connection_customizer(Box::new(reader))
                         .build(ConnectionManager::new(target))?,
                 )
             }
-            DatabaseUrl::Postgres(url) => Readers::Postgres(
-                Pool::builder()
-                    .max_size(limits::READERS_MAX)
-                    .min_idle(Some(1))
-                    .connection_timeout(limits::READER_WAIT_MAX)
-                    .build(ConnectionManager::new(url.as_str()))?,
-            ),
+            DatabaseUrl::Postgres(url) => {
+                Readers::Postgres(postgres_pool().build(ConnectionManager::new(url.as_str()))?)
+            }
         };
         match &readers {
             Readers::Sqlite(pool) => migrate::check(&mut AnyConnection::Sqlite(&mut *pool.get()?))?,
             Readers::Postgres(pool) => migrate::check(&mut AnyConnection::Postgres(&mut *pool.get()?))?,
         }
         measure::describe();
-        Ok(Self { url, how, readers, permits: Arc::new(Semaphore::new(limits::READERS_MAX as usize)) })
+        Ok(Self { url, how, files, reading: Reading::over(readers) })
     }
 
     /// Brings a database's schema up to date, and nothing else. Blocks.
@@ -124,9 +122,13 @@ impl Store {
 impl OpenWriters for Store {
     fn writers(&self) -> Vec<Box<dyn BatchStore>> {
         match &self.url {
-            DatabaseUrl::Sqlite(path) => vec![Box::new(SqliteStore::new(path, self.how))],
+            DatabaseUrl::Sqlite(path) => {
+                let files = self.files.clone().unwrap_or_else(|| Arc::new(Files::at(path)));
+                vec![Box::new(SqliteStore::new(path, self.how, files))]
+            }
             DatabaseUrl::Postgres(url) => {
-                let writer = |_| Box::new(PostgresStore::new(url, self.how)) as Box<dyn BatchStore>;
+                let new = || PostgresStore::new(url, self.how, self.reading.clone());
+                let writer = |_| Box::new(new()) as Box<dyn BatchStore>;
                 (0..POSTGRES_WRITERS).map(writer).collect()
             }
         }
@@ -135,11 +137,15 @@ impl OpenWriters for Store {
 
 /// Makes a reader's connection to SQLite unable to write.
 #[derive(Debug)]
-struct Reader(Open);
+struct Reader {
+    how: Open,
+    files: Arc<Files>,
+}
 
 impl CustomizeConnection<SqliteConnection, diesel::r2d2::Error> for Reader {
     fn on_acquire(&self, connection: &mut SqliteConnection) -> Result<(), diesel::r2d2::Error> {
-        match self.0 {
+        self.files.check().map_err(|error| diesel::r2d2::Error::ConnectionError(BadConnection(error.to_string())))?;
+        match self.how {
             Open::Migrate | Open::AsIs => connection.batch_execute(&sqlite::session())?,
             Open::ReadOnly => connection.batch_execute(&sqlite::patience())?,
         }
@@ -154,6 +160,9 @@ pub enum OpenError {
     /// The schema cannot be brought up to date.
     #[error(transparent)]
     Migrate(#[from] MigrateError),
+    /// The file is gone that was there just now.
+    #[error("cannot look at the database's file")]
+    Files(#[source] StoreError),
     /// No connection for reading can be made.
     #[error("cannot open connections for reading")]
     Pool(#[from] PoolError),

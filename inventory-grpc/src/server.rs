@@ -11,6 +11,7 @@ use inventory_core::engine::Engine;
 use inventory_core::engine::clock::Clock;
 use inventory_core::engine::health::Health;
 use inventory_core::model::error::{Error, Failed};
+use inventory_core::model::limits;
 use inventory_core::store::Store;
 use inventory_program::listen::{CallLayer, Listener, Protocol};
 use inventory_proto::DESCRIPTORS;
@@ -55,14 +56,14 @@ const STREAMS_MAX: u32 = 4_096;
 /// Bytes of a call's metadata.
 const HEADER_BYTES_MAX: u32 = 16 * 1024;
 /// How often outcomes of old requests are looked for.
-const PRUNE_EVERY: Duration = Duration::from_secs(3_600);
+const PRUNE_EVERY: Duration = Duration::from_micros(limits::PRUNE_EVERY_MICROS.unsigned_abs());
 
 /// How a server works. By default it keeps all outcomes, uses the machine's clock, and serves others.
 #[derive(Clone)]
 pub struct Options {
     /// How long outcomes of requests are kept. `None` keeps them all.
     pub retention: Option<Duration>,
-    /// The time of each batch, and by which outcomes grow old.
+    /// The time of each batch. Outcomes grow old by the time that passes on it without a jump.
     pub clock: Clock,
     /// Whether this is a server for others, not one that a command runs for itself. It tells what it is and does: it
     /// finds out, and says as its health, what its writers can do, for which it commits something small each second if
@@ -119,13 +120,13 @@ pub async fn serve(
     };
     let reader = Tokens::read(&store, own_token, anonymous, clock.clone()).await;
     let access = AccessLayer { tokens: reader.tokens(), reflection };
-    let engine = Engine::start(&store, clock.clone())?;
+    let engine = Engine::start(&store, clock)?;
     let commits = Commits::new(engine.feed().clone());
     let (health, health_service) = tonic_health::server::health_reporter();
     // Dropping the set ends its tasks.
     let mut tasks = JoinSet::new();
     if let Some(retention) = retention {
-        tasks.spawn(prune(engine.clone(), retention, clock));
+        tasks.spawn(prune(engine.clone(), retention));
     }
     if serves_others {
         tasks.spawn({
@@ -183,14 +184,11 @@ fn overloaded() -> http::Response<Body> {
 }
 
 /// Forgets the outcomes of requests that are older than `retention`. Never ends.
-async fn prune(engine: Engine, retention: Duration, clock: Clock) {
-    let retention = i64::try_from(retention.as_micros()).unwrap_or(i64::MAX);
+async fn prune(engine: Engine, retention: Duration) {
     let mut every = tokio::time::interval(PRUNE_EVERY);
     loop {
         every.tick().await;
-        // Nothing was recorded before 1970.
-        let Some(before) = clock.now().checked_sub(retention).filter(|before| *before > 0) else { continue };
-        if let Err(error) = engine.prune(before).await {
+        if let Err(error) = engine.prune(retention).await {
             let error: &dyn std::error::Error = &error;
             tracing::warn!(error, "outcomes of old requests were not pruned; trying again in an hour");
         }

@@ -11,7 +11,7 @@ use std::io::Write;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 
 use diesel::connection::SimpleConnection;
@@ -75,61 +75,113 @@ fn server(durability: Durability) -> String {
 /// Starts a cluster with the programs of the folder `bin`, and returns its URL.
 #[expect(clippy::zombie_processes, reason = "the shell outlives this process, to clean up after it")]
 fn start_cluster(bin: &Path, durability: Durability) -> String {
-    let folder = std::env::temp_dir().join(format!("inventory-pg-{}", Uuid::new_v4().simple()));
-    std::fs::create_dir(&folder).expect("the temporary folder is writable");
-    std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(0o700)).expect("the folder is ours");
-    let user = unprivileged_user();
-    if let Some((uid, gid)) = user {
-        std::os::unix::fs::chown(&folder, Some(uid), Some(gid)).expect("root may change the owner of a folder");
+    let home = Home::with(bin);
+    let data = home.folder.join("data");
+    home.initdb(&data);
+    let port = free_port();
+    let sync = if durability == Durability::Full { "on" } else { "off" };
+    // When this process ends, in whatever way, the shell stops Postgres and removes the folder.
+    let script = "\"$0\" \"$@\" & server=$!; read -r _; kill -INT $server; wait $server; rm -rf \"$FOLDER\"";
+    let mut shell = home.serve(script, &data, port, &["max_connections=200", &format!("fsync={sync}")]);
+    // Keeps the pipe open, and unwritten, for as long as this process lives.
+    std::mem::forget(shell.stdin.take());
+    home.wait_for(port)
+}
+
+/// Where the clusters of a test stand, and who runs them.
+pub(crate) struct Home {
+    /// A new temporary folder.
+    pub(crate) folder: PathBuf,
+    bin: PathBuf,
+    user: Option<(u32, u32)>,
+}
+
+impl Home {
+    /// A home for clusters of the machine's Postgres, or of the embedded one.
+    pub(crate) fn new() -> Self {
+        Self::with(&machine_bin().unwrap_or_else(embedded_bin))
     }
-    let run = |program: &Path| {
-        let mut command = Command::new(program);
-        command.current_dir(&folder);
+
+    fn with(bin: &Path) -> Self {
+        let folder = std::env::temp_dir().join(format!("inventory-pg-{}", Uuid::new_v4().simple()));
+        std::fs::create_dir(&folder).expect("the temporary folder is writable");
+        std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(0o700)).expect("the folder is ours");
+        let user = unprivileged_user();
         if let Some((uid, gid)) = user {
+            std::os::unix::fs::chown(&folder, Some(uid), Some(gid)).expect("root may change the owner of a folder");
+        }
+        let mut home = Self { folder, bin: bin.to_owned(), user };
+        if let Some(owner) = user
+            && home.command("initdb").arg("--version").output().is_err()
+        {
+            home.bin = copy_for(owner, bin, &home.folder);
+        }
+        home
+    }
+
+    /// A program of Postgres.
+    pub(crate) fn command(&self, program: &str) -> Command {
+        self.run(&self.bin.join(program))
+    }
+
+    fn run(&self, program: &Path) -> Command {
+        let mut command = Command::new(program);
+        command.current_dir(&self.folder);
+        if let Some((uid, gid)) = self.user {
             command.uid(uid).gid(gid);
         }
         command
-    };
-    let bin = match user {
-        Some(owner) if run(&bin.join("initdb")).arg("--version").output().is_err() => copy_for(owner, bin, &folder),
-        Some(_) | None => bin.to_owned(),
-    };
-    let data = folder.join("data");
-    let initdb = run(&bin.join("initdb"))
-        .args(["--auth=trust", "--username=postgres", "--encoding=UTF8", "--no-sync", "--pgdata"])
-        .arg(&data)
-        .output()
-        .expect("initdb starts");
-    assert!(initdb.status.success(), "initdb failed: {}", String::from_utf8_lossy(&initdb.stderr));
-    let port = free_port();
-    let sync = if durability == Durability::Full { "on" } else { "off" };
-    // A shell between this process and Postgres holds the reading end of a pipe. When this process ends, in whatever
-    // way, the pipe closes; the shell then stops Postgres and removes the folder.
-    let script = "\"$0\" \"$@\" & server=$!; read -r _; kill -INT $server; wait $server; rm -rf \"$FOLDER\"";
-    let mut shell = run(Path::new("/bin/sh"))
-        .args(["-c", script])
-        .arg(bin.join("postgres"))
-        .args(["-D".as_ref(), data.as_os_str()])
-        .args(["-p", &port.to_string(), "-c", "listen_addresses=127.0.0.1", "-c", "max_connections=200"])
-        .args(["-c", &format!("fsync={sync}"), "-c", &format!("unix_socket_directories={}", folder.display())])
-        .env("FOLDER", &folder)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .stderr(std::fs::File::create(folder.join("log")).expect("the folder is writable"))
-        .spawn()
-        .expect("/bin/sh starts");
-    // Keeps the pipe open, and unwritten, for as long as this process lives.
-    std::mem::forget(shell.stdin.take());
-    let url = format!("postgres://postgres@127.0.0.1:{port}/postgres");
-    for _ in 0..600 {
-        if let Ok(mut connection) = PgConnection::establish(&url) {
-            connection.batch_execute("SELECT 1").expect("the new server answers");
-            return url;
-        }
-        std::thread::sleep(std::time::Duration::from_millis(50));
     }
-    let log = std::fs::read_to_string(folder.join("log")).unwrap_or_default();
-    panic!("Postgres did not start within 30 s; its log: {log}");
+
+    /// Makes a new cluster in the folder `data`.
+    pub(crate) fn initdb(&self, data: &Path) {
+        let mut initdb = self.command("initdb");
+        initdb.args(["--auth=trust", "--username=postgres", "--encoding=UTF8", "--no-sync", "--pgdata"]).arg(data);
+        succeed(initdb);
+    }
+
+    /// Starts Postgres on a cluster, with settings of its own, below a shell that runs `script`: `"$0" "$@"` is the
+    /// server, and `$FOLDER` the home. The shell's standard input is a pipe, which ends with this process.
+    pub(crate) fn serve(&self, script: &str, data: &Path, port: u16, settings: &[&str]) -> Child {
+        let log = std::fs::OpenOptions::new().create(true).append(true).open(self.log(port));
+        self.run(Path::new("/bin/sh"))
+            .args(["-c", script])
+            .arg(self.bin.join("postgres"))
+            .args(["-D".as_ref(), data.as_os_str()])
+            .args(["-p", &port.to_string(), "-c", "listen_addresses=127.0.0.1"])
+            .args(["-c", &format!("unix_socket_directories={}", self.folder.display())])
+            .args(settings.iter().flat_map(|setting| ["-c", *setting]))
+            .env("FOLDER", &self.folder)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(log.expect("the folder is writable"))
+            .spawn()
+            .expect("/bin/sh starts")
+    }
+
+    /// Waits until the server on `port` answers; returns its URL.
+    pub(crate) fn wait_for(&self, port: u16) -> String {
+        let url = format!("postgres://postgres@127.0.0.1:{port}/postgres");
+        for _ in 0..600 {
+            if let Ok(mut connection) = PgConnection::establish(&url) {
+                connection.batch_execute("SELECT 1").expect("the new server answers");
+                return url;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(50));
+        }
+        let log = std::fs::read_to_string(self.log(port)).unwrap_or_default();
+        panic!("Postgres did not start within 30 s; its log: {log}");
+    }
+
+    fn log(&self, port: u16) -> PathBuf {
+        self.folder.join(format!("log-{port}"))
+    }
+}
+
+/// Runs a program that must succeed.
+pub(crate) fn succeed(mut command: Command) {
+    let output = command.output().unwrap_or_else(|error| panic!("{command:?} does not start: {error}"));
+    assert!(output.status.success(), "{command:?} failed: {}", String::from_utf8_lossy(&output.stderr));
 }
 
 /// The program folder of the newest Postgres on the machine: Debian's, or the first on the PATH.
@@ -213,7 +265,7 @@ fn unprivileged_user() -> Option<(u32, u32)> {
 }
 
 /// A TCP port that was free a moment ago.
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port is free");
     listener.local_addr().expect("a listener has an address").port()
 }

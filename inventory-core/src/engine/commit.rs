@@ -19,11 +19,21 @@
 //! follow earlier calls, so their histories are loaded first, without a lock: the write compares the site's sequence
 //! number anyway.
 //!
+//! A replay is answered from the record of its first call, and its answer is as durable: a batch of replays alone
+//! commits too. On Postgres a record may be visible before a synchronous standby has it: the commit that wrote it lost
+//! its connection while it waited. That may have been another server's commit, so no writer can know that there is no
+//! such record. But the standby receives the log in order. The locks of the sites' rows are in the log, behind every
+//! record that is visible under them, so COMMIT returns when the standby has those records too. On SQLite a commit
+//! becomes visible only after it is on the disk, and a new connection syncs what an earlier process left
+//! (`store/sqlite.rs`).
+//!
 //! A batch has one reading of the clock. For each site, its time is that reading or the site's last time, whichever is
 //! later; the write refuses a batch whose time would be before the site's. So a site's time never runs backwards, even
 //! if several servers with different clocks write to it.
 
 mod load;
+
+pub(super) use self::load::sites_of;
 
 use std::sync::Arc;
 
@@ -137,6 +147,7 @@ fn optimistic(books: &mut Books, pending: &[Pending], look_up: LookUp) -> Result
         return Ok(None);
     }
     if writes.requests.is_empty() {
+        // Every command has expired. A replay is always found on the locked path.
         return Ok(Some(answers));
     }
     // Until the statement has returned, nobody knows the levels.
@@ -187,8 +198,13 @@ fn locked(books: &mut Books, pending: &[Pending], look_up: LookUp) -> Result<Vec
     load::process(&mut batch, pending, &levels);
     let (writes, answers) = batch.finish();
     if writes.requests.is_empty() {
-        // Only replays: their outcomes are durable already.
-        store.rollback()?;
+        // A record that is visible here need not be on the standby yet: the commit that wrote it may have lost its
+        // connection while it waited. The COMMIT of a transaction that locked a row waits for everything before it.
+        if answers.iter().any(Result::is_ok) {
+            store.commit()?;
+        } else {
+            store.rollback()?;
+        }
         return Ok(answers);
     }
     match store.write(&writes)? {
@@ -218,6 +234,12 @@ pub(super) fn settings(books: &mut Books, mut site: Site) -> Result<Site, Failur
     settings.store(site.id, &site.settings);
     cache.lock(&site);
     Ok(site)
+}
+
+/// Ends a change of settings that changes nothing. The settings may come from a commit that was not confirmed, so this
+/// one waits for it, as a replay does.
+pub(super) fn unchanged(books: &mut Books) -> Result<(), Failure> {
+    Ok(books.store.commit()?)
 }
 
 /// Commits the change of a token that is written already. It is the only commit that no writer of the engine makes.

@@ -17,7 +17,7 @@ use crate::model::limits;
 use crate::model::site::{Site, SiteChange};
 use crate::model::unit::{ConfiguredUnit, Sku, UnitChange, UnitSelector, UnitSettings};
 
-/// Changes a site's settings. A change that changes nothing commits nothing, unless it creates the site.
+/// Changes a site's settings. A change that changes nothing writes nothing, unless it creates the site.
 pub(super) fn site(books: &mut Books, id: SiteId, change: &SiteChange, author: &Author) -> Result<Site, Failure> {
     let before = commit::lock(books, id)?;
     let settings = change.apply(&before.settings);
@@ -31,7 +31,7 @@ pub(super) fn site(books: &mut Books, id: SiteId, change: &SiteChange, author: &
         return Err(Invalid::TooManyCatalogs { max: limits::CATALOGS_MAX }.into());
     }
     if settings == before.settings && before.settings.revision > 0 {
-        books.store.rollback()?;
+        commit::unchanged(books)?;
         return Ok(before);
     }
     let journal = Journal { site: Some(id), author, recorded_at: books.clock.now() };
@@ -56,7 +56,7 @@ pub(super) fn units(
     let journal = Journal { site: Some(id), author, recorded_at: books.clock.now() };
     let (writes, changes) = known.writes(id, &journal);
     if writes.is_empty() {
-        books.store.rollback()?;
+        commit::unchanged(books)?;
     } else {
         books.store.write_units(&writes)?;
         books.store.write_journal(&changes)?;

@@ -1,13 +1,13 @@
 //! What callers send to a writer. Each piece of work carries what the writer needs to answer it: where the answer goes,
 //! the deadline, the caller's span, and the time at which it was queued.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use tokio::sync::{mpsc, oneshot};
 
 use crate::engine::resolve::Resolution;
-use crate::engine::storage::PruneCursor;
+use crate::engine::storage::{Age, PruneCursor};
 use crate::model::access::Author;
 use crate::model::command::Command;
 use crate::model::error::{Error, Failed};
@@ -42,6 +42,8 @@ pub(super) enum Task {
     ConfigureSite(SiteId, Box<SiteChange>, Author, Reply<Site>),
     /// A change of units' settings.
     ConfigureUnits(SiteId, Vec<(UnitSelector, UnitChange)>, Author, Reply<ConfiguredUnits>),
+    /// A look at the clock: which records are older than this many microseconds.
+    Age(i64, Reply<Age>),
     /// One step of pruning: request records after a cursor, recorded before a time.
     Prune(PruneCursor, i64, Reply<Option<PruneCursor>>),
     /// A durable write that changes nothing.
@@ -106,6 +108,20 @@ pub(super) fn answer(changes: impl Iterator<Item = (Change, Result<Outcome, Erro
     }
 }
 
+/// Answers changes that a writer holds and will not answer, all with the same error.
+pub(super) fn answer_for_writer(changes: &[Pending], error: &Error) {
+    for (Change { command, resolution, settings: _, reply }, _) in changes {
+        match reply {
+            ChangeReply::Call(reply) => reply.send(Err(error.clone())),
+            ChangeReply::Stream(stream, id) => {
+                let (command, _resolution) = (command.clone(), resolution.clone());
+                // The caller may have stopped waiting; ignore the send error.
+                let _ = stream.send(vec![Answered { id: *id, command, result: Err(error.clone()), _resolution }]);
+            }
+        }
+    }
+}
+
 /// Units as they are after a change of their settings.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfiguredUnits {
@@ -128,22 +144,24 @@ impl Ticket {
 }
 
 /// Where the answer goes.
-pub(super) struct Reply<T>(oneshot::Sender<Result<T, Error>>);
+pub(super) struct Reply<T>(Mutex<Option<oneshot::Sender<Result<T, Error>>>>);
 
 impl<T> Reply<T> {
     /// A reply, and the receiver of its answer.
     pub(super) fn new() -> (Self, oneshot::Receiver<Result<T, Error>>) {
         let (sender, receiver) = oneshot::channel();
-        (Self(sender), receiver)
+        (Self(Mutex::new(Some(sender))), receiver)
     }
 
-    pub(super) fn send(self, answer: Result<T, Error>) {
+    /// Answers, unless somebody has answered already: a supervisor may answer for its writer.
+    pub(super) fn send(&self, answer: Result<T, Error>) {
+        let caller = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
         // The caller may have stopped waiting; ignore the send error.
-        let _ = self.0.send(answer);
+        let _ = caller.map(|caller| caller.send(answer));
     }
 
     /// Answers that the deadline passed before the task began.
-    pub(super) fn expire(self) {
+    pub(super) fn expire(&self) {
         self.send(Err(Failed::Expired.into()));
     }
 }

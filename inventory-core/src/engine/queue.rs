@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use tokio::sync::mpsc::error::TryRecvError;
 use tokio::sync::{Semaphore, mpsc};
 
 use crate::engine::message::{Message, Pending, Task, Ticket};
@@ -84,10 +85,22 @@ impl Queue {
     /// at once, and a busy one finds its queue filled during the previous commit. `None` when the queue is closed and
     /// empty.
     pub(super) fn next(&mut self) -> Option<Next> {
+        self.next_by(|messages| messages.blocking_recv().ok_or(TryRecvError::Disconnected)).ok()
+    }
+
+    /// The same, without waiting for the first message.
+    pub(super) fn try_next(&mut self) -> Result<Next, TryRecvError> {
+        self.next_by(mpsc::UnboundedReceiver::try_recv)
+    }
+
+    fn next_by(
+        &mut self,
+        receive: impl Fn(&mut mpsc::UnboundedReceiver<Message>) -> Result<Message, TryRecvError>,
+    ) -> Result<Next, TryRecvError> {
         while self.waiting.is_empty() {
             let (task, ticket) = match self.held.take() {
                 Some(held) => held,
-                None => match self.messages.blocking_recv()? {
+                None => match receive(&mut self.messages)? {
                     Message::Changes(changes) => {
                         self.waiting.extend(changes);
                         continue;
@@ -100,11 +113,11 @@ impl Queue {
                 },
             };
             self.room.add_permits(1);
-            return Some(Next::Alone(task, ticket));
+            return Ok(Next::Alone(task, ticket));
         }
         let batch = self.batch();
         self.room.add_permits(batch.len());
-        Some(Next::Batch(batch))
+        Ok(Next::Batch(batch))
     }
 
     /// The waiting commands that fit into one batch, at least one.

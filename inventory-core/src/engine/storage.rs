@@ -18,10 +18,15 @@ use crate::model::unit::{Sku, UnitSettings};
 /// A writer's connection to the database. The methods are listed in the order in which a batch uses them. Every list
 /// that is passed in is sorted and free of duplicates.
 pub trait BatchStore: Send {
-    /// Opens a new connection. The old one, if any, is dropped with its transaction.
-    fn connect(&mut self) -> Result<(), StoreError>;
+    /// Opens a new connection, and says to which server. The old one, if any, is dropped with its transaction.
+    fn connect(&mut self) -> Result<Server, StoreError>;
+    /// A store for the same database that is not connected yet; `None` if the database has one server for ever. Any
+    /// thread may call it while another one waits in this store.
+    fn another(&self) -> Option<Box<dyn BatchStore>>;
     /// Begins a transaction, creates the rows of `sites` that are missing, and locks all of them until it ends.
     fn begin(&mut self, sites: &[SiteId]) -> Result<Vec<Site>, StoreError>;
+    /// Outside of a transaction: those of `sites` whose rows another transaction holds. Waits for nobody.
+    fn locked_sites(&mut self, sites: &[SiteId]) -> Result<Vec<SiteId>, StoreError>;
     /// The units that have these SKUs. Unknown SKUs are left out.
     fn units_of_skus(&mut self, skus: &[SiteSku]) -> Result<Vec<(SiteSku, Unit)>, StoreError>;
     /// The recorded outcomes of `requests`. Requests without one are left out.
@@ -69,6 +74,9 @@ pub trait BatchStore: Send {
     fn rollback(&mut self) -> Result<(), StoreError>;
     /// Outside of a transaction: commits something durable that changes nothing, to learn whether commits succeed.
     fn probe(&mut self) -> Result<(), CommitError>;
+    /// Outside of a transaction: notes that the clock shows `now`, and says what is older than `retention`. All times
+    /// are microseconds.
+    fn age(&mut self, now: i64, retention: i64) -> Result<Age, StoreError>;
     /// Outside of a transaction: looks at the next request records after `after`, deletes those recorded before the
     /// time `before`, and returns the last one looked at; `None` at the end.
     fn prune(&mut self, after: PruneCursor, before: i64) -> Result<Option<PruneCursor>, StoreError>;
@@ -78,6 +86,19 @@ pub trait BatchStore: Send {
 pub trait OpenWriters {
     /// One store for each writer that the backend can use, not connected yet.
     fn writers(&self) -> Vec<Box<dyn BatchStore>>;
+}
+
+/// Which server a connection leads to: equal for two connections to the same running server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Server(pub String);
+
+/// What is old, by the time that has surely passed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Age {
+    /// What was recorded before this time is old; `None` if nothing is.
+    pub before: Option<i64>,
+    /// By how much the clock has moved since the last look, if that is not taken for time that passed.
+    pub jumped: Option<i64>,
 }
 
 /// What `write` and `write_and_commit` did.

@@ -148,7 +148,43 @@ async fn a_replay_is_found_by_its_key_and_not_written() {
     let again = engine.submit(give("a", 1), soon()).await.expect("the recorded outcome");
     assert!(again.replayed);
     assert!(matches!(engine.submit(give("a", 2), soon()).await, Err(Error::Invalid(Invalid::KeyReused))));
-    assert_eq!(books.lock().expect("no panic").batches, [1]);
+    assert_eq!(books.lock().expect("no panic").batches, [1, 0], "the replay commits too, and writes nothing");
+}
+
+#[tokio::test]
+async fn a_replay_waits_for_its_commit_as_the_first_call_did() {
+    let (engine, books) = engine(&[]);
+    assert!(is_applied(&engine.submit(give("a", 1), soon()).await));
+    books.lock().expect("no panic").faults.push(Fault::CommitUnknown);
+    let replay = engine.submit(give("a", 1), soon()).await;
+    assert!(matches!(replay, Err(Error::Failed(Failed::OutcomeUnknown(_)))), "{replay:?}");
+    assert!(is_applied(&engine.submit(give("a", 1), soon()).await));
+}
+
+#[tokio::test]
+async fn a_writer_whose_server_hangs_is_replaced_when_another_server_takes_over() {
+    let (engine, books) = engine(&[]);
+    assert!(is_applied(&engine.submit(give("a", 1), soon()).await));
+    let gate = Arc::clone(&books.lock().expect("no panic").gate);
+    // Its commits never return.
+    let _frozen = gate.lock().await;
+    let hangs = tokio::spawn({
+        let engine = engine.clone();
+        async move { engine.submit(give("b", 1), soon()).await }
+    });
+    // Supervisors connect while a writer hangs. They find the same server.
+    while books.lock().expect("no panic").connects < 3 {
+        tokio::task::yield_now().await;
+    }
+    assert!(!hangs.is_finished(), "a new connection to the same server would wait too");
+    {
+        let mut books = books.lock().expect("no panic");
+        (books.server, books.gate) = (1, Arc::default());
+    }
+    let answer = hangs.await.expect("no panic");
+    assert!(matches!(answer, Err(Error::Failed(Failed::OutcomeUnknown(_)))), "{answer:?}");
+    assert!(is_applied(&engine.submit(give("b", 1), soon()).await), "the same key finds out");
+    engine.drain().await;
 }
 
 #[tokio::test]

@@ -1,11 +1,13 @@
 //! A writer: one thread, one connection, one batch after the other. It is a thread and not a task, because diesel
 //! blocks.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use tokio::sync::mpsc::error::TryRecvError;
 use tracing::{Level, Span};
 
+use crate::engine::aside::{Aside, is_lock_held};
 use crate::engine::cache::Cache;
 use crate::engine::clock::Clock;
 use crate::engine::commit::{self, Books, Failure, LookUp};
@@ -17,17 +19,29 @@ use crate::engine::message::{self, Pending, Task, Ticket};
 use crate::engine::queue::{Next, Queue};
 use crate::engine::resolve::SettingsCache;
 use crate::engine::storage::BatchStore;
+use crate::engine::supervisor::Progress;
 use crate::model::error::{Error, Failed, StoreError};
+use crate::model::ids::SiteId;
 use crate::model::limits;
 
 /// Everything that a writer owns.
 pub(super) struct Writer {
     books: Books,
-    connected: bool,
+    progress: Progress,
+    aside: Aside,
     /// Batches that still look replays up first: replays come in bursts.
     check_replays: u32,
     /// Batches that still load the history of every order first.
     load_orders: u32,
+}
+
+/// What becomes of a batch that waited for a lock in vain.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum IfLocked {
+    /// The commands of locked sites are set aside; the others go on.
+    SetAside,
+    /// Its commands fail.
+    Fail,
 }
 
 impl Writer {
@@ -38,19 +52,52 @@ impl Writer {
         clock: Clock,
         pulse: Pulse,
         measures: Measures,
+        progress: Progress,
     ) -> Self {
         let books = Books { store, settings, cache: Cache::default(), feed, clock, pulse, measures, lock_first: 0 };
-        Self { books, connected: false, check_replays: 0, load_orders: 0 }
+        Self { books, progress, aside: Aside::default(), check_replays: 0, load_orders: 0 }
     }
 
-    /// Works until the queue is closed and empty.
-    pub(super) fn run(mut self, mut queue: Queue) {
-        while let Some(next) = queue.next() {
+    /// Works until the queue is closed and empty, or another writer takes its place.
+    pub(super) fn run(mut self, queue: &Mutex<Queue>) {
+        while !self.progress.is_replaced() {
+            let next = {
+                let mut queue = queue.lock().unwrap_or_else(PoisonError::into_inner);
+                match self.aside.is_empty() {
+                    true => queue.next().ok_or(TryRecvError::Disconnected),
+                    false => queue.try_next(),
+                }
+            };
             match next {
-                Next::Batch(batch) => self.commit(batch),
-                Next::Alone(task, ticket) => self.alone(task, &ticket),
+                Ok(Next::Batch(batch)) => self.commit(batch),
+                Ok(Next::Alone(task, ticket)) => self.alone(task, &ticket),
+                Err(TryRecvError::Disconnected) if self.aside.is_empty() => return,
+                Err(TryRecvError::Disconnected | TryRecvError::Empty) => std::thread::sleep(limits::LOCK_PAUSE),
+            }
+            if self.aside.is_due() {
+                self.look_aside();
             }
         }
+    }
+
+    /// Carries out what was set aside and is free now.
+    fn look_aside(&mut self) {
+        let late = self.aside.expire();
+        self.books.measures.ended(Ending::Failed, late);
+        let sites = self.aside.sites();
+        // If the store fails, it fails for the commands too, which tell their callers.
+        let locked = self.locked_sites(&sites).unwrap_or_default();
+        for batch in self.aside.free(&sites, &locked) {
+            self.commit_free(batch);
+        }
+    }
+
+    /// Those of `sites` that somebody else's transaction holds.
+    fn locked_sites(&mut self, sites: &[SiteId]) -> Result<Vec<SiteId>, Error> {
+        let none = self.progress.begins(Vec::new());
+        let locked = self.attempt(|books, _| Ok(books.store.locked_sites(sites)?));
+        self.progress.ends(none);
+        locked
     }
 
     /// Does work that is a transaction of its own.
@@ -60,9 +107,11 @@ impl Writer {
         let _entered = ticket.span.enter();
         let _committing = span.enter();
         let is_late = ticket.is_expired();
+        let none = self.progress.begins(Vec::new());
         match task {
             Task::ConfigureSite(_, _, _, reply) if is_late => reply.expire(),
             Task::ConfigureUnits(_, _, _, reply) if is_late => reply.expire(),
+            Task::Age(_, reply) if is_late => reply.expire(),
             Task::Prune(_, _, reply) if is_late => reply.expire(),
             Task::Probe(reply) if is_late => reply.expire(),
             Task::ConfigureSite(site, change, author, reply) => {
@@ -71,32 +120,45 @@ impl Writer {
             Task::ConfigureUnits(site, changes, author, reply) => {
                 reply.send(self.attempt(|books, _| configure::units(books, site, &changes, &author)));
             }
+            Task::Age(retention, reply) => {
+                reply.send(self.attempt(|books, _| Ok(books.store.age(books.clock.now(), retention)?)));
+            }
             Task::Prune(after, before, reply) => {
                 reply.send(self.attempt(|books, _| Ok(books.store.prune(after, before)?)));
             }
             Task::Probe(reply) => reply.send(self.attempt(|books, _| commit::probe(books))),
         }
+        self.progress.ends(none);
     }
 
     /// Answers every command of the batch, whatever happens.
     fn commit(&mut self, batch: Vec<Pending>) {
         batch.iter().for_each(|(_, ticket)| self.books.measures.waited(ticket.queued_at.elapsed()));
+        self.commit_free(batch);
+    }
+
+    /// Commits the commands whose sites are not set aside.
+    fn commit_free(&mut self, batch: Vec<Pending>) {
         let (late, batch): (Vec<_>, Vec<_>) = batch.into_iter().partition(|(_, ticket)| ticket.is_expired());
         late.iter().for_each(|(_, ticket)| {
             ticket.span.in_scope(|| tracing::debug!("dropped a command: its deadline passed in the queue"));
             self.books.measures.ended(Ending::Expired, 1);
         });
         message::answer(late.into_iter().map(|(change, _)| (change, Err(Failed::Expired.into()))));
+        let batch = self.aside.take(batch);
         if !batch.is_empty() {
-            self.commit_in_time(batch);
+            self.commit_in_time(batch, IfLocked::SetAside);
         }
     }
 
-    fn commit_in_time(&mut self, batch: Vec<Pending>) {
+    fn commit_in_time(&mut self, batch: Vec<Pending>, if_locked: IfLocked) {
         let started = Instant::now();
+        let batch = self.progress.begins(batch);
         let span = commit_span(batch.len(), batch.iter().map(|(_, ticket)| ticket));
         let attempt = span.in_scope(|| self.attempt(|books, look_up| commit::batch(books, &batch, look_up)));
         drop(span);
+        // A supervisor that has replaced this writer has answered.
+        let Some(batch) = self.progress.ends(batch) else { return };
         match attempt {
             Ok(answers) => {
                 self.books.measures.committed(&answers, started.elapsed());
@@ -105,8 +167,11 @@ impl Writer {
             Err(Error::Failed(Failed::Internal(_))) if batch.len() > 1 => {
                 // One command makes the statement fail. Run alone, only that one fails.
                 for pending in batch {
-                    self.commit_in_time(vec![pending]);
+                    self.commit_in_time(vec![pending], if_locked);
                 }
+            }
+            Err(error) if is_lock_held(&error) && if_locked == IfLocked::SetAside => {
+                self.set_aside(batch);
             }
             Err(error) => {
                 let ending = match &error {
@@ -116,6 +181,23 @@ impl Writer {
                 self.books.measures.ended(ending, batch.len());
                 message::answer(batch.into_iter().map(|(change, _)| (change, Err(error.clone()))));
             }
+        }
+    }
+
+    /// Goes on without the sites of a batch that somebody else has locked.
+    fn set_aside(&mut self, mut batch: Vec<Pending>) {
+        let sites = commit::sites_of(&batch);
+        let locked = self.locked_sites(&sites).unwrap_or_default();
+        if !locked.is_empty() {
+            self.aside.lock(&locked);
+            self.commit_free(batch);
+            return;
+        }
+        // The sites are free again, or another row of one of them is locked. Run alone, only that site fails.
+        for site in sites {
+            let (of_site, rest) = batch.into_iter().partition(|(change, _)| change.command.site() == site);
+            batch = rest;
+            self.commit_in_time(of_site, IfLocked::Fail);
         }
     }
 
@@ -135,7 +217,10 @@ impl Writer {
         self.load_orders = self.load_orders.saturating_sub(1);
         let mut last = None;
         for attempt in 0..limits::BATCH_ATTEMPTS_MAX {
-            if !self.connected {
+            if self.progress.is_replaced() {
+                return Err(Failed::NoAnswer.into());
+            }
+            if !self.progress.is_connected() {
                 self.connect()?;
             }
             let failure = match transaction(&mut self.books, look_up) {
@@ -149,7 +234,7 @@ impl Writer {
                 }
                 Failure::Unknown(error) => {
                     self.books.measures.outcome_unknown();
-                    self.connected = false;
+                    self.progress.connected(None);
                     return Err(Failed::OutcomeUnknown(Arc::new(error)).into());
                 }
                 Failure::ReplayFound => {
@@ -171,7 +256,7 @@ impl Writer {
                     self.roll_back();
                     match error {
                         StoreError::Gone(..) => {
-                            self.connected = false;
+                            self.progress.connected(None);
                             self.books.measures.retried(Retry::Connection);
                         }
                         // Rare: another process on the same SQLite file, or a failover.
@@ -194,15 +279,15 @@ impl Writer {
         // Behind a new connection there may be another server with other books: one that took over without the last
         // commits may even be at the same sequence number.
         self.books.cache.clear();
-        self.books.store.connect()?;
-        self.connected = true;
+        let server = self.books.store.connect()?;
+        self.progress.connected(Some(server));
         Ok(())
     }
 
     /// Rolls back. A connection that cannot even do that is replaced.
     fn roll_back(&mut self) {
         if self.books.store.rollback().is_err() {
-            self.connected = false;
+            self.progress.connected(None);
         }
     }
 }

@@ -151,6 +151,12 @@ pub enum Trouble {
     /// The database's files cannot be read or written.
     #[error("the database's disk failed")]
     DiskFailed,
+    /// The path of the database leads to another file than the one that is open, or to none.
+    #[error("the database's file was deleted or replaced; put it back, or restart the server")]
+    FileReplaced,
+    /// A commit returned, but perhaps before a standby had it.
+    #[error("no standby has confirmed the commit")]
+    NotReplicated,
     /// The database accepts no writes.
     #[error("the database is read-only")]
     ReadOnly,

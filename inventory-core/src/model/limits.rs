@@ -70,6 +70,30 @@ pub const LOAD_ORDERS_BATCHES: u32 = 64;
 /// otherwise decide most batches twice.
 pub const LOCK_FIRST_BATCHES: u32 = 64;
 
+/// How long a writer works at one batch before its supervisor looks whether another server has taken over.
+pub const WRITER_STUCK_AFTER: Duration = Duration::from_secs(2);
+/// How often a supervisor looks at its writer.
+pub const SUPERVISE_EVERY: Duration = Duration::from_millis(250);
+/// How often a supervisor connects while its writer is stuck.
+pub const SUPERVISOR_CONNECTS_EVERY: Duration = Duration::from_secs(1);
+/// A commit that took this long may have waited for a standby until somebody cancelled the wait.
+pub const COMMIT_DOUBTED_AFTER: Duration = Duration::from_secs(1);
+
+/// How long a batch waits for a lock of another transaction on Postgres.
+pub const LOCK_WAIT_MS_MAX: u64 = 250;
+/// How often a writer looks whether the sites are free whose commands it has set aside.
+pub const LOCK_LOOK_EVERY: Duration = Duration::from_millis(20);
+/// The pause of a writer that has nothing else to do meanwhile.
+pub const LOCK_PAUSE: Duration = Duration::from_millis(2);
+/// How long before its deadline a command is answered that still waits for a lock.
+pub const LOCK_ANSWER_BEFORE: Duration = Duration::from_millis(200);
+/// Locked sites that a writer remembers although none of their commands waits.
+pub const LOCKED_SITES_MAX: usize = 1_000;
+
+/// How often servers look at the clock, and prune: microseconds.
+pub const PRUNE_EVERY_MICROS: i64 = 3_600_000_000;
+/// What the clock moves between two looks is time that passed, if it is not more than this.
+pub const CLOCK_STEP_MICROS_MAX: i64 = 2 * PRUNE_EVERY_MICROS;
 /// Request records that one step of pruning looks at.
 pub const PRUNED_ROWS: i64 = 500;
 /// Pause between two such steps, for the orders.

@@ -8,6 +8,9 @@ use diesel::result::{DatabaseErrorKind, Error};
 use crate::engine::storage::CommitError;
 use crate::model::error::{Cause, StoreError, Trouble};
 
+/// Postgres's error after `lock_timeout`.
+const LOCK_TIMEOUT: &str = "due to lock timeout";
+
 /// Texts of errors that diesel has no kind for. Those of SQLite and libpq are fixed in their sources; those of a
 /// Postgres server are in its language, here English. An error in other words counts as a lost connection or as a
 /// failed statement.
@@ -24,7 +27,7 @@ const TEXTS: [(&str, Trouble); 28] = [
     ("session is read-only", Trouble::ReadOnly),
     ("server is in hot standby mode", Trouble::ReadOnly),
     ("is locked", Trouble::LockHeld),
-    ("due to lock timeout", Trouble::LockHeld),
+    (LOCK_TIMEOUT, Trouble::LockHeld),
     ("deadlock detected", Trouble::Contention),
     ("could not serialize access", Trouble::Contention),
     ("due to statement timeout", Trouble::Timeout),
@@ -77,12 +80,19 @@ pub(crate) fn classify<C: R2D2Connection>(connection: &mut C, error: Error) -> S
         }
         Error::DatabaseError(DatabaseErrorKind::UnableToSendCommand | DatabaseErrorKind::Unknown, info) => {
             match trouble_of(info.message()) {
+                // Postgres waited for the lock already. Others need not wait for it too.
+                Some(Trouble::LockHeld) if info.message().contains(LOCK_TIMEOUT) => {
+                    StoreError::Unable(Trouble::LockHeld, cause(error))
+                }
                 Some(trouble @ (Trouble::LockHeld | Trouble::Contention | Trouble::Timeout)) => {
                     StoreError::Conflict(trouble, cause(error))
                 }
-                Some(trouble @ (Trouble::DiskFull | Trouble::DiskFailed)) => StoreError::Unable(trouble, cause(error)),
+                Some(trouble @ (Trouble::DiskFull | Trouble::DiskFailed | Trouble::FileReplaced)) => {
+                    StoreError::Unable(trouble, cause(error))
+                }
                 Some(
                     trouble @ (Trouble::ConnectionLost
+                    | Trouble::NotReplicated
                     | Trouble::Unreachable
                     | Trouble::NotRunning
                     | Trouble::LoginRefused

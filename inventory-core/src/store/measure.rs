@@ -46,7 +46,7 @@ struct Size {
 impl Store {
     /// Exports how many connections for reading are in use.
     pub fn measure(&self) {
-        let in_use = (limits::READERS_MAX as usize).saturating_sub(self.permits.available_permits());
+        let in_use = (limits::READERS_MAX as usize).saturating_sub(self.reading.lines().permits.available_permits());
         gauge!(READERS_IN_USE).set(in_use as f64);
     }
 

@@ -21,11 +21,11 @@ const ADVISORY_LOCK: i64 = 7_461_966_240_120_001;
 /// What the service's role may do on Postgres: read everything, add rows, change what has a state, and forget outcomes.
 /// It changes and removes no entry of the ledger, and no token. `{role}` is a quoted name.
 const GRANTS: &str = "GRANT USAGE ON SCHEMA public TO {role}; \
-    GRANT SELECT ON site, unit, level, change, ledger, waypoint, request, token, journal, \
+    GRANT SELECT ON site, unit, level, change, ledger, waypoint, request, token, journal, age_mark, \
         __diesel_schema_migrations TO {role}; \
-    GRANT INSERT ON site, unit, level, change, ledger, waypoint, request, journal TO {role}; \
+    GRANT INSERT ON site, unit, level, change, ledger, waypoint, request, journal, age_mark TO {role}; \
     GRANT UPDATE ON site, unit, level TO {role}; \
-    GRANT DELETE ON request TO {role}";
+    GRANT DELETE ON request, age_mark TO {role}";
 
 /// The steps that were applied. Empty if the schema was up to date.
 pub type Migrated = Vec<String>;

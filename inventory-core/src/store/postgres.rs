@@ -8,34 +8,38 @@ mod statements;
 mod write_batch;
 
 use std::collections::HashMap;
+use std::time::Instant;
 
 use diesel::connection::SimpleConnection;
 use diesel::dsl::sql;
 use diesel::pg::PgConnection;
 use diesel::prelude::*;
 use diesel::result::{DatabaseErrorKind, Error};
-use diesel::sql_types::Bool;
+use diesel::sql_types::{Bool, Text};
 
 use self::statements::{
     AddLevels, AddSites, AddUnits, FindAnswered, FindRequests, FindSkus, LoadLevels, LoadOrders, LoadSpans, LockSites,
-    ReleaseSkus, StockUnits, WriteUnits,
+    LockedSites, ReleaseSkus, StockUnits, WriteUnits,
 };
 use self::write_batch::WriteBatch;
 use crate::engine::storage::{
-    BatchStore, CommitError, LevelRow, LoadedLevels, PruneCursor, RecordedRequest, SiteSku, UnitWrite, Writes, Written,
+    Age, BatchStore, CommitError, LevelRow, LoadedLevels, PruneCursor, RecordedRequest, Server, SiteSku, UnitWrite,
+    Writes, Written,
 };
 use crate::model::access::{Token, TokenHash};
 use crate::model::catalog::Unit;
-use crate::model::error::{StoreError, Trouble};
+use crate::model::error::{Cause, StoreError, Trouble};
 use crate::model::ids::{LevelId, LocationId, RequestKey, SiteId, UnitId};
 use crate::model::journal::SettingChange;
+use crate::model::limits;
 use crate::model::order::{OrderHistory, OrderKey};
 use crate::model::site::Site;
 use crate::model::unit::{Sku, UnitSettings};
 use crate::store::classify::{classify, classify_autocommit, classify_commit, unreachable};
 use crate::store::connection::AnyConnection;
+use crate::store::readers::Reading;
 use crate::store::records::{self, PartRecord, RequestRecord, SiteRecord, SpanRecord, StateRecord, UnitRecord};
-use crate::store::{Open, access, chain, shared};
+use crate::store::{Open, access, age, chain, shared};
 
 /// Settings of the writer's session. A statement or a lock that hangs ends as an error, instead of a writer that waits
 /// for ever.
@@ -43,6 +47,14 @@ const SESSION: &str = "SET enable_seqscan = off; SET enable_bitmapscan = off; \
     SET enable_hashjoin = off; SET enable_mergejoin = off; SET jit = off; \
     SET plan_cache_mode = force_generic_plan; \
     SET statement_timeout = '20s'; SET idle_in_transaction_session_timeout = '60s'";
+
+/// Which running server it is. One that was restarted is another.
+const SERVER: &str =
+    "concat_ws(' ', inet_server_addr(), inet_server_port(), extract(epoch FROM pg_postmaster_start_time()))";
+
+/// A commit of its own, if commits wait for a standby; says whether they do.
+const CONFIRM: &str = "CASE WHEN current_setting('synchronous_standby_names') = '' THEN false \
+    ELSE pg_logical_emit_message(true, 'inventory', 'confirm') IS NOT NULL END";
 
 /// The key of a unit, its level, if that is stored, and the unit, if that is stored.
 type LoadedLevel = (UnitId, (Option<LevelId>, Option<i64>, Option<i64>, Option<i64>), Option<StateRecord>);
@@ -56,12 +68,13 @@ const PROBE: &str = "CASE WHEN current_setting('transaction_read_only')::boolean
 pub(crate) struct PostgresStore {
     url: String,
     how: Open,
+    reading: Reading,
     connection: Option<PgConnection>,
 }
 
 impl PostgresStore {
-    pub(crate) fn new(url: &str, how: Open) -> Self {
-        Self { url: url.to_owned(), how, connection: None }
+    pub(crate) fn new(url: &str, how: Open, reading: Reading) -> Self {
+        Self { url: url.to_owned(), how, reading, connection: None }
     }
 
     fn connection(&mut self) -> Result<&mut PgConnection, StoreError> {
@@ -74,6 +87,26 @@ impl PostgresStore {
         statements(connection).map_err(|error| classify(connection, error))
     }
 
+    /// Finds out whether a commit that began at `started`, and has returned, is on the standby too.
+    ///
+    /// If an administrator cancels a commit's wait for its standby (`pg_cancel_backend`), COMMIT succeeds, with a
+    /// warning that diesel does not pass on. A fast commit has not waited for a standby that was away. After a slow
+    /// one, another commit follows: if that one is fast, the standby has both.
+    fn confirm(&mut self, started: Instant) -> Result<(), CommitError> {
+        if started.elapsed() < limits::COMMIT_DOUBTED_AFTER {
+            return Ok(());
+        }
+        let unknown = |cause: Cause| CommitError::Unknown(StoreError::Gone(Trouble::NotReplicated, cause));
+        let again = Instant::now();
+        let connection = self.connection().map_err(CommitError::Unknown)?;
+        let waits: bool =
+            diesel::select(sql::<Bool>(CONFIRM)).get_result(connection).map_err(|error| unknown(error.into()))?;
+        if waits && again.elapsed() >= limits::COMMIT_DOUBTED_AFTER {
+            return Err(unknown("two commits were slow, and the wait of both may have been cancelled".into()));
+        }
+        Ok(())
+    }
+
     /// The connection, for statements that both backends understand.
     fn shared(&mut self) -> Result<AnyConnection<'_>, StoreError> {
         self.connection().map(AnyConnection::Postgres)
@@ -81,15 +114,23 @@ impl PostgresStore {
 }
 
 impl BatchStore for PostgresStore {
-    fn connect(&mut self) -> Result<(), StoreError> {
+    fn connect(&mut self) -> Result<Server, StoreError> {
         self.connection = None;
         let mut connection = PgConnection::establish(&self.url)?;
-        connection.batch_execute(SESSION).map_err(unreachable)?;
+        let session = format!("{SESSION}; SET lock_timeout = '{}ms'", limits::LOCK_WAIT_MS_MAX);
+        connection.batch_execute(&session).map_err(unreachable)?;
+        let server: String = diesel::select(sql::<Text>(SERVER)).get_result(&mut connection).map_err(unreachable)?;
         if self.how == Open::ReadOnly {
             connection.batch_execute("SET default_transaction_read_only = on").map_err(unreachable)?;
         }
         self.connection = Some(connection);
-        Ok(())
+        let server = Server(server);
+        self.reading.follow(&server, &self.url);
+        Ok(server)
+    }
+
+    fn another(&self) -> Option<Box<dyn BatchStore>> {
+        Some(Box::new(Self::new(&self.url, self.how, self.reading.clone())))
     }
 
     fn begin(&mut self, sites: &[SiteId]) -> Result<Vec<Site>, StoreError> {
@@ -103,6 +144,15 @@ impl BatchStore for PostgresStore {
             LockSites::of(sites).load(connection)
         })?;
         found.into_iter().map(Site::try_from).collect()
+    }
+
+    fn locked_sites(&mut self, sites: &[SiteId]) -> Result<Vec<SiteId>, StoreError> {
+        self.run(|connection| {
+            connection.batch_execute("BEGIN")?;
+            let locked = LockedSites::of(sites).load(connection)?;
+            connection.batch_execute("ROLLBACK")?;
+            Ok(locked)
+        })
     }
 
     fn units_of_skus(&mut self, skus: &[SiteSku]) -> Result<Vec<(SiteSku, Unit)>, StoreError> {
@@ -173,8 +223,13 @@ impl BatchStore for PostgresStore {
 
     fn write_and_commit(&mut self, writes: &Writes) -> Result<Written, CommitError> {
         let connection = self.connection().map_err(CommitError::NotCommitted)?;
+        let started = Instant::now();
         // Outside of BEGIN and COMMIT, one statement is one transaction.
-        write_batch(connection, writes).map_err(|error| classify_autocommit(connection, error))
+        let written = write_batch(connection, writes).map_err(|error| classify_autocommit(connection, error))?;
+        if written == Written::All {
+            self.confirm(started)?;
+        }
+        Ok(written)
     }
 
     fn units(&mut self, units: &[UnitId]) -> Result<Vec<(UnitId, UnitSettings)>, StoreError> {
@@ -215,7 +270,9 @@ impl BatchStore for PostgresStore {
 
     fn commit(&mut self) -> Result<(), CommitError> {
         let connection = self.connection().map_err(CommitError::Unknown)?;
-        connection.batch_execute("COMMIT").map_err(classify_commit)
+        let started = Instant::now();
+        connection.batch_execute("COMMIT").map_err(classify_commit)?;
+        self.confirm(started)
     }
 
     fn rollback(&mut self) -> Result<(), StoreError> {
@@ -232,6 +289,10 @@ impl BatchStore for PostgresStore {
                 Err(CommitError::NotCommitted(StoreError::Gone(Trouble::ReadOnly, cause)))
             }
         }
+    }
+
+    fn age(&mut self, now: i64, retention: i64) -> Result<Age, StoreError> {
+        age::age(&mut self.shared()?, now, retention)
     }
 
     fn prune(&mut self, after: PruneCursor, before: i64) -> Result<Option<PruneCursor>, StoreError> {

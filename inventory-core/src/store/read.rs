@@ -21,11 +21,12 @@ use crate::model::error::{Cause, Error, Failed, StoreError, Trouble};
 use crate::model::ids::SiteId;
 use crate::model::limits;
 use crate::model::site::Site;
+use crate::store::Store;
 use crate::store::classify::unreachable;
 use crate::store::connection::{AnyConnection, on};
+use crate::store::readers::{Lines, Readers};
 use crate::store::records::SiteRecord;
 use crate::store::tables::site;
-use crate::store::{Readers, Store};
 
 /// How often a read looks whether the database has the entry that the caller named.
 const LOOK_EVERY: std::time::Duration = std::time::Duration::from_millis(20);
@@ -150,13 +151,13 @@ impl Store {
         query: impl FnOnce(AnyConnection<'_>) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
         let busy = |cause: Cause| StoreError::Gone(Trouble::NoConnectionFree, cause);
-        let permit = tokio::time::timeout(limits::READER_WAIT_MAX, self.permits.clone().acquire_owned()).await;
+        let Lines { readers, permits } = self.reading.lines();
+        let permit = tokio::time::timeout(limits::READER_WAIT_MAX, permits.acquire_owned()).await;
         let permit = match permit {
             Ok(Ok(permit)) => permit,
             Ok(Err(closed)) => return Err(busy(closed.into()).into()),
             Err(_) => return Err(busy("all connections for reading are in use".into()).into()),
         };
-        let readers = self.readers.clone();
         let task = tokio::task::spawn_blocking(move || {
             let _permit = permit;
             match readers {

@@ -2,18 +2,22 @@
 //! and a statement for many rows would cost more than it saves: its text would have to be parsed anew for every number
 //! of rows.
 
+mod files;
 mod statements;
 
 use std::path::Path;
+use std::sync::Arc;
 
 use diesel::connection::SimpleConnection;
 use diesel::dsl::exists;
 use diesel::prelude::*;
 use diesel::sqlite::SqliteConnection;
 
+pub(crate) use self::files::Files;
 use self::statements::{write_ledger, write_levels, write_requests, write_units};
 use crate::engine::storage::{
-    BatchStore, CommitError, LevelRow, LoadedLevels, PruneCursor, RecordedRequest, SiteSku, UnitWrite, Writes, Written,
+    Age, BatchStore, CommitError, LevelRow, LoadedLevels, PruneCursor, RecordedRequest, Server, SiteSku, UnitWrite,
+    Writes, Written,
 };
 use crate::model::access::{Token, TokenHash};
 use crate::model::catalog::Unit;
@@ -28,7 +32,7 @@ use crate::store::classify::{classify, classify_commit, unreachable};
 use crate::store::connection::AnyConnection;
 use crate::store::records::{self, PartRecord, RequestRecord, SiteRecord, SpanRecord, StateRecord, UnitRecord};
 use crate::store::tables::{change, ledger, level, request, site, unit};
-use crate::store::{Open, access, chain, shared};
+use crate::store::{Open, access, age, chain, shared};
 
 /// Settings of every connection. In WAL mode readers never wait for the writer; `FULL` makes COMMIT wait for the disk.
 pub(crate) fn session() -> String {
@@ -40,21 +44,18 @@ pub(crate) fn patience() -> String {
     format!("PRAGMA busy_timeout = {}", limits::BUSY_MS_MAX)
 }
 
-/// What SQLite opens: a path, or a URI that keeps it from writing.
+/// What SQLite opens: a URI that keeps it from making a new file, or from writing.
 pub(crate) fn target(path: &str, how: Open) -> String {
-    match how {
-        Open::Migrate | Open::AsIs => path.to_owned(),
-        Open::ReadOnly => {
-            let path: String = path
-                .chars()
-                .map(|c| if matches!(c, '%' | '?' | '#') { format!("%{:02x}", u32::from(c)) } else { c.to_string() })
-                .collect();
-            // Without a log beside it, nobody writes to the database, and a read-only folder takes no log. Such a file
-            // does not change while it is read.
-            let mode = if Path::new(&format!("{path}-wal")).exists() { "mode=ro" } else { "immutable=1" };
-            format!("file:{path}?{mode}")
-        }
-    }
+    let escape = |c: char| if matches!(c, '%' | '?' | '#') { format!("%{:02x}", u32::from(c)) } else { c.to_string() };
+    let escaped: String = path.chars().map(escape).collect();
+    let mode = match how {
+        Open::Migrate | Open::AsIs => "mode=rw",
+        Open::ReadOnly if Path::new(&format!("{path}-wal")).exists() => "mode=ro",
+        // Without a log beside it, nobody writes to the database, and a read-only folder takes no log. Such a file does
+        // not change while it is read.
+        Open::ReadOnly => "immutable=1",
+    };
+    format!("file:{escaped}?{mode}")
 }
 
 /// Settings of the writer alone: a page cache of 32 MiB instead of 2, since orders and requests have random keys, and a
@@ -66,14 +67,15 @@ const WRITER: &str = "PRAGMA cache_size = -32768; PRAGMA wal_autocheckpoint = 40
 pub(crate) struct SqliteStore {
     target: String,
     how: Open,
+    files: Arc<Files>,
     connection: Option<SqliteConnection>,
     /// Whether a transaction has begun: SQLite refuses ROLLBACK outside of one.
     begun: bool,
 }
 
 impl SqliteStore {
-    pub(crate) fn new(path: &str, how: Open) -> Self {
-        Self { target: target(path, how), how, connection: None, begun: false }
+    pub(crate) fn new(path: &str, how: Open, files: Arc<Files>) -> Self {
+        Self { target: target(path, how), how, files, connection: None, begun: false }
     }
 
     fn connection(&mut self) -> Result<&mut SqliteConnection, StoreError> {
@@ -93,9 +95,10 @@ impl SqliteStore {
 }
 
 impl BatchStore for SqliteStore {
-    fn connect(&mut self) -> Result<(), StoreError> {
+    fn connect(&mut self) -> Result<Server, StoreError> {
         self.connection = None;
         self.begun = false;
+        self.files.check()?;
         let mut connection = SqliteConnection::establish(&self.target)?;
         let settings = match self.how {
             Open::Migrate | Open::AsIs => format!("{}; {WRITER}", session()),
@@ -103,7 +106,21 @@ impl BatchStore for SqliteStore {
         };
         connection.batch_execute(&settings).map_err(unreachable)?;
         self.connection = Some(connection);
-        Ok(())
+        match self.how {
+            Open::ReadOnly => {}
+            Open::Migrate | Open::AsIs => {
+                // A process that was killed between writing a commit and syncing it has left that commit in the log,
+                // where it is visible now. This commit syncs the log, so what is visible is durable before the first
+                // replay is answered from it. It also makes the log, if there was none.
+                self.probe().map_err(|(CommitError::NotCommitted(error) | CommitError::Unknown(error))| error)?;
+                self.files.take()?;
+            }
+        }
+        Ok(Server("sqlite".to_owned()))
+    }
+
+    fn another(&self) -> Option<Box<dyn BatchStore>> {
+        None
     }
 
     fn begin(&mut self, sites: &[SiteId]) -> Result<Vec<Site>, StoreError> {
@@ -124,6 +141,11 @@ impl BatchStore for SqliteStore {
                 .collect()
         })?;
         found.into_iter().map(Site::try_from).collect()
+    }
+
+    fn locked_sites(&mut self, _: &[SiteId]) -> Result<Vec<SiteId>, StoreError> {
+        // There is one lock for the whole database.
+        Ok(Vec::new())
     }
 
     fn units_of_skus(&mut self, skus: &[SiteSku]) -> Result<Vec<(SiteSku, Unit)>, StoreError> {
@@ -264,6 +286,7 @@ impl BatchStore for SqliteStore {
     }
 
     fn commit(&mut self) -> Result<(), CommitError> {
+        self.files.check().map_err(CommitError::NotCommitted)?;
         let connection = self.connection().map_err(CommitError::Unknown)?;
         connection.batch_execute("COMMIT").map_err(classify_commit)?;
         self.begun = false;
@@ -286,6 +309,10 @@ impl BatchStore for SqliteStore {
         self.commit()
     }
 
+    fn age(&mut self, now: i64, retention: i64) -> Result<Age, StoreError> {
+        age::age(&mut self.shared()?, now, retention)
+    }
+
     fn prune(&mut self, after: PruneCursor, before: i64) -> Result<Option<PruneCursor>, StoreError> {
         shared::prune(&mut self.shared()?, after, before)
     }
@@ -295,13 +322,58 @@ impl BatchStore for SqliteStore {
 mod tests {
     use super::*;
 
+    /// An empty database in the temporary folder.
+    struct Temporary(String);
+
+    impl Temporary {
+        fn new() -> Self {
+            let path = std::env::temp_dir().join(format!("inventory-{}.db", uuid::Uuid::new_v4()));
+            std::fs::File::create(&path).expect("the temporary folder is writable");
+            Self(path.display().to_string())
+        }
+
+        fn store(&self) -> SqliteStore {
+            SqliteStore::new(&self.0, Open::AsIs, Arc::new(Files::at(&self.0)))
+        }
+    }
+
+    impl Drop for Temporary {
+        fn drop(&mut self) {
+            for ending in ["", "-wal", "-shm"] {
+                let _ = std::fs::remove_file(format!("{}{ending}", self.0));
+            }
+        }
+    }
+
     #[test]
     fn rollback_outside_of_a_transaction_does_nothing() {
-        let mut store = SqliteStore::new(":memory:", Open::AsIs);
+        let database = Temporary::new();
+        let mut store = database.store();
         store.connect().expect("it opens");
         store.rollback().expect("nothing has begun");
         store.begin(&[]).expect("begun");
         store.rollback().expect("rolled back");
         store.rollback().expect("nothing has begun");
+    }
+
+    #[derive(QueryableByName)]
+    struct Version {
+        #[diesel(sql_type = diesel::sql_types::BigInt)]
+        data_version: i64,
+    }
+
+    /// SQLite syncs its log with a commit, and with nothing else. What a killed process left there may not be synced.
+    #[test]
+    fn a_new_connection_of_a_writer_commits_before_it_answers() {
+        let database = Temporary::new();
+        database.store().connect().expect("it opens");
+        let mut observer = SqliteConnection::establish(&database.0).expect("it opens");
+        let mut version = || {
+            let found: Version = diesel::sql_query("PRAGMA data_version").get_result(&mut observer).expect("a number");
+            found.data_version
+        };
+        let before = version();
+        database.store().connect().expect("it opens");
+        assert_ne!(version(), before, "another connection has committed");
     }
 }

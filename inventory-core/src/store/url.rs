@@ -18,12 +18,26 @@ pub struct BadUrl;
 
 /// Parameters of libpq that are added unless the URL sets them: a server that does not answer is given up within
 /// seconds, not minutes.
-const LIBPQ_DEFAULTS: [(&str, &str); 4] = [
+const LIBPQ_DEFAULTS: [(&str, &str); 6] = [
     ("connect_timeout", "3"),
     ("tcp_user_timeout", "5000"),
     ("keepalives_idle", "5"),
+    ("keepalives_interval", "2"),
+    ("keepalives_count", "3"),
     ("application_name", "inventory"),
 ];
+
+/// Of several hosts, the one is meant that takes writes: the others copy it.
+const WRITES: (&str, &str) = ("target_session_attrs", "read-write");
+
+/// Whether a URL of Postgres names several hosts.
+fn has_hosts(url: &str) -> bool {
+    let (before, parameters) = url.split_once('?').unwrap_or((url, ""));
+    let address = before.split_once("//").map_or(before, |(_, address)| address);
+    let hosts = address.rsplit('@').next().unwrap_or_default().split('/').next().unwrap_or_default();
+    let named = parameters.split('&').filter_map(|parameter| parameter.strip_prefix("host="));
+    named.chain([hosts]).any(|hosts| hosts.contains(',') || hosts.contains("%2C"))
+}
 
 impl DatabaseUrl {
     /// The name of the backend: `sqlite` or `postgres`.
@@ -45,7 +59,8 @@ impl FromStr for DatabaseUrl {
             if path.is_empty() || path.contains(":memory:") { Err(BadUrl) } else { Ok(Self::Sqlite(path.to_owned())) }
         } else if text.starts_with("postgres://") || text.starts_with("postgresql://") {
             let mut url = text.to_owned();
-            for (name, value) in LIBPQ_DEFAULTS {
+            let defaults = LIBPQ_DEFAULTS.into_iter().chain(has_hosts(text).then_some(WRITES));
+            for (name, value) in defaults {
                 if !text.contains(&format!("{name}=")) {
                     url.push(if url.contains('?') { '&' } else { '?' });
                     url.push_str(&format!("{name}={value}"));
@@ -77,6 +92,25 @@ impl std::fmt::Debug for DatabaseUrl {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn of_several_hosts_the_one_that_takes_writes_is_meant() {
+        let rows = [
+            ("postgres://u@a,b/shop", true),
+            ("postgres://u:x,y@a:1,b:2/shop?sslmode=require", true),
+            ("postgres:///shop?host=a,b", true),
+            ("postgres://u:x,y@a/shop,s", false),
+            ("postgres://u@a/shop?options=-c%20a,b", false),
+        ];
+        for (text, expected) in rows {
+            let Ok(DatabaseUrl::Postgres(url)) = text.parse() else { panic!("{text} is a URL") };
+            assert_eq!(url.contains("target_session_attrs=read-write"), expected, "{url}");
+        }
+        let Ok(DatabaseUrl::Postgres(url)) = "postgres://a,b/shop?target_session_attrs=any".parse() else {
+            panic!("it is a URL");
+        };
+        assert_eq!(url.matches("target_session_attrs").count(), 1, "{url}");
+    }
 
     #[test]
     fn urls_are_read_and_shown_without_secrets() {

@@ -160,7 +160,8 @@ pub(super) fn process(batch: &mut Batch, pending: &[Pending], levels: &[Levels<'
     }
 }
 
-pub(super) fn sites_of(pending: &[Pending]) -> Vec<SiteId> {
+/// The sites of the commands, in the order of their ids.
+pub(in crate::engine) fn sites_of(pending: &[Pending]) -> Vec<SiteId> {
     sorted(pending.iter().map(|(change, _)| change.command.site()))
 }
 

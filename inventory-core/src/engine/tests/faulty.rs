@@ -4,7 +4,8 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
 use crate::engine::storage::{
-    BatchStore, CommitError, LevelRow, LoadedLevels, PruneCursor, RecordedRequest, SiteSku, UnitWrite, Writes, Written,
+    Age, BatchStore, CommitError, LevelRow, LoadedLevels, PruneCursor, RecordedRequest, Server, SiteSku, UnitWrite,
+    Writes, Written,
 };
 use crate::model::access::{Token, TokenHash};
 use crate::model::catalog::Unit;
@@ -34,6 +35,8 @@ pub(super) struct Books {
     pub(super) levels: HashMap<LevelId, i64>,
     pub(super) requests: HashMap<RequestKey, Fingerprint>,
     pub(super) sequence: i64,
+    /// The server that new connections lead to.
+    pub(super) server: u32,
     /// While locked by a test, COMMIT waits.
     pub(super) gate: Arc<tokio::sync::Mutex<()>>,
 }
@@ -68,13 +71,21 @@ impl Faulty {
 }
 
 impl BatchStore for Faulty {
-    fn connect(&mut self) -> Result<(), StoreError> {
+    fn connect(&mut self) -> Result<Server, StoreError> {
         self.books.lock().expect("no panic").connects += 1;
         if self.strikes(Fault::ConnectFails) {
             Err(StoreError::Gone(Trouble::Unreachable, "refused".into()))
         } else {
-            Ok(())
+            Ok(Server(self.books.lock().expect("no panic").server.to_string()))
         }
+    }
+
+    fn another(&self) -> Option<Box<dyn BatchStore>> {
+        Some(Box::new(Self::over(Arc::clone(&self.books))))
+    }
+
+    fn locked_sites(&mut self, _: &[SiteId]) -> Result<Vec<SiteId>, StoreError> {
+        Ok(Vec::new())
     }
 
     fn begin(&mut self, sites: &[SiteId]) -> Result<Vec<Site>, StoreError> {
@@ -151,6 +162,10 @@ impl BatchStore for Faulty {
     fn probe(&mut self) -> Result<(), CommitError> {
         self.begin(&[]).map_err(CommitError::NotCommitted)?;
         self.commit()
+    }
+
+    fn age(&mut self, _: i64, _: i64) -> Result<Age, StoreError> {
+        Ok(Age { before: None, jumped: None })
     }
 
     fn prune(&mut self, _: PruneCursor, _: i64) -> Result<Option<PruneCursor>, StoreError> {

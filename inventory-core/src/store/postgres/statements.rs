@@ -71,6 +71,15 @@ statement! {
 }
 
 statement! {
+    /// Sites that another transaction holds. Locks the others.
+    LockedSites(sites: Guid, SiteId) -> Guid {
+        "WITH free AS MATERIALIZED ( \
+            SELECT site_id FROM site WHERE site_id = ANY(" sites ") ORDER BY site_id FOR UPDATE SKIP LOCKED \
+         ) SELECT site_id FROM site WHERE site_id = ANY(" sites ") AND site_id NOT IN (SELECT site_id FROM free)"
+    }
+}
+
+statement! {
     /// Creates sites that do not exist yet.
     AddSites(sites: Guid, SiteId) -> () {
         "INSERT INTO site (site_id) SELECT unnest(" sites ") ON CONFLICT DO NOTHING"
@@ -238,6 +247,12 @@ impl QueryFragment<Pg> for WriteUnits<'_> {
 }
 
 impl LockSites {
+    pub(super) fn of(sites: &[SiteId]) -> Self {
+        Self { sites: sites.iter().copied().collect() }
+    }
+}
+
+impl LockedSites {
     pub(super) fn of(sites: &[SiteId]) -> Self {
         Self { sites: sites.iter().copied().collect() }
     }

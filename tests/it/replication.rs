@@ -1,0 +1,149 @@
+//! Postgres with a synchronous standby: what was answered is on the standby too, whatever happens on the primary. An
+//! answer that cannot be sure of it says that the outcome is unknown.
+
+use std::time::Duration;
+
+use inventory_proto::v1;
+use inventory_proto::v1::availability_service_client::AvailabilityServiceClient;
+use inventory_proto::v1::site_service_client::SiteServiceClient;
+use inventory_proto::v1::stock_service_client::StockServiceClient;
+use inventory_tests::books;
+use inventory_tests::errors::reason_of;
+use inventory_tests::replica::{Node, Pair};
+use inventory_tests::requests::{decrement, guid, set, set_item};
+use inventory_tests::world::start_grpc;
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Request, Status};
+
+/// A caller that waits no longer than this has no answer.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// A server on a primary with a synchronous standby, and a site with stock.
+struct Shop {
+    pair: Pair,
+    site: String,
+    channel: Channel,
+    _stop: DropGuard,
+}
+
+impl Shop {
+    async fn open() -> Self {
+        let pair = tokio::task::spawn_blocking(Pair::synchronous).await.expect("both servers start");
+        let stop = CancellationToken::new();
+        let address = start_grpc(pair.url(), stop.clone()).await;
+        let channel = Endpoint::from_shared(format!("http://{address}")).expect("the URL is valid").connect_lazy();
+        let site = guid();
+        let stocked = set(&site, vec![set_item("A", 10), set_item("B", 0)]);
+        StockServiceClient::new(channel.clone()).set_stock(stocked).await.expect("the levels can be set");
+        Self { pair, site, channel, _stop: stop.drop_guard() }
+    }
+
+    /// Sends an order; returns whether its answer is that of a replay.
+    async fn order(&self, order: &v1::DecrementAvailabilityRequest) -> Result<bool, Status> {
+        let mut client = AvailabilityServiceClient::new(self.channel.clone());
+        let answer = client.decrement_availability(patient(order.clone())).await?;
+        Ok(answer.into_inner().repeated_request)
+    }
+
+    /// Ends every connection that waits for the standby, until the primary shows what they wrote.
+    async fn end_waits_until(&self, shown: &str) {
+        let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'";
+        until(&self.pair.primary, shown, Some(end)).await;
+    }
+}
+
+fn patient<T>(message: T) -> Request<T> {
+    let mut request = Request::new(message);
+    request.set_timeout(PATIENCE);
+    request
+}
+
+/// Runs `meanwhile` until a query on a server finds something.
+async fn until(node: &Node, shown: &str, meanwhile: Option<&str>) {
+    let shown = format!("SELECT count(*) AS wrong WHERE EXISTS ({shown})");
+    while books::count(&node.url(), &shown) == 0 {
+        if let Some(meanwhile) = meanwhile {
+            books::script(&node.url(), meanwhile);
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
+/// An order whose commit was not confirmed is visible on the primary. A replay of it is answered only once the standby
+/// has it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replay_waits_for_the_standby_as_the_first_call_did() {
+    let shop = Shop::open().await;
+    shop.pair.standby.freeze();
+    let order = decrement(&shop.site, &[("A", 3)]);
+    let refused = decrement(&shop.site, &[("B", 1)]);
+    let (first, other, ()) = tokio::join!(shop.order(&order), shop.order(&refused), async {
+        let request_id = &order.request_id;
+        shop.end_waits_until(&format!("SELECT FROM change WHERE request_id = '{request_id}'")).await;
+        shop.end_waits_until("SELECT FROM request WHERE refusal IS NOT NULL").await;
+    });
+    assert!(first.is_err() && other.is_err(), "the standby is away: {first:?}, {other:?}");
+    for replay in [&order, &refused] {
+        let answer = shop.order(replay).await.expect_err("nothing says that the standby has it");
+        assert_ne!(answer.code(), tonic::Code::FailedPrecondition, "{answer}");
+    }
+    shop.pair.standby.thaw();
+    while shop.order(&order).await.is_err() {}
+    assert!(shop.order(&order).await.expect("it is on both servers"));
+    shop.pair.primary.kill();
+    shop.pair.standby.promote();
+    let found = "SELECT count(*) AS wrong FROM ledger WHERE delta = -3";
+    assert_eq!(books::count(&shop.pair.standby.url(), found), 1, "what was answered is on the standby");
+}
+
+/// A setting that is made again changes nothing. It waits for the standby as the first change did.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_setting_made_again_waits_for_the_standby() {
+    let shop = Shop::open().await;
+    shop.pair.standby.freeze();
+    let change =
+        v1::UpdateSiteRequest { site_id: shop.site.clone(), default_location_id: guid(), ..Default::default() };
+    let unit = v1::UpdateUnitRequest {
+        site_id: shop.site.clone(),
+        unit: inventory_tests::requests::reference("A"),
+        new_sku: Some("SKU".into()),
+        ..Default::default()
+    };
+    let mut sites = SiteServiceClient::new(shop.channel.clone());
+    let mut units = StockServiceClient::new(shop.channel.clone());
+    let (first, ()) = tokio::join!(sites.update_site(patient(change.clone())), async {
+        shop.end_waits_until("SELECT FROM site WHERE default_location_id IS NOT NULL").await;
+    });
+    assert!(first.is_err(), "the standby is away");
+    let (first, ()) = tokio::join!(units.update_unit(patient(unit.clone())), async {
+        shop.end_waits_until("SELECT FROM unit WHERE sku = 'SKU'").await;
+    });
+    assert!(first.is_err(), "the standby is away");
+    assert!(sites.update_site(patient(change)).await.is_err(), "nothing says that the standby has it");
+    assert!(units.update_unit(patient(unit)).await.is_err(), "nothing says that the standby has it");
+}
+
+/// Somebody who cannot wait any longer cancels the commits that wait for the standby.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cancelled_wait_for_the_standby_is_no_commit() {
+    let shop = Shop::open().await;
+    // A level that is not cached takes the locked path, one that is cached the optimistic one.
+    for (item, path) in [("A", "cached"), ("C", "not cached")] {
+        shop.pair.standby.freeze();
+        let mut order = decrement(&shop.site, &[(item, 1)]);
+        order.restrict_inventory_value = Some(false);
+        let cancel = "SELECT pg_cancel_backend(pid) FROM pg_stat_activity \
+                      WHERE wait_event = 'SyncRep' AND state_change < now() - interval '1.5 s'";
+        let mut client = AvailabilityServiceClient::new(shop.channel.clone());
+        let answer = tokio::select! {
+            answer = client.decrement_availability(order.clone()) => answer,
+            () = until(&shop.pair.primary, "SELECT WHERE false", Some(cancel)) => unreachable!("it finds nothing"),
+        };
+        let status = answer.expect_err("no standby has it");
+        assert_eq!(reason_of(&status), "OUTCOME_UNKNOWN", "{path}: {status}");
+        shop.pair.standby.thaw();
+        while shop.order(&order).await.is_err() {}
+        assert!(shop.order(&order).await.expect("the same request finds out"), "{path}");
+    }
+}
