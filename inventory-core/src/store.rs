@@ -30,7 +30,7 @@ use diesel::r2d2::{ConnectionManager, CustomizeConnection, Pool, PoolError};
 use diesel::sqlite::SqliteConnection;
 
 pub use self::migrate::{MigrateError, Migrated};
-pub use self::read::{EntryFilter, Page, SiteRead, Snapshot, StockCursor, StockFilter, UnitScope};
+pub use self::read::{EntryFilter, Page, SiteRead, Snapshot, StockCursor, StockFilter, Terms, UnitScope};
 pub use self::url::{BadUrl, DatabaseUrl};
 
 use crate::engine::storage::{BatchStore, OpenWriters};
@@ -135,7 +135,7 @@ impl OpenWriters for Store {
     }
 }
 
-/// Makes a reader's connection to SQLite unable to write.
+/// Prepares a reader's connection. One to SQLite becomes unable to write.
 #[derive(Debug)]
 struct Reader {
     how: Open,

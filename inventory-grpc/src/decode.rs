@@ -22,6 +22,7 @@ use inventory_core::model::action::Quantity;
 use inventory_core::model::command::Reason;
 use inventory_core::model::ids::{LocationId, OrderId, SiteId};
 use inventory_core::model::limits;
+use inventory_core::store::Terms;
 use inventory_proto::v1;
 use tracing::Span;
 use tracing::field::display;
@@ -31,7 +32,7 @@ pub(crate) use self::availability::{Change, bad_field, change, decrement, increm
 pub(crate) use self::fields::{Checked, Fields};
 pub(crate) use self::ledger::{EntryQuery, explain_level, get_order, list_entries, verify_site, watch_entries};
 pub(crate) use self::levels::{batch_get_stock, get_stock, list_stock};
-pub(crate) use self::metadata::{Caller, caller, default_deadline};
+pub(crate) use self::metadata::{Caller, caller, deadline, default_deadline};
 pub(crate) use self::site::{get_site, list_setting_changes, list_sites, update_site};
 pub(crate) use self::stock::{adjust_stock, move_stock, set_stock};
 pub(crate) use self::time::{time_in_text, whole_micros};
@@ -47,8 +48,8 @@ const UNKNOWN_POLICY: &str = "is not a policy of this version";
 pub(crate) struct Read<T> {
     /// The site.
     pub(crate) site: SiteId,
-    /// Answer only from a database that has this entry. 0: from any.
-    pub(crate) at_least_sequence: i64,
+    /// On what terms it is read.
+    pub(crate) terms: Terms,
     /// What is asked.
     pub(crate) query: T,
 }
@@ -97,7 +98,8 @@ impl Fields {
     /// Joins a read's site, sequence number and query.
     fn read<T>(&mut self, site: Checked<SiteId>, at_least_sequence: i64, query: Checked<T>) -> Checked<Read<T>> {
         let at_least_sequence = self.not_negative(At::REQUEST, "at_least_sequence", at_least_sequence);
-        Ok(Read { site: site?, at_least_sequence: at_least_sequence?, query: query? })
+        let terms = Terms { at_least_sequence: at_least_sequence?, ..Terms::default() };
+        Ok(Read { site: site?, terms, query: query? })
     }
 }
 

@@ -22,7 +22,7 @@ use tonic::metadata::MetadataMap;
 use tonic::{Request, Status};
 
 use crate::access::Access;
-use crate::decode::{Caller, Read, caller};
+use crate::decode::{self, Caller, Read, caller};
 use crate::encode;
 use crate::status::{Paths, of_error, of_refusal};
 
@@ -91,8 +91,10 @@ fn call<M: OfSite>(request: Request<M>) -> Result<(Call, M), Status> {
 
 /// Decodes a read of a site that the caller may see.
 fn read<M: OfSite, T>(request: Request<M>, decode: fn(M) -> Result<Read<T>, Status>) -> Result<Read<T>, Status> {
-    let (_, message) = call(request)?;
-    decode(message)
+    let (Call { access: _, metadata }, message) = call(request)?;
+    let mut read = decode(message)?;
+    read.terms.deadline = decode::deadline(&metadata);
+    Ok(read)
 }
 
 /// Decodes a write, submits it, and returns what was applied. A refusal becomes a status, so a caller that forgets to

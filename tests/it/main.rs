@@ -29,6 +29,7 @@ mod random;
 mod readiness;
 mod reading;
 mod readme;
+mod reads;
 mod replication;
 mod retention;
 mod role;

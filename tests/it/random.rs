@@ -8,7 +8,7 @@ use inventory_core::engine::Engine;
 use inventory_core::model::access::Author;
 use inventory_core::model::ids::SiteId;
 use inventory_core::reports::journal::order_journal;
-use inventory_core::store::{EntryFilter, Open, Store};
+use inventory_core::store::{EntryFilter, Open, Store, Terms};
 use inventory_tests::model::kinds::{Case, Catalog, InForce, UnitChange};
 use inventory_tests::model::{Answer, Entry, ITEMS, Model, Policies, Request, UNITS};
 use inventory_tests::test_clock::{TestClock, YEAR_2100};
@@ -136,7 +136,8 @@ fn expected(model: &mut Model, clock: i64, step: &Step) -> Answer {
 /// Compares what the store has of a site with the model: levels, units, the ledger, and some orders.
 async fn check(store: &Store, site: SiteId, model: &Model, seed: u64) {
     let items: Vec<_> = (0..ITEMS).map(|item| (by_reference(item), location(item))).collect();
-    let read = store.read(site, 0, move |snapshot| snapshot.stock(&items)).await.expect("stock can be read");
+    let read =
+        store.read(site, Terms::default(), move |snapshot| snapshot.stock(&items)).await.expect("stock can be read");
     let levels: Vec<i64> = read.value.iter().map(|stock| stock.available).collect();
     let expected: Vec<i64> = (0..ITEMS).map(|item| model.level(item)).collect();
     assert_eq!(levels, expected, "seed {seed}: the levels differ");
@@ -147,7 +148,7 @@ async fn check(store: &Store, site: SiteId, model: &Model, seed: u64) {
     assert_eq!(units, expected, "seed {seed}: the units differ");
     assert!(ledger(store, site).await == model.entries, "seed {seed}: the ledgers differ");
     for (number, expected) in model.holdings().into_iter().take(20) {
-        let read = store.read(site, 0, move |snapshot| order_journal(snapshot, order(number))).await;
+        let read = store.read(site, Terms::default(), move |snapshot| order_journal(snapshot, order(number))).await;
         let journal = read.expect("an order can be read").value.expect("the order made calls");
         let mut lines: Vec<(usize, i64, i64)> =
             journal.lines.iter().map(|line| (item(&line.unit, line.location), line.taken, line.returned)).collect();
@@ -162,7 +163,7 @@ async fn ledger(store: &Store, site: SiteId) -> Vec<Entry> {
     loop {
         let filter = EntryFilter { after_sequence: ledger.len() as i64, ..EntryFilter::default() };
         let page = store
-            .read(site, 0, move |snapshot| snapshot.list_entries(&filter, 1_000))
+            .read(site, Terms::default(), move |snapshot| snapshot.list_entries(&filter, 1_000))
             .await
             .expect("the ledger can be read")
             .value;

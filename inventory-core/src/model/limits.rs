@@ -116,6 +116,8 @@ pub const ANSWER_TIME_DEFAULT: Duration = Duration::from_secs(10);
 pub const BUSY_MS_MAX: u64 = 2_000;
 /// Connections for reading.
 pub const READERS_MAX: u32 = 4;
+/// Connections that reads of pages use at a time. The others are for reads of a few rows.
+pub const PAGE_READERS_MAX: usize = READERS_MAX as usize / 2;
 /// How long a read waits for a connection.
 pub const READER_WAIT_MAX: Duration = Duration::from_secs(2);
 /// How long a read waits until the database has the entry that the caller named.

@@ -14,7 +14,7 @@ use crate::model::kind::CatalogRules;
 use crate::model::level::{ResolvedLevel, Stock};
 use crate::model::limits;
 use crate::model::site::Site;
-use crate::store::{EntryFilter, SiteRead, Snapshot, StockFilter, Store};
+use crate::store::{EntryFilter, SiteRead, Snapshot, StockFilter, Store, Terms};
 
 /// How far a verification is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,7 +81,7 @@ pub async fn verify(
     id: SiteId,
     mut progress: impl AsyncFnMut(Progress) -> bool,
 ) -> Result<Verified, VerifyError> {
-    let start = store.read(id, 0, |_| Ok(())).await?;
+    let start = store.read(id, Terms::default(), |_| Ok(())).await?;
     if !start.exists {
         return Err(VerifyError::NoSuchSite);
     }
@@ -92,7 +92,7 @@ pub async fn verify(
     while after_sequence < expected {
         let filter = EntryFilter { after_sequence, up_to_sequence: Some(expected), ..EntryFilter::default() };
         let query = move |snapshot: &mut Snapshot<'_>| snapshot.list_entries(&filter, limits::PAGE_ROWS_MAX);
-        let read = store.read(id, 0, query).await?;
+        let read = store.read_page(id, Terms::default(), query).await?;
         site = read.site;
         let Some(last) = read.value.rows.last() else {
             let damage = format!("the ledger ends at {after_sequence}, and the site at {expected}");
@@ -118,7 +118,7 @@ async fn read_levels(store: &Store, sums: &mut Sums) -> Result<Site, VerifyError
         let query = move |snapshot: &mut Snapshot<'_>| {
             snapshot.list_stock(&StockFilter::default(), after.as_ref(), limits::PAGE_ROWS_MAX)
         };
-        let SiteRead { site, value: page, .. } = store.read(sums.site, 0, query).await?;
+        let SiteRead { site, value: page, .. } = store.read_page(sums.site, Terms::default(), query).await?;
         page.rows.into_iter().for_each(|level| sums.add_level(level));
         match page.next {
             Some(last) => after = Some(last),

@@ -1,5 +1,11 @@
-//! Reading. A read takes one connection and one read transaction, and answers from it: [`Store::read`] for a site,
-//! through a [`Snapshot`]; the others for all sites.
+//! Reading. A read takes one connection and one read transaction, and answers from it: [`Store::read`] and
+//! [`Store::read_page`] for a site, through a [`Snapshot`]; the others for all sites.
+//!
+//! - **Work**: a statement takes rows of one table by a key, at most a page of them, and only then looks up what
+//!   belongs to them. So no plan depends on the statistics of the tables, which a restored database has not got.
+//! - **Time**: a read ends at its caller's deadline, or soon after its caller has left. On Postgres that ends a
+//!   statement too. SQLite finishes the statement, which is one page at most.
+//! - **Fairness**: reads of pages use at most half of the connections, so reads of single levels find one.
 
 mod journal;
 mod ledger;
@@ -8,9 +14,12 @@ mod snapshot;
 mod stock;
 mod units;
 
-use std::time::Instant;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use diesel::prelude::*;
+use tokio::sync::OwnedSemaphorePermit;
 
 pub use self::ledger::EntryFilter;
 pub use self::snapshot::Snapshot;
@@ -29,7 +38,78 @@ use crate::store::records::SiteRecord;
 use crate::store::tables::site;
 
 /// How often a read looks whether the database has the entry that the caller named.
-const LOOK_EVERY: std::time::Duration = std::time::Duration::from_millis(20);
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+
+/// Settings of a reader's session on Postgres. Plans that scan or sort are avoided, as on the writer's connection: they
+/// look cheap while the planner takes a table to be small. Reads without a deadline of their own end in time too.
+pub(super) fn session() -> String {
+    format!(
+        "SET enable_seqscan = off; SET enable_bitmapscan = off; SET enable_hashjoin = off; \
+         SET enable_mergejoin = off; SET enable_sort = off; SET jit = off; SET plan_cache_mode = force_generic_plan; \
+         SET statement_timeout = {}; SET idle_in_transaction_session_timeout = '60s'",
+        limits::ANSWER_TIME_DEFAULT.as_millis()
+    )
+}
+
+/// On what terms a site is read.
+#[derive(Clone, Copy, Debug)]
+pub struct Terms {
+    /// Answer only from a database that has this entry. 0: from any.
+    pub at_least_sequence: i64,
+    /// When the caller stops waiting.
+    pub deadline: Instant,
+}
+
+/// Any database may answer, within `limits::ANSWER_TIME_DEFAULT` from now on.
+impl Default for Terms {
+    fn default() -> Self {
+        Self { at_least_sequence: 0, deadline: Instant::now() + limits::ANSWER_TIME_DEFAULT }
+    }
+}
+
+/// How much a read takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Share {
+    /// A few rows.
+    Few,
+    /// Pages of rows, or many rows.
+    Pages,
+}
+
+/// Who waits for a read.
+#[derive(Clone, Debug)]
+pub(super) struct Caller {
+    deadline: Instant,
+    gone: Arc<AtomicBool>,
+}
+
+impl Caller {
+    fn until(deadline: Instant) -> Self {
+        Self { deadline, gone: Arc::default() }
+    }
+
+    /// Fails once nobody waits any more.
+    fn waits(&self) -> Result<(), StoreError> {
+        let gone = self.gone.load(Ordering::Relaxed);
+        if gone || Instant::now() >= self.deadline {
+            return Err(StoreError::Conflict(Trouble::Timeout, "nobody waits for the read any more".into()));
+        }
+        Ok(())
+    }
+
+    fn time_left(&self) -> Duration {
+        self.deadline.saturating_duration_since(Instant::now())
+    }
+}
+
+/// Tells a read that its caller has left, when this is dropped.
+struct Leaving(Arc<AtomicBool>);
+
+impl Drop for Leaving {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
 
 /// The result of a read of a site, with the site as it was in the same snapshot.
 #[derive(Clone, Debug)]
@@ -63,19 +143,43 @@ impl<T> Page<T, ()> {
 }
 
 impl Store {
-    /// Reads a site from one snapshot that has the entry `at_least_sequence`, on a thread that may block. If the
-    /// database does not have the entry yet, the read waits up to `limits::SEQUENCE_WAIT_MAX`. 0 does not wait.
+    /// Reads a few rows of a site from one snapshot, on a thread that may block. If the database does not have the
+    /// entry of the terms yet, the read waits up to `limits::SEQUENCE_WAIT_MAX` for it.
     pub async fn read<T: Send + 'static>(
         &self,
         id: SiteId,
-        at_least_sequence: i64,
+        terms: Terms,
         query: impl FnOnce(&mut Snapshot<'_>) -> Result<T, Error> + Send + 'static,
     ) -> Result<SiteRead<T>, Error> {
-        let until = Instant::now() + limits::SEQUENCE_WAIT_MAX;
+        self.read_share(id, terms, Share::Few, query).await
+    }
+
+    /// The same for reads of pages, which take longer: few of them run at a time, and the others wait for their turn.
+    pub async fn read_page<T: Send + 'static>(
+        &self,
+        id: SiteId,
+        terms: Terms,
+        query: impl FnOnce(&mut Snapshot<'_>) -> Result<T, Error> + Send + 'static,
+    ) -> Result<SiteRead<T>, Error> {
+        self.read_share(id, terms, Share::Pages, query).await
+    }
+
+    async fn read_share<T: Send + 'static>(
+        &self,
+        id: SiteId,
+        terms: Terms,
+        share: Share,
+        query: impl FnOnce(&mut Snapshot<'_>) -> Result<T, Error> + Send + 'static,
+    ) -> Result<SiteRead<T>, Error> {
+        let Terms { at_least_sequence, deadline } = terms;
+        let until = (Instant::now() + limits::SEQUENCE_WAIT_MAX).min(deadline);
+        let caller = Caller::until(deadline);
+        let _leaving = Leaving(caller.gone.clone());
         let mut query = query;
         loop {
+            let waiting = caller.clone();
             let attempt = move |connection: AnyConnection<'_>| {
-                let mut snapshot = Snapshot::begin(connection, id)?;
+                let mut snapshot = Snapshot::begin(connection, id, waiting)?;
                 if snapshot.site().sequence < at_least_sequence {
                     return Ok(Err((query, snapshot.site().sequence)));
                 }
@@ -84,7 +188,7 @@ impl Store {
                 Ok(Ok(SiteRead { site, exists, value }))
             };
             let sequence;
-            (query, sequence) = match self.blocking(attempt).await? {
+            (query, sequence) = match self.blocking_for(&caller, share, attempt).await? {
                 Ok(read) => return Ok(read),
                 Err(not_reached) => not_reached,
             };
@@ -144,22 +248,31 @@ impl Store {
         .await
     }
 
-    /// Runs a query with a reader's connection, on a thread that may block. A query that waits for a connection holds
-    /// no thread, and gives up after `limits::READER_WAIT_MAX`.
+    /// Runs a query of a few rows with a reader's connection, on a thread that may block.
     pub(super) async fn blocking<T: Send + 'static>(
         &self,
         query: impl FnOnce(AnyConnection<'_>) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
-        let busy = |cause: Cause| StoreError::Gone(Trouble::NoConnectionFree, cause);
-        let Lines { readers, permits } = self.reading.lines();
-        let permit = tokio::time::timeout(limits::READER_WAIT_MAX, permits.acquire_owned()).await;
-        let permit = match permit {
-            Ok(Ok(permit)) => permit,
-            Ok(Err(closed)) => return Err(busy(closed.into()).into()),
-            Err(_) => return Err(busy("all connections for reading are in use".into()).into()),
-        };
+        let caller = Caller::until(Terms::default().deadline);
+        let _leaving = Leaving(caller.gone.clone());
+        self.blocking_for(&caller, Share::Few, query).await
+    }
+
+    /// Runs a query with a reader's connection, on a thread that may block. A query that waits for a connection holds
+    /// no thread, and gives up after `limits::READER_WAIT_MAX`.
+    async fn blocking_for<T: Send + 'static>(
+        &self,
+        caller: &Caller,
+        share: Share,
+        query: impl FnOnce(AnyConnection<'_>) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        let waiting = caller.clone();
+        let lines = self.reading.lines();
+        let permits = permits(&lines, caller, share).await?;
+        let readers = lines.readers;
         let task = tokio::task::spawn_blocking(move || {
-            let _permit = permit;
+            let _permits = permits;
+            waiting.waits()?;
             match readers {
                 Readers::Sqlite(pool) => {
                     let mut connection = pool.get().map_err(unreachable)?;
@@ -171,6 +284,37 @@ impl Store {
                 }
             }
         });
-        task.await.unwrap_or_else(|_| Err(StoreError::Damaged("a row that stopped its reader").into()))
+        let answer = match tokio::time::timeout_at(caller.deadline.into(), task).await {
+            Ok(answer) => answer.unwrap_or_else(|_| Err(StoreError::Damaged("a row that stopped its reader").into())),
+            // The thread ends by itself, and keeps its permits until then.
+            Err(_) => Err(Failed::Expired.into()),
+        };
+        answer.map_err(|error| match error {
+            // A statement that was stopped for the deadline tells nothing about the database.
+            Error::Failed(_) if caller.time_left().is_zero() => Failed::Expired.into(),
+            Error::Failed(_) | Error::Invalid(_) => error,
+        })
+    }
+}
+
+/// Waits for the right to use a connection.
+async fn permits(lines: &Lines, caller: &Caller, share: Share) -> Result<Vec<OwnedSemaphorePermit>, Error> {
+    let pools = match share {
+        Share::Few => vec![&lines.permits],
+        Share::Pages => vec![&lines.page_permits, &lines.permits],
+    };
+    let all = async {
+        let mut permits = Vec::with_capacity(pools.len());
+        for pool in pools {
+            permits.push(pool.clone().acquire_owned().await?);
+        }
+        Ok::<_, Cause>(permits)
+    };
+    let busy = |cause: Cause| StoreError::Gone(Trouble::NoConnectionFree, cause);
+    match tokio::time::timeout(caller.time_left().min(limits::READER_WAIT_MAX), all).await {
+        Ok(Ok(permits)) => Ok(permits),
+        Ok(Err(closed)) => Err(busy(closed).into()),
+        Err(_) if caller.time_left().is_zero() => Err(Failed::Expired.into()),
+        Err(_) => Err(busy("all connections for reading are in use".into()).into()),
     }
 }

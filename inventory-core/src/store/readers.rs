@@ -6,13 +6,15 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use diesel::connection::SimpleConnection;
 use diesel::pg::PgConnection;
-use diesel::r2d2::{Builder, ConnectionManager, Pool};
+use diesel::r2d2::{Builder, ConnectionManager, CustomizeConnection, Pool};
 use diesel::sqlite::SqliteConnection;
 use tokio::sync::Semaphore;
 
 use crate::engine::storage::Server;
 use crate::model::limits;
+use crate::store::read::session;
 
 /// A pool of connections.
 #[derive(Clone)]
@@ -25,7 +27,10 @@ pub(crate) enum Readers {
 #[derive(Clone)]
 pub(crate) struct Lines {
     pub(crate) readers: Readers,
+    /// A permit for each connection.
     pub(crate) permits: Arc<Semaphore>,
+    /// Those of reads of pages, which need one of the others too.
+    pub(crate) page_permits: Arc<Semaphore>,
 }
 
 /// The lines of today. Clones share them.
@@ -40,7 +45,8 @@ struct State {
 
 impl Lines {
     fn over(readers: Readers) -> Self {
-        Self { readers, permits: Arc::new(Semaphore::new(limits::READERS_MAX as usize)) }
+        let permits = Arc::new(Semaphore::new(limits::READERS_MAX as usize));
+        Self { readers, permits, page_permits: Arc::new(Semaphore::new(limits::PAGE_READERS_MAX)) }
     }
 }
 
@@ -71,5 +77,16 @@ impl Reading {
 
 /// A pool of connections to Postgres, of which one is always open.
 pub(crate) fn postgres_pool() -> Builder<ConnectionManager<PgConnection>> {
-    Pool::builder().max_size(limits::READERS_MAX).min_idle(Some(1)).connection_timeout(limits::READER_WAIT_MAX)
+    let pool = Pool::builder().max_size(limits::READERS_MAX).min_idle(Some(1));
+    pool.connection_timeout(limits::READER_WAIT_MAX).connection_customizer(Box::new(Prepare))
+}
+
+/// Prepares a reader's connection to Postgres.
+#[derive(Debug)]
+struct Prepare;
+
+impl CustomizeConnection<PgConnection, diesel::r2d2::Error> for Prepare {
+    fn on_acquire(&self, connection: &mut PgConnection) -> Result<(), diesel::r2d2::Error> {
+        Ok(connection.batch_execute(&session())?)
+    }
 }

@@ -68,7 +68,8 @@ fn detail_bytes(fields: &mut Fields, metadata: &MetadataMap) -> Checked<usize> {
     }
 }
 
-fn deadline(metadata: &MetadataMap) -> Instant {
+/// Until when the caller waits. No call takes longer than `limits::ANSWER_TIME_DEFAULT`.
+pub(crate) fn deadline(metadata: &MetadataMap) -> Instant {
     let timeout = metadata.get("grpc-timeout").and_then(|value| value.to_str().ok()).and_then(timeout_of);
     Instant::now() + bounded(timeout)
 }

@@ -38,9 +38,9 @@ impl LedgerService for Ledger {
         &self,
         request: Request<v1::ListEntriesRequest>,
     ) -> Result<Response<v1::ListEntriesResponse>, Status> {
-        let Read { site, at_least_sequence, query: (query, page) } = read(request, decode::list_entries)?;
+        let Read { site, terms, query: (query, page) } = read(request, decode::list_entries)?;
         let (last_seen, rows) = (page.after, page.rows);
-        let found = self.store.read(site, at_least_sequence, move |snapshot| {
+        let found = self.store.read_page(site, terms, move |snapshot| {
             let EntryQuery { mut filter, start, end } = query;
             if let Some(start) = start {
                 filter.after_sequence = filter.after_sequence.max(snapshot.sequence_before(start)?);
@@ -64,9 +64,8 @@ impl LedgerService for Ledger {
     }
 
     async fn get_order(&self, request: Request<v1::GetOrderRequest>) -> Result<Response<v1::GetOrderResponse>, Status> {
-        let Read { site, at_least_sequence, query: order } = read(request, decode::get_order)?;
-        let found =
-            self.store.read(site, at_least_sequence, move |snapshot| journal::order_journal(snapshot, order)).await;
+        let Read { site, terms, query: order } = read(request, decode::get_order)?;
+        let found = self.store.read_page(site, terms, move |snapshot| journal::order_journal(snapshot, order)).await;
         let SiteRead { site, value, .. } = found.map_err(|error| of_error(error, Paths::REQUEST))?;
         match value {
             Some(journal) => Ok(Response::new(encode::order(journal, site.settings.default_location))),
@@ -78,10 +77,9 @@ impl LedgerService for Ledger {
         &self,
         request: Request<v1::ExplainLevelRequest>,
     ) -> Result<Response<v1::ExplainLevelResponse>, Status> {
-        let Read { site, at_least_sequence, query } = read(request, decode::explain_level)?;
+        let Read { site, terms, query } = read(request, decode::explain_level)?;
         let (unit, location, at) = query;
-        let found =
-            self.store.read(site, at_least_sequence, move |snapshot| explain::explain(snapshot, &unit, location, at));
+        let found = self.store.read_page(site, terms, move |snapshot| explain::explain(snapshot, &unit, location, at));
         let SiteRead { site, value, .. } = found.await.map_err(|error| of_error(error, Paths::REQUEST))?;
         Ok(Response::new(encode::explained(value, site.settings.default_location)))
     }

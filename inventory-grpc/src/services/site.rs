@@ -23,8 +23,8 @@ pub(crate) struct Sites {
 #[tonic::async_trait]
 impl SiteService for Sites {
     async fn get_site(&self, request: Request<v1::GetSiteRequest>) -> Result<Response<v1::GetSiteResponse>, Status> {
-        let Read { site, at_least_sequence, query: () } = read(request, decode::get_site)?;
-        let found = self.store.read(site, at_least_sequence, |_| Ok(())).await;
+        let Read { site, terms, query: () } = read(request, decode::get_site)?;
+        let found = self.store.read(site, terms, |_| Ok(())).await;
         let SiteRead { site, exists, value: () } = found.map_err(|error| of_error(error, Paths::REQUEST))?;
         match exists {
             true => Ok(Response::new(v1::GetSiteResponse { site: Some(encode::site(site)) })),
@@ -61,12 +61,11 @@ impl SiteService for Sites {
         &self,
         request: Request<v1::ListSettingChangesRequest>,
     ) -> Result<Response<v1::ListSettingChangesResponse>, Status> {
-        let Read { site, at_least_sequence, query } = read(request, decode::list_setting_changes)?;
+        let Read { site, terms, query } = read(request, decode::list_setting_changes)?;
         let (newest_first, page) = query;
         let (after, rows) = (page.after, page.rows);
-        let list = self
-            .store
-            .read(site, at_least_sequence, move |snapshot| snapshot.setting_changes(after, newest_first, rows));
+        let list =
+            self.store.read_page(site, terms, move |snapshot| snapshot.setting_changes(after, newest_first, rows));
         let SiteRead { value: found, .. } = list.await.map_err(|error| of_error(error, Paths::REQUEST))?;
         let next_page_token = page.next_token(found.next);
         let changes = found.rows.into_iter().map(encode::setting_change).collect();

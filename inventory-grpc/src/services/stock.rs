@@ -75,8 +75,8 @@ impl StockService for Stock {
     }
 
     async fn get_unit(&self, request: Request<v1::GetUnitRequest>) -> Result<Response<v1::GetUnitResponse>, Status> {
-        let Read { site, at_least_sequence, query: unit } = read(request, decode::get_unit)?;
-        let found = self.store.read(site, at_least_sequence, move |snapshot| snapshot.unit(&unit)).await;
+        let Read { site, terms, query: unit } = read(request, decode::get_unit)?;
+        let found = self.store.read(site, terms, move |snapshot| snapshot.unit(&unit)).await;
         let SiteRead { value, .. } = found.map_err(|error| of_error(error, Paths::REQUEST))?;
         match value {
             Some(unit) => Ok(Response::new(v1::GetUnitResponse { unit: Some(encode::unit(unit)) })),
@@ -88,10 +88,9 @@ impl StockService for Stock {
         &self,
         request: Request<v1::ListUnitsRequest>,
     ) -> Result<Response<v1::ListUnitsResponse>, Status> {
-        let Read { site, at_least_sequence, query: (scope, page) } = read(request, decode::list_units)?;
+        let Read { site, terms, query: (scope, page) } = read(request, decode::list_units)?;
         let (after, rows) = (page.after.clone(), page.rows);
-        let list =
-            self.store.read(site, at_least_sequence, move |snapshot| snapshot.list_units(&scope, after.as_ref(), rows));
+        let list = self.store.read_page(site, terms, move |snapshot| snapshot.list_units(&scope, after.as_ref(), rows));
         let SiteRead { value: found, .. } = list.await.map_err(|error| of_error(error, Paths::REQUEST))?;
         let next_page_token = page.next_token(found.next);
         let units = found.rows.into_iter().map(encode::unit).collect();
@@ -99,8 +98,8 @@ impl StockService for Stock {
     }
 
     async fn get_stock(&self, request: Request<v1::GetStockRequest>) -> Result<Response<v1::GetStockResponse>, Status> {
-        let Read { site, at_least_sequence, query: level } = read(request, decode::get_stock)?;
-        let found = self.store.read(site, at_least_sequence, move |snapshot| snapshot.stock(&[level])).await;
+        let Read { site, terms, query: level } = read(request, decode::get_stock)?;
+        let found = self.store.read(site, terms, move |snapshot| snapshot.stock(&[level])).await;
         let SiteRead { site, value, .. } = found.map_err(|error| of_error(error, Paths::REQUEST))?;
         let default = site.settings.default_location;
         let stock = value.into_iter().next().map(|stock| encode::stock(stock, default));
@@ -111,8 +110,8 @@ impl StockService for Stock {
         &self,
         request: Request<v1::BatchGetStockRequest>,
     ) -> Result<Response<v1::BatchGetStockResponse>, Status> {
-        let Read { site, at_least_sequence, query: levels } = read(request, decode::batch_get_stock)?;
-        let found = self.store.read(site, at_least_sequence, move |snapshot| snapshot.stock(&levels)).await;
+        let Read { site, terms, query: levels } = read(request, decode::batch_get_stock)?;
+        let found = self.store.read(site, terms, move |snapshot| snapshot.stock(&levels)).await;
         let SiteRead { site, value, .. } = found.map_err(|error| of_error(error, Paths::ITEMS))?;
         let default = site.settings.default_location;
         let stock = value.into_iter().map(|stock| encode::stock(stock, default)).collect();
@@ -123,11 +122,10 @@ impl StockService for Stock {
         &self,
         request: Request<v1::ListStockRequest>,
     ) -> Result<Response<v1::ListStockResponse>, Status> {
-        let Read { site, at_least_sequence, query: (filter, page) } = read(request, decode::list_stock)?;
+        let Read { site, terms, query: (filter, page) } = read(request, decode::list_stock)?;
         let (after, rows) = (page.after.clone(), page.rows);
-        let list = self
-            .store
-            .read(site, at_least_sequence, move |snapshot| snapshot.list_stock(&filter, after.as_ref(), rows));
+        let list =
+            self.store.read_page(site, terms, move |snapshot| snapshot.list_stock(&filter, after.as_ref(), rows));
         let SiteRead { site, value: found, .. } = list.await.map_err(|error| of_error(error, Paths::REQUEST))?;
         let next_page_token = page.next_token(found.next);
         let default = site.settings.default_location;

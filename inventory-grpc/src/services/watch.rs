@@ -13,7 +13,7 @@ use inventory_core::engine::feed::{Feed, Watch};
 use inventory_core::model::entry::Entry;
 use inventory_core::model::error::{Error, Failed, Invalid};
 use inventory_core::model::ids::SiteId;
-use inventory_core::store::{EntryFilter, Page, SiteRead, Snapshot, Store};
+use inventory_core::store::{EntryFilter, Page, SiteRead, Snapshot, Store, Terms};
 use inventory_proto::v1;
 use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
@@ -120,7 +120,7 @@ impl Watched {
     /// The first entries after `after`, perhaps none. INVALID_ARGUMENT if the ledger is shorter.
     async fn first_page(&self, store: &Store, after: i64) -> Result<EntriesRead, Status> {
         let _permit = self.reads.acquire().await;
-        let read = store.read(self.site, 0, move |snapshot| {
+        let read = store.read_page(self.site, Terms::default(), move |snapshot| {
             let sequence = snapshot.site().sequence;
             if after > sequence {
                 return Err(Error::Invalid(Invalid::AfterLastEntry { sequence }));
@@ -135,7 +135,8 @@ impl Watched {
     async fn next_page(&self, store: &Store, after: i64) -> Result<EntriesRead, Status> {
         let _permit = self.reads.acquire().await;
         let query = move |snapshot: &mut Snapshot<'_>| snapshot.list_entries(&after_sequence(after), ENTRIES_MAX);
-        let read = store.read(self.site, after.saturating_add(1), query);
+        let terms = Terms { at_least_sequence: after.saturating_add(1), ..Terms::default() };
+        let read = store.read_page(self.site, terms, query);
         read.await.map_err(|error| of_error(error, Paths::WATCH))
     }
 

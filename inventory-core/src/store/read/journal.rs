@@ -30,7 +30,8 @@ impl Snapshot<'_> {
         newest_first: bool,
         rows: i64,
     ) -> Result<Page<JournalEntry, i64>, Error> {
-        let found = access::journal(&mut self.connection, Some(self.site.id), after, newest_first, rows + 1)?;
+        let site = Some(self.site.id);
+        let found = access::journal(self.connection()?, site, after, newest_first, rows + 1)?;
         Ok(Page::cut(found, rows, |entry| entry.id))
     }
 }

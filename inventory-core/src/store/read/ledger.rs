@@ -3,11 +3,14 @@
 //! A page is taken by a key (the order, the chains of the unit, or the sequence number), and the rest of the filter is
 //! applied to what was taken. So a page may hold fewer entries than asked for, even none, while more follow.
 
+use std::collections::HashMap;
+
 use diesel::prelude::*;
 
 use super::{Page, Snapshot};
 use crate::model::access::Author;
 use crate::model::action::Kind;
+use crate::model::catalog::Unit;
 use crate::model::entry::{Entry, Marks};
 use crate::model::error::{Error, StoreError};
 use crate::model::ids::{LevelId, LocationId, OrderId, SiteId, UnitId};
@@ -45,14 +48,19 @@ impl Snapshot<'_> {
             None => None,
         };
         let at = filter.at.map(|location| self.site.settings.stored_location(location));
-        let (connection, id) = (&mut self.connection, self.site.id);
-        let entries = match (filter.order, &wanted) {
+        let (id, connection) = (self.site.id, self.connection()?);
+        let rows_read = match (filter.order, &wanted) {
             (None, Some(level)) => {
                 let sequences = chained(connection, id, level.unit_id, at, filter, rows + 1)?;
-                by_sequences(connection, id, &sequences, filter)?
+                by_sequences(connection, id, &sequences)?
             }
-            (Some(_), _) | (None, None) => by_key(connection, id, filter, rows + 1)?,
+            (Some(order), _) => {
+                let sequences = of_order(connection, id, order, filter, rows + 1)?;
+                by_sequences(connection, id, &sequences)?
+            }
+            (None, None) => by_key(connection, id, filter, rows + 1)?,
         };
+        let entries = entries_of(self.connection()?, id, rows_read, filter.newest_first)?;
         let mut page = Page::cut(entries, rows, |last| last.sequence);
         page.rows.retain(|entry| {
             filter.kind.is_none_or(|kind| entry.kind == kind)
@@ -70,11 +78,11 @@ impl Snapshot<'_> {
         while low < high {
             // Both are sequence numbers, so the number between them fits.
             let middle = low + (high - low + 1) / 2;
-            let (first, last, recorded_at): (i64, i64, i64) = on!(&mut self.connection, |c| {
+            let (first, last, recorded_at): (i64, i64, i64) = on!(self.connection()?, |c| {
                 change::table
                     .filter(change::site_id.eq(id))
                     .filter(change::first_sequence.le(middle))
-                    .order(change::first_sequence.desc())
+                    .order((change::site_id.desc(), change::first_sequence.desc()))
                     .select((change::first_sequence, change::last_sequence, change::recorded_at))
                     .first(c)
             })?;
@@ -88,26 +96,23 @@ impl Snapshot<'_> {
     }
 }
 
-/// An entry with its unit and the header of its change.
+/// A row of the ledger.
 #[derive(Queryable, Selectable)]
 #[diesel(table_name = ledger)]
-struct EntryRecord {
+struct LedgerRecord {
     sequence: i64,
     change_sequence: i64,
+    unit_id: UnitId,
     location_id: Option<LocationId>,
     delta: i64,
     level_after: i64,
     subscription: bool,
     asked: Option<i64>,
     marks: Option<i16>,
-    #[diesel(embed)]
-    unit: UnitRecord,
-    #[diesel(embed)]
-    header: HeaderRecord,
 }
 
 /// The header of a change.
-#[derive(Queryable, Selectable)]
+#[derive(Clone, Queryable, Selectable)]
 #[diesel(table_name = change)]
 struct HeaderRecord {
     kind: i16,
@@ -120,100 +125,135 @@ struct HeaderRecord {
     on_behalf_of: String,
 }
 
-impl TryFrom<EntryRecord> for Entry {
-    type Error = StoreError;
+fn entry(record: LedgerRecord, unit: Unit, header: HeaderRecord) -> Result<Entry, StoreError> {
+    let HeaderRecord { kind, reason, order_id, request_id, actor, recorded_at, note, on_behalf_of } = header;
+    Ok(Entry {
+        sequence: record.sequence,
+        change_sequence: record.change_sequence,
+        unit,
+        location: record.location_id,
+        asked: record.asked.unwrap_or(record.delta),
+        delta: record.delta,
+        level_after: record.level_after,
+        subscription: record.subscription,
+        marks: record.marks.map(Marks::from_code).unwrap_or_default(),
+        kind: stored_kind(kind)?,
+        reason: stored_reason(reason),
+        order: order_id,
+        request_id,
+        author: Author { actor, on_behalf_of },
+        recorded_at,
+        note,
+    })
+}
 
-    fn try_from(record: EntryRecord) -> Result<Self, StoreError> {
-        let HeaderRecord { kind, reason, order_id, request_id, actor, recorded_at, note, on_behalf_of } = record.header;
-        Ok(Self {
-            sequence: record.sequence,
-            change_sequence: record.change_sequence,
-            unit: record.unit.into(),
-            location: record.location_id,
-            asked: record.asked.unwrap_or(record.delta),
-            delta: record.delta,
-            level_after: record.level_after,
-            subscription: record.subscription,
-            marks: record.marks.map(Marks::from_code).unwrap_or_default(),
-            kind: stored_kind(kind)?,
-            reason: stored_reason(reason),
-            order: order_id,
-            request_id,
-            author: Author { actor, on_behalf_of },
-            recorded_at,
-            note,
-        })
+/// Rows of the ledger with their units and the headers of their changes, by sequence number. Each table is read by its
+/// key: a join would need the statistics of the tables to be as good.
+fn entries_of(
+    connection: &mut AnyConnection<'_>,
+    id: SiteId,
+    mut records: Vec<LedgerRecord>,
+    newest_first: bool,
+) -> Result<Vec<Entry>, StoreError> {
+    records.sort_unstable_by_key(|record| record.sequence);
+    let mut changes: Vec<i64> = records.iter().map(|record| record.change_sequence).collect();
+    changes.dedup();
+    let mut units: Vec<UnitId> = records.iter().map(|record| record.unit_id).collect();
+    units.sort_unstable();
+    units.dedup();
+    let headers: Vec<(i64, HeaderRecord)> = on!(connection, |c| {
+        let rows = change::table.filter(change::site_id.eq(id).and(change::first_sequence.eq_any(&changes)));
+        rows.select((change::first_sequence, HeaderRecord::as_select())).load(c)
+    })?;
+    let headers: HashMap<i64, HeaderRecord> = headers.into_iter().collect();
+    let found: Vec<(UnitId, UnitRecord)> = on!(connection, |c| {
+        let rows = unit::table.filter(unit::unit_id.eq_any(&units));
+        rows.select((unit::unit_id, UnitRecord::as_select())).load(c)
+    })?;
+    let units: HashMap<UnitId, Unit> = found.into_iter().map(|(id, unit)| (id, unit.into())).collect();
+    let whole = |record: LedgerRecord| {
+        let unit = units.get(&record.unit_id).cloned();
+        let header = headers.get(&record.change_sequence).cloned();
+        match (unit, header) {
+            (Some(unit), Some(header)) => entry(record, unit, header),
+            (None, _) | (_, None) => Err(StoreError::Damaged("an entry without its unit or its change")),
+        }
+    };
+    let mut entries = records.into_iter().map(whole).collect::<Result<Vec<_>, _>>()?;
+    if newest_first {
+        entries.reverse();
     }
+    Ok(entries)
 }
 
-/// Entries with their changes and units: the query that every page starts from.
-#[diesel::dsl::auto_type]
-fn entries() -> _ {
-    let of_change = change::site_id
-        .eq(ledger::site_id)
-        .and(change::first_sequence.eq(ledger::change_sequence))
-        // Follows from the line before; it leads from a change to its entries by key.
-        .and(ledger::sequence.between(change::first_sequence, change::last_sequence));
-    ledger::table.inner_join(change::table.on(of_change)).inner_join(unit::table.on(unit::unit_id.eq(ledger::unit_id)))
-}
-
-fn entries_of(records: Vec<EntryRecord>) -> Result<Vec<Entry>, StoreError> {
-    records.into_iter().map(Entry::try_from).collect()
-}
-
-/// Entries by their order, or by their sequence number alone.
+/// The first `rows` rows by their sequence numbers alone, in the filter's order.
 fn by_key(
     connection: &mut AnyConnection<'_>,
     id: SiteId,
     filter: &EntryFilter,
     rows: i64,
-) -> Result<Vec<Entry>, StoreError> {
-    entries_of(on!(connection, |c| {
-        let mut query = entries().select(EntryRecord::as_select()).filter(ledger::site_id.eq(id)).into_boxed();
-        query = query.filter(ledger::sequence.gt(filter.after_sequence));
-        if let Some(last) = filter.up_to_sequence {
-            query = query.filter(ledger::sequence.le(last));
+) -> Result<Vec<LedgerRecord>, StoreError> {
+    on!(connection, |c| {
+        let last = filter.up_to_sequence.unwrap_or(i64::MAX);
+        let query = ledger::table
+            .select(LedgerRecord::as_select())
+            .filter(ledger::site_id.eq(id).and(ledger::sequence.gt(filter.after_sequence)))
+            .filter(ledger::sequence.le(last))
+            .limit(rows);
+        // The site is fixed. To name it lets the index give the order.
+        match filter.newest_first {
+            true => query.order((ledger::site_id.desc(), ledger::sequence.desc())).load(c),
+            false => query.order((ledger::site_id, ledger::sequence)).load(c),
         }
-        if let Some(order) = filter.order {
-            // By the index on orders, from the first change on that can have entries of the page.
-            let from = filter.after_sequence.saturating_sub(limits::CHANGE_ENTRIES_MAX);
-            query = query.filter(change::site_id.eq(id).and(change::order_id.eq(order)));
-            query = query.filter(change::first_sequence.gt(from));
-            query = match filter.newest_first {
-                true => query.order(change::first_sequence.desc()),
-                false => query.order(change::first_sequence),
-            };
-            if let Some(last) = filter.up_to_sequence {
-                query = query.filter(change::first_sequence.le(last));
-            }
-        }
-        query = match filter.newest_first {
-            true => query.then_order_by(ledger::sequence.desc()),
-            false => query.then_order_by(ledger::sequence),
-        };
-        query.limit(rows).load(c)
-    })?)
+    })
 }
 
-/// The entries with these sequence numbers, in the filter's order.
+/// The first `rows` sequence numbers of an order's entries in the filter's order. The entries of a change follow each
+/// other, so its header names them all.
+fn of_order(
+    connection: &mut AnyConnection<'_>,
+    id: SiteId,
+    order: OrderId,
+    filter: &EntryFilter,
+    rows: i64,
+) -> Result<Vec<i64>, StoreError> {
+    let after = filter.after_sequence;
+    let last = filter.up_to_sequence.unwrap_or(i64::MAX);
+    // By the index on orders, from the first change on that can have entries of the page.
+    let from = after.saturating_sub(limits::CHANGE_ENTRIES_MAX);
+    let changes: Vec<(i64, i64)> = on!(connection, |c| {
+        let query = change::table
+            .select((change::first_sequence, change::last_sequence))
+            .filter(change::site_id.eq(id).and(change::order_id.eq(order)))
+            .filter(change::first_sequence.gt(from).and(change::first_sequence.le(last)))
+            // Each of them has an entry of the page.
+            .filter(change::last_sequence.gt(after))
+            .limit(rows);
+        match filter.newest_first {
+            true => {
+                query.order((change::site_id.desc(), change::order_id.desc(), change::first_sequence.desc())).load(c)
+            }
+            false => query.order((change::site_id, change::order_id, change::first_sequence)).load(c),
+        }
+    })?;
+    let rows = usize::try_from(rows).unwrap_or(usize::MAX);
+    let entries = changes.into_iter().map(|(first, end)| first.max(after.saturating_add(1))..=end.min(last));
+    Ok(match filter.newest_first {
+        true => entries.flat_map(Iterator::rev).take(rows).collect(),
+        false => entries.flatten().take(rows).collect(),
+    })
+}
+
+/// The rows with these sequence numbers, in any order.
 fn by_sequences(
     connection: &mut AnyConnection<'_>,
     id: SiteId,
     sequences: &[i64],
-    filter: &EntryFilter,
-) -> Result<Vec<Entry>, StoreError> {
-    let mut found = entries_of(on!(connection, |c| {
-        entries()
-            .select(EntryRecord::as_select())
-            .filter(ledger::site_id.eq(id))
-            .filter(ledger::sequence.eq_any(sequences))
-            .load(c)
-    })?)?;
-    found.sort_unstable_by_key(|entry| entry.sequence);
-    if filter.newest_first {
-        found.reverse();
-    }
-    Ok(found)
+) -> Result<Vec<LedgerRecord>, StoreError> {
+    on!(connection, |c| {
+        let rows = ledger::table.filter(ledger::site_id.eq(id).and(ledger::sequence.eq_any(sequences)));
+        rows.select(LedgerRecord::as_select()).load(c)
+    })
 }
 
 /// The first `rows` sequence numbers of a unit's entries in the filter's order: those of its levels, merged.

@@ -16,8 +16,9 @@ impl Snapshot<'_> {
     /// The first calls of an order, at most `limits::ORDER_CALLS_MAX`, in the order in which they were decided. Calls
     /// without entries are known while the outcomes of requests are kept.
     pub fn order_calls(&mut self, order: OrderId) -> Result<Vec<OrderCall>, Error> {
-        let mut calls = with_entries(&mut self.connection, self.site.id, order)?;
-        calls.extend(without_entries(&mut self.connection, self.site.id, order)?);
+        let site = self.site.id;
+        let mut calls = with_entries(self.connection()?, site, order)?;
+        calls.extend(without_entries(self.connection()?, site, order)?);
         calls.sort_by_key(OrderCall::position);
         calls.truncate(usize::try_from(limits::ORDER_CALLS_MAX).unwrap_or(usize::MAX));
         Ok(calls)

@@ -12,26 +12,32 @@ use crate::model::level::ResolvedLevel;
 use crate::model::site::Site;
 use crate::model::unit::{Sku, UnitSelector};
 use crate::store::connection::{AnyConnection, on};
+use crate::store::read::Caller;
 use crate::store::records::{SiteRecord, UnitRecord};
 use crate::store::tables::{site, unit};
 
 /// One read transaction of one site. Its locations are as stored.
 pub struct Snapshot<'a> {
-    pub(super) connection: AnyConnection<'a>,
+    connection: AnyConnection<'a>,
     pub(super) site: Site,
     exists: bool,
+    caller: Caller,
 }
 
 impl<'a> Snapshot<'a> {
     /// Begins a read transaction, and reads the site in it.
-    pub(super) fn begin(mut connection: AnyConnection<'a>, id: SiteId) -> Result<Self, StoreError> {
+    pub(super) fn begin(mut connection: AnyConnection<'a>, id: SiteId, caller: Caller) -> Result<Self, StoreError> {
         let begin = match &connection {
-            AnyConnection::Sqlite(_) => "BEGIN",
-            AnyConnection::Postgres(_) => "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
+            AnyConnection::Sqlite(_) => "BEGIN".to_owned(),
+            // A limit of 0 would be none.
+            AnyConnection::Postgres(_) => format!(
+                "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL statement_timeout = {}",
+                caller.time_left().as_millis().max(1)
+            ),
         };
-        on!(&mut connection, |c| c.batch_execute(begin))?;
+        on!(&mut connection, |c| c.batch_execute(&begin))?;
         // From here on, dropping it ends the transaction.
-        let mut snapshot = Self { connection, site: Site::unwritten(id), exists: false };
+        let mut snapshot = Self { connection, site: Site::unwritten(id), exists: false, caller };
         let found: Option<SiteRecord> =
             on!(&mut snapshot.connection, |c| site::table.filter(site::site_id.eq(id)).first(c).optional())?;
         if let Some(record) = found {
@@ -39,6 +45,12 @@ impl<'a> Snapshot<'a> {
             snapshot.exists = true;
         }
         Ok(snapshot)
+    }
+
+    /// The connection, for the next statements. Fails once nobody waits for the read any more.
+    pub(super) fn connection(&mut self) -> Result<&mut AnyConnection<'a>, StoreError> {
+        self.caller.waits()?;
+        Ok(&mut self.connection)
     }
 
     /// The site. One that is not stored has sequence number 0 and default settings.
@@ -89,7 +101,7 @@ impl<'a> Snapshot<'a> {
             return Ok(HashMap::new());
         }
         let id = self.site.id;
-        let found: Vec<(Option<String>, UnitRecord)> = on!(&mut self.connection, |c| {
+        let found: Vec<(Option<String>, UnitRecord)> = on!(self.connection()?, |c| {
             unit::table
                 .filter(unit::site_id.eq(id).and(unit::sku.eq_any(&skus)))
                 .select((unit::sku, UnitRecord::as_select()))

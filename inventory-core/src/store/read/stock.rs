@@ -50,12 +50,12 @@ impl Snapshot<'_> {
         let resolved = self.resolve(items)?;
         let keys: Vec<LevelId> = resolved.iter().map(|level| level.id).collect();
         let columns = (level::level_id, (level::available, level::revision, level::last_sequence));
-        let rows: Vec<(LevelId, (i64, i64, i64))> = on!(&mut self.connection, |c| {
+        let rows: Vec<(LevelId, (i64, i64, i64))> = on!(self.connection()?, |c| {
             level::table.filter(level::level_id.eq_any(&keys)).select(columns).load(c)
         })?;
         let levels: HashMap<LevelId, (i64, i64, i64)> = rows.into_iter().collect();
         let keys: Vec<UnitId> = resolved.iter().map(|level| level.unit_id).collect();
-        let settings: HashMap<UnitId, UnitSettings> = shared::units(&mut self.connection, &keys)?.into_iter().collect();
+        let settings: HashMap<UnitId, UnitSettings> = shared::units(self.connection()?, &keys)?.into_iter().collect();
         let stock = |level: ResolvedLevel| {
             let (available, revision, last_sequence) = levels.get(&level.id).copied().unwrap_or_default();
             let settings = settings.get(&level.unit_id).cloned().unwrap_or_default();
@@ -77,10 +77,11 @@ impl Snapshot<'_> {
             Some(selector) => Some(self.resolve_one(selector, None)?.unit_id),
             None => None,
         };
-        let stock = list_levels(&mut self.connection, &self.site, unit, &filter.scope, after, rows + 1)?;
+        let site = self.site.clone();
+        let stock = list_levels(self.connection()?, &site, unit, &filter.scope, after, rows + 1)?;
         let position = |last: &Stock| StockCursor { unit: last.unit.clone(), location: last.location };
         let mut page = Page::cut(stock, rows, position);
-        let at = filter.location.map(|location| self.site.settings.stored_location(Some(location)));
+        let at = filter.location.map(|location| site.settings.stored_location(Some(location)));
         page.rows.retain(|stock| {
             at.is_none_or(|location| stock.location == location)
                 && filter.below.is_none_or(|limit| stock.available < limit)

@@ -67,14 +67,14 @@ impl Snapshot<'_> {
     /// A unit with its settings; `None` if nothing was ever written for it.
     pub fn unit(&mut self, selector: &UnitSelector) -> Result<Option<ConfiguredUnit>, Error> {
         let level = self.resolve_one(selector, None)?;
-        let found = shared::units(&mut self.connection, &[level.unit_id])?.pop();
+        let found = shared::units(self.connection()?, &[level.unit_id])?.pop();
         Ok(found.map(|(_, settings)| self.configured(level.unit, settings)))
     }
 
     /// A unit with its settings, which are the default ones if nothing was ever written for it.
     pub fn configured_unit(&mut self, selector: &UnitSelector) -> Result<ConfiguredUnit, Error> {
         let level = self.resolve_one(selector, None)?;
-        let found = shared::units(&mut self.connection, &[level.unit_id])?.pop();
+        let found = shared::units(self.connection()?, &[level.unit_id])?.pop();
         Ok(self.configured(level.unit, found.map(|(_, settings)| settings).unwrap_or_default()))
     }
 
@@ -86,7 +86,7 @@ impl Snapshot<'_> {
         rows: i64,
     ) -> Result<Page<ConfiguredUnit, Unit>, Error> {
         let id = self.site.id;
-        let found: Vec<(UnitRecord, SettingsRecord)> = on!(&mut self.connection, |c| {
+        let found: Vec<(UnitRecord, SettingsRecord)> = on!(self.connection()?, |c| {
             let mut query = unit::table
                 .filter(unit::site_id.eq(id))
                 .select((UnitRecord::as_select(), SettingsRecord::as_select()))
