@@ -66,7 +66,7 @@ impl Connection {
         let token = OwnToken::new(ACTOR)?;
         let bearer = Bearer::new(token.text())?;
         let options = Options { serves_others: false, own_token: Some(token), ..Options::default() };
-        let served = tokio::spawn(server::serve(listener, store, options, stop.clone().cancelled_owned()));
+        let served = tokio::spawn(server::serve(listener, store, options, stop.clone()));
         Ok(Self { channel: endpoint.connect().await?, bearer, own: Some((stop, served)) })
     }
 

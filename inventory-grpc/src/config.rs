@@ -10,6 +10,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use inventory_core::store::DatabaseUrl;
 use inventory_program::Sight;
+use inventory_program::drain::Drain;
 use inventory_program::tls::{GrpcUpstream, Protection};
 
 use crate::server::Options;
@@ -189,6 +190,9 @@ pub struct Serve {
     /// Address and port for Prometheus metrics (GET /metrics). Off unless set.
     #[arg(long, env = "ADMIN_LISTEN")]
     pub admin_listen: Option<SocketAddr>,
+    /// How to stop.
+    #[command(flatten)]
+    pub drain: Drain,
 }
 
 /// Where to listen, and on which database.

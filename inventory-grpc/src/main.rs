@@ -36,12 +36,12 @@ async fn serve(settings: Serve) -> Result<(), Box<dyn Error>> {
     let backend = settings.listen.database.database_url.backend();
     // Before the database is opened, which may take long: as process 1 of a container, the program would not hear a
     // SIGTERM that comes earlier.
-    let stop = inventory_program::stop_on_signal()?;
+    let stop = inventory_program::stop_on_signal(settings.drain)?;
     let (store, listener) = inventory_grpc::open(&settings.listen, inventory_program::reload_on_signal()?).await?;
     let address = listener.local_addr()?;
     println!("grpc listening on {address}");
     inventory_grpc::tell_start(backend, address, None, settings.admin_listen);
-    Ok(server::serve(listener, store, options, stop.cancelled_owned()).await?)
+    Ok(server::serve(listener, store, options, stop).await?)
 }
 
 fn migrate(settings: &Migrate) -> Result<(), Box<dyn Error>> {

@@ -1,7 +1,8 @@
 //! The server: every service on one listener, with health and reflection.
 //!
-//! It answers until it is told to stop. Then it takes no new call, ends the streams that watch a ledger, finishes the
-//! other calls, and commits what is queued. Beside the services three tasks run: one prunes the outcomes of old
+//! It answers until it is told to stop. Then it says that it is not ready, takes no new call, ends the streams that
+//! watch a ledger, finishes the other calls, and commits what is queued. When the time for that is over, it cuts the
+//! connections that are left, and leaves a commit that hangs without an answer. Beside the services three tasks run: one prunes the outcomes of old
 //! requests, one keeps the health in step with the writers, and one looks for the commits of other servers.
 
 use std::sync::Arc;
@@ -13,7 +14,8 @@ use inventory_core::engine::health::Health;
 use inventory_core::model::error::{Error, Failed};
 use inventory_core::model::limits;
 use inventory_core::store::Store;
-use inventory_program::listen::{CallLayer, Listener, Protocol};
+use inventory_program::drain::Stop;
+use inventory_program::listen::{CallLayer, Listener, Open, Protocol};
 use inventory_proto::DESCRIPTORS;
 use inventory_proto::v1::availability_service_server::AvailabilityServiceServer;
 use inventory_proto::v1::ledger_service_server::LedgerServiceServer;
@@ -57,6 +59,9 @@ const STREAMS_MAX: u32 = 4_096;
 const HEADER_BYTES_MAX: u32 = 16 * 1024;
 /// How often outcomes of old requests are looked for.
 const PRUNE_EVERY: Duration = Duration::from_micros(limits::PRUNE_EVERY_MICROS.unsigned_abs());
+
+/// How long after the end of the time to drain a server waits for what ends by itself then.
+const CUT_TIME: Duration = Duration::from_millis(500);
 
 /// How a server works. By default it keeps all outcomes, uses the machine's clock, and serves others.
 #[derive(Clone)]
@@ -104,13 +109,14 @@ pub enum ServeError {
     Thread(#[from] std::io::Error),
 }
 
-/// Serves on `listener` until `stop` completes, and returns after everything is finished.
+/// Serves on `listener` until `stop` closes it, and returns after everything is finished or cut.
 pub async fn serve(
     listener: impl Into<Listener>,
     store: Store,
     options: Options,
-    stop: impl Future<Output = ()>,
+    stop: impl Into<Stop>,
 ) -> Result<(), ServeError> {
+    let stop = stop.into();
     let Options { retention, clock, serves_others, allow_anonymous, reflection, own_token } = options;
     let listener = listener.into();
     let anonymous = match (allow_anonymous, listener.local_addr()?.ip().is_loopback()) {
@@ -133,7 +139,7 @@ pub async fn serve(
             let engine = engine.clone();
             async move { engine.monitor().await }
         });
-        tasks.spawn(report_health(health, engine.health()));
+        tasks.spawn(report_health(health, engine.health(), stop.clone()));
         tasks.spawn(status::tell_ended_failures());
         tasks.spawn(gauges::keep_current(engine.clone(), store.clone()));
     }
@@ -148,15 +154,17 @@ pub async fn serve(
     let seen = SeenLayer::new(serves_others);
     let availability =
         Availability { engine: engine.clone(), calls: Arc::new(seen.stream_calls()), stopping: stopping.clone() };
-    let stop = {
-        let stopping = stopping.clone();
+    let closing = {
+        let (stop, stopping) = (stop.clone(), stopping.clone());
         async move {
-            stop.await;
+            stop.closing().await;
             stopping.cancel();
         }
     };
+    let connections = listener.connections(Protocol::Http2);
+    let open = connections.open();
     let ledger = Ledger { store: store.clone(), engine: engine.clone(), commits, stopping };
-    let served = Server::builder()
+    let serving = Server::builder()
         .layer(seen)
         .layer(CallLayer::new(overloaded))
         .http2_keepalive_interval(Some(KEEPALIVE_EVERY))
@@ -171,11 +179,37 @@ pub async fn serve(
         .add_service(StockServiceServer::new(Stock { engine: engine.clone(), store: store.clone() }))
         .add_service(LedgerServiceServer::new(ledger))
         .add_service(SiteServiceServer::new(Sites { engine: engine.clone(), store }))
-        .serve_with_incoming_shutdown(listener.connections(Protocol::Http2), stop)
-        .await;
+        .serve_with_incoming_shutdown(connections, closing);
+    let served = until_cut(serving, &stop, &open).await;
     drop(tasks);
-    engine.drain().await;
-    Ok(served?)
+    let cut = async {
+        stop.cutting().await;
+        tokio::time::sleep(CUT_TIME).await;
+    };
+    tokio::select! {
+        () = engine.drain() => {}
+        () = cut => tracing::warn!(
+            "the time to drain is over: a writer has not finished its commit; what it holds was not answered"
+        ),
+    }
+    served
+}
+
+/// Serves until all connections are closed, or cut.
+async fn until_cut(
+    serving: impl Future<Output = Result<(), tonic::transport::Error>>,
+    stop: &Stop,
+    open: &Open,
+) -> Result<(), ServeError> {
+    let mut serving = std::pin::pin!(serving);
+    tokio::select! {
+        served = &mut serving => return Ok(served?),
+        () = stop.cutting() => open.cut(),
+    }
+    match tokio::time::timeout(CUT_TIME, serving).await {
+        Ok(served) => Ok(served?),
+        Err(_) => Ok(()),
+    }
 }
 
 /// The answer to a call too many.
@@ -196,8 +230,23 @@ async fn prune(engine: Engine, retention: Duration) {
 }
 
 /// Keeps the health of every service, and of the whole server (the empty name), in step with what the writers can do.
-/// Logs each change once, with its cause. Never ends.
-async fn report_health(reporter: HealthReporter, mut health: watch::Receiver<Health>) {
+/// Logs each change once, with its cause. When the server stops, no service is ready, and those who watch are told.
+async fn report_health(reporter: HealthReporter, health: watch::Receiver<Health>, stop: Stop) {
+    tokio::select! {
+        () = follow_health(&reporter, health) => return,
+        () = stop.unready() => {}
+    }
+    for service in SERVICES {
+        reporter.set_service_status(service, ServingStatus::NotServing).await;
+    }
+    stop.closing().await;
+    for service in SERVICES {
+        // Ends the streams that watch it.
+        reporter.clone().clear_service_status(service).await;
+    }
+}
+
+async fn follow_health(reporter: &HealthReporter, mut health: watch::Receiver<Health>) {
     loop {
         let now = health.borrow_and_update().clone();
         let status = match &now {

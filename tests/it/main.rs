@@ -40,6 +40,7 @@ mod slots;
 mod snapshot;
 mod sqlite_file;
 mod stock;
+mod stopping;
 mod streams;
 mod tidy;
 mod tls;

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::OnceLock;
+use std::time::{Duration, Instant};
 
 use crate::test_keys;
 use crate::wix_caller::APP_ID;
@@ -61,7 +62,7 @@ pub fn program(name: &str) -> Command {
     for setting in ["TLS_CERT", "TLS_KEY", "TLS_CLIENT_CA", "ALLOW_PLAINTEXT", "UPSTREAM_CA", "UPSTREAM_CERT"] {
         command.env_remove(setting);
     }
-    command.env_remove("UPSTREAM_KEY");
+    command.env_remove("UPSTREAM_KEY").env_remove("DRAIN_SECONDS");
     for setting in ["OTLP_ENDPOINT", "OTLP_CA", "LOG_CALLS", "RUST_LOG"] {
         command.env_remove(setting);
     }
@@ -156,6 +157,21 @@ impl Running {
     pub fn terminate_child(mut self) -> ExitStatus {
         self.signal_child("-TERM");
         self.wait()
+    }
+
+    /// Sends SIGTERM and waits for the process to end; `None` if it does not end within `time`.
+    pub fn terminate_within(mut self, time: Duration) -> Option<ExitStatus> {
+        self.signal("-TERM");
+        let until = Instant::now() + time;
+        loop {
+            if let Some(status) = self.child.try_wait().expect("the process can be asked") {
+                return Some(status);
+            }
+            if Instant::now() >= until {
+                return None;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
     }
 
     /// Sends SIGTERM and waits for the process to end. Returns its exit status.

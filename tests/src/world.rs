@@ -242,7 +242,7 @@ pub async fn start_grpc_with(url: DatabaseUrl, options: Options, stop: Cancellat
     let store = store.await.expect("no panic").expect("the store opens");
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
     let address = listener.local_addr().expect("a listener has an address");
-    tokio::spawn(inventory_grpc::server::serve(listener, store, options, stop.cancelled_owned()));
+    tokio::spawn(inventory_grpc::server::serve(listener, store, options, stop));
     address
 }
 
@@ -253,7 +253,7 @@ pub async fn start_adapter(grpc: SocketAddr, stop: CancellationToken) -> SocketA
     let adapter = Adapter { verifier: Verifier::new(APP_ID, vec![key]), upstream: Upstream::new(endpoint) };
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
     let address = listener.local_addr().expect("a listener has an address");
-    tokio::spawn(wix_adapter::server::serve(listener, adapter, stop.cancelled_owned()));
+    tokio::spawn(wix_adapter::server::serve(listener, adapter, stop));
     address
 }
 

@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::Args;
+use inventory_program::drain::Drain;
 use inventory_program::tls::{GrpcUpstream, Protection};
 use inventory_program::{Reload, Reloaded};
 use inventory_proto::{Bearer, NoToken};
@@ -36,6 +37,9 @@ pub struct Serve {
     /// changes. Unset: the adapter calls without a token.
     #[arg(long, env = "UPSTREAM_TOKEN_FILE")]
     pub upstream_token_file: Option<PathBuf>,
+    /// How to stop.
+    #[command(flatten)]
+    pub drain: Drain,
 }
 
 /// The token's file cannot be used.

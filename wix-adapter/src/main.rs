@@ -27,7 +27,8 @@ fn main() -> ExitCode {
             #[cfg(feature = "standalone")]
             Command::Standalone(settings) => {
                 inventory_program::serve_metrics(settings.http.admin_listen)?;
-                let (stop, reload) = (inventory_program::stop_on_signal()?, inventory_program::reload_on_signal()?);
+                let stop = inventory_program::stop_on_signal(settings.drain)?;
+                let reload = inventory_program::reload_on_signal()?;
                 standalone::run(*settings, stop, reload).await
             }
             Command::Send(settings) => send::send(*settings).await,
@@ -37,7 +38,8 @@ fn main() -> ExitCode {
 }
 
 async fn serve(settings: Serve) -> Result<(), Box<dyn Error>> {
-    let (stop, reload) = (inventory_program::stop_on_signal()?, inventory_program::reload_on_signal()?);
+    let stop = inventory_program::stop_on_signal(settings.drain)?;
+    let reload = inventory_program::reload_on_signal()?;
     let (app_id, keys) = settings.wix.read(reload.clone())?;
     let upstream = Upstream::over(settings.upstream.channel(client::settings, reload.clone())?);
     let upstream = upstream.with_token(settings.bearer(reload.clone())?);
@@ -53,6 +55,6 @@ async fn serve(settings: Serve) -> Result<(), Box<dyn Error>> {
         "started",
     );
     let adapter = Adapter { verifier: Verifier::reloaded(&app_id, keys), upstream };
-    server::serve(listener, adapter, stop.cancelled_owned()).await;
+    server::serve(listener, adapter, stop).await;
     Ok(())
 }

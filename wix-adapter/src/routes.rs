@@ -13,6 +13,7 @@ use axum::extract::State;
 use axum::http::{Method as HttpMethod, Request, StatusCode};
 use axum::routing::get;
 use http_body_util::{BodyExt, Limited};
+use inventory_program::drain::Stop;
 use inventory_program::repeat::{Repeats, Told};
 use tonic::{Code, Status};
 use tracing::Instrument;
@@ -43,20 +44,22 @@ pub struct Adapter {
 /// What the routes share.
 struct Shared {
     adapter: Adapter,
+    stop: Stop,
     measures: Measures,
 }
 
-/// All routes: the plugin's two calls, `/healthz` and `/readyz`.
-pub fn router(adapter: Adapter) -> Router {
+/// All routes: the plugin's two calls, `/healthz` and `/readyz`. Once `stop` has begun, the adapter is not ready.
+pub fn router(adapter: Adapter, stop: Stop) -> Router {
     Router::new()
         .route("/healthz", get(async || StatusCode::OK))
         .route("/readyz", get(readyz))
         .fallback(plugin)
-        .with_state(Arc::new(Shared { adapter, measures: Measures::new() }))
+        .with_state(Arc::new(Shared { adapter, stop, measures: Measures::new() }))
 }
 
 async fn readyz(State(shared): State<Arc<Shared>>) -> StatusCode {
-    if shared.adapter.upstream.is_ready().await { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }
+    let is_ready = !shared.stop.is_unready() && shared.adapter.upstream.is_ready().await;
+    if is_ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }
 }
 
 async fn plugin(State(shared): State<Arc<Shared>>, request: Request<Body>) -> Answer {

@@ -13,6 +13,7 @@ use clap::Args;
 use inventory_grpc::access::OwnToken;
 use inventory_grpc::config::Listen;
 use inventory_grpc::server::Options;
+use inventory_program::drain::{Drain, Stop};
 use inventory_program::{Reload, Reloaded};
 use inventory_proto::v1::ledger_service_client::LedgerServiceClient;
 use inventory_proto::v1::stock_service_client::StockServiceClient;
@@ -49,6 +50,9 @@ pub struct Standalone {
     /// Try it out: make a signing key, stock three items, send one signed order, and print what to type next.
     #[arg(long)]
     pub demo: bool,
+    /// How to stop.
+    #[command(flatten)]
+    pub drain: Drain,
 }
 
 /// The demo's key files cannot be used.
@@ -76,11 +80,11 @@ pub enum DemoKeyError {
     },
 }
 
-/// Serves until `stop` is cancelled. Then it answers the requests under way, commits what is queued, and returns.
+/// Serves until `stop` begins. Then it answers the requests under way, commits what is queued, and returns.
 ///
 /// `reload` asks for certificates and keys to be read again. Both ports have the same certificate. Only the gRPC port
 /// asks for certificates of callers, because Wix has none.
-pub async fn run(settings: Standalone, stop: CancellationToken, reload: Reload) -> Result<(), Box<dyn Error>> {
+pub async fn run(settings: Standalone, stop: Stop, reload: Reload) -> Result<(), Box<dyn Error>> {
     let protection = &settings.grpc.protection;
     if settings.demo && protection.is_tls() {
         return Err("--demo shows calls without TLS: leave out --tls-cert".into());
@@ -112,17 +116,17 @@ pub async fn run(settings: Standalone, stop: CancellationToken, reload: Reload) 
     let upstream = upstream.with_token(Reloaded::fixed(bearer.clone()));
     let adapter = Adapter { verifier: Verifier::reloaded(&app_id, keys), upstream };
     // The adapter stops first: its requests under way still need the server.
-    let grpc_stop = CancellationToken::new();
-    let serve = inventory_grpc::server::serve(grpc, store, options, grpc_stop.clone().cancelled_owned());
-    let grpc_server = tokio::spawn(serve);
-    let http_server = tokio::spawn(server::serve(http, adapter, stop.cancelled_owned()));
+    let close_grpc = CancellationToken::new();
+    let grpc_stop = stop.but_closing(close_grpc.clone());
+    let grpc_server = tokio::spawn(inventory_grpc::server::serve(grpc, store, options, grpc_stop));
+    let http_server = tokio::spawn(server::serve(http, adapter, stop));
     if settings.demo
         && let Err(error) = tour(endpoint, bearer, http_at).await
     {
         eprintln!("the demo failed, and the servers keep running: {}", inventory_program::with_causes(error.as_ref()));
     }
     http_server.await?;
-    grpc_stop.cancel();
+    close_grpc.cancel();
     Ok(grpc_server.await??)
 }
 

@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+pub mod drain;
 mod files;
 pub mod listen;
 mod metrics;
@@ -24,7 +25,7 @@ pub use crate::signals::{Reload, reload_on_signal, stop_on_signal};
 /// process's logs.
 pub fn run(name: &'static str, sight: Sight, work: impl Future<Output = Result<(), Box<dyn Error>>>) -> ExitCode {
     let result = runtime().map_err(Into::into).and_then(|runtime| {
-        runtime.block_on(async {
+        let result = runtime.block_on(async {
             let traces = observe::start(name, &sight)?;
             files::raise_open_max();
             let result = work.await;
@@ -34,7 +35,10 @@ pub fn run(name: &'static str, sight: Sight, work: impl Future<Output = Result<(
                 tracing::warn!(%error, "the last traces were not delivered");
             }
             result
-        })
+        });
+        // A thread that waits for the database would hold up the end. Nobody waits for what it does.
+        runtime.shutdown_background();
+        result
     });
     match result {
         Ok(()) => ExitCode::SUCCESS,

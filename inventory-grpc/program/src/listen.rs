@@ -26,7 +26,7 @@ use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpSocket};
 
-pub use self::accept::Connections;
+pub use self::accept::{Connections, Open};
 pub use self::calls::{CallLayer, CallService};
 pub use self::connection::Connection;
 pub use self::http::serve_http;

@@ -1,21 +1,22 @@
 //! The signals that stop a program or make it read its files again.
 //!
-//! The first SIGTERM or Ctrl-C (SIGINT) starts a graceful stop. Later ones are ignored. Only SIGKILL ends a program
-//! that does not stop. SIGHUP ends nothing: certificates and keys are read again.
+//! The first SIGTERM or Ctrl-C (SIGINT) starts a stop, which takes a bounded time. Later ones are ignored. SIGHUP ends
+//! nothing: certificates and keys are read again.
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
-use tokio_util::sync::CancellationToken;
 
-/// A token that the first SIGTERM or Ctrl-C cancels. Must be called inside the runtime.
-pub fn stop_on_signal() -> std::io::Result<CancellationToken> {
+use crate::drain::{Drain, Stop};
+
+/// The stop that the first SIGTERM or Ctrl-C begins. Must be called inside the runtime.
+pub fn stop_on_signal(drain: Drain) -> std::io::Result<Stop> {
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    let stop = CancellationToken::new();
-    let cancel = stop.clone();
+    let stop = Stop::default();
+    let steps = stop.clone();
     tokio::spawn(async move {
         tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
-        tracing::info!("stopping: no new requests; finishing those under way");
-        cancel.cancel();
+        tracing::info!(seconds = drain.drain_seconds, "stopping: not ready; then finishing the calls under way");
+        steps.take_steps(drain).await;
     });
     Ok(stop)
 }

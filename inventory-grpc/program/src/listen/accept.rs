@@ -25,12 +25,38 @@ const READY_MAX: usize = 64;
 
 /// The ready connections of a port, as tonic takes them. No item is an error. Dropping it closes the port.
 #[derive(Debug)]
-pub struct Connections(mpsc::Receiver<Connection>);
+pub struct Connections {
+    ready: mpsc::Receiver<Connection>,
+    peers: Arc<Peers>,
+}
+
+/// All connections of a port that are open, to cut them.
+#[derive(Clone, Debug)]
+pub struct Open(Arc<Peers>);
+
+impl Open {
+    /// Closes all connections, and logs how many there were.
+    pub fn cut(&self) {
+        let (connections, calls) = self.0.close_all();
+        if connections > 0 {
+            tracing::warn!(
+                connections,
+                calls,
+                "the time to drain is over: connections were cut; a call without an answer may be sent again"
+            );
+        }
+    }
+}
 
 impl Connections {
     /// The next connection. Never `None` while the runtime works.
     pub async fn next(&mut self) -> Option<Connection> {
-        self.0.recv().await
+        self.ready.recv().await
+    }
+
+    /// Those that are open, taken by the server or not.
+    pub fn open(&self) -> Open {
+        Open(self.peers.clone())
     }
 }
 
@@ -38,7 +64,7 @@ impl Stream for Connections {
     type Item = io::Result<Connection>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.0.poll_recv(context).map(|connection| connection.map(Ok))
+        self.ready.poll_recv(context).map(|connection| connection.map(Ok))
     }
 }
 
@@ -51,9 +77,9 @@ pub(super) fn start(
 ) -> Connections {
     let (ready, connections) = mpsc::channel(READY_MAX);
     let peers = Peers::start(protocol, limits);
-    let accept = Accept { tcp, tls, peers, ready, start: limits.start, errors: Errors::default() };
+    let accept = Accept { tcp, tls, peers: peers.clone(), ready, start: limits.start, errors: Errors::default() };
     tokio::spawn(accept.run(pipe));
-    Connections(connections)
+    Connections { ready: connections, peers }
 }
 
 /// What has arrived.

@@ -118,6 +118,16 @@ impl Peers {
         }
     }
 
+    /// Closes all connections. Returns how many there were, and how many calls were under way on them.
+    pub(super) fn close_all(&self) -> (usize, usize) {
+        let calls = self.calls.load(Ordering::Relaxed);
+        let lists = self.lists.lock().unwrap_or_else(PoisonError::into_inner);
+        let open: Vec<Arc<Peer>> = lists.all.iter().filter_map(Weak::upgrade).collect();
+        drop(lists);
+        open.iter().for_each(|peer| peer.close());
+        (open.len(), calls)
+    }
+
     fn now(&self) -> u32 {
         self.now.load(Ordering::Relaxed)
     }

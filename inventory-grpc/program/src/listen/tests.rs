@@ -49,7 +49,7 @@ async fn serve(limits: Limits) -> (SocketAddr, DropGuard) {
     let listener = Listener::from(listener).with_limits(limits);
     let address = listener.local_addr().expect("a bound port");
     let stop = CancellationToken::new();
-    tokio::spawn(serve_http(listener, Echo, refused, stop.clone().cancelled_owned()));
+    tokio::spawn(serve_http(listener, Echo, refused, stop.clone().into()));
     (address, stop.drop_guard())
 }
 
@@ -140,7 +140,7 @@ async fn a_stop_ends_connections_that_are_idle_or_half_sent() {
     let listener = listener.with_limits(Limits { start: Duration::from_millis(1), ..WIDE });
     let address = listener.local_addr().expect("a bound port");
     let stop = CancellationToken::new();
-    let served = tokio::spawn(serve_http(listener, Echo, refused, stop.clone().cancelled_owned()));
+    let served = tokio::spawn(serve_http(listener, Echo, refused, stop.clone().into()));
     let mut idle = connect(address, "").await;
     assert_eq!(ask(&mut idle, "/1").await, "HTTP/1.1 200 OK");
     let half = connect(address, "GET").await;
