@@ -49,6 +49,7 @@ mod token_commands;
 mod traces;
 mod units;
 mod upgrade;
+mod uploads;
 mod verify;
 mod windows;
 mod wire;

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 pub mod answer;
+mod body;
 pub mod cli;
 pub mod client;
 pub mod config;

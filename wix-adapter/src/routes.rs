@@ -1,34 +1,31 @@
-//! The HTTP routes: finds the call by its path, bounds its body, and runs it through the adapter's steps.
+//! The HTTP routes: finds the call by its path, and runs it through the adapter's steps.
+//!
+//! A call that is not answered [`ANSWER_TIME_MAX`] after its head came in gets a 503, whatever it waits for.
 //!
 //! Wix appends its paths to the deployment URI of the app (documented; how it joins the slashes is not). So the end of
 //! the path names the call: a prefix, `//v1`, a trailing slash and a query string all work. Logs and traces carry the
 //! ids of a call, never its token or its body.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use axum::Router;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{Method as HttpMethod, Request, StatusCode};
 use axum::routing::get;
-use http_body_util::{BodyExt, Limited};
 use inventory_program::drain::Stop;
 use inventory_program::repeat::{Repeats, Told};
 use tonic::{Code, Status};
 use tracing::Instrument;
 
 use crate::answer::{self, Answer};
-use crate::client::Upstream;
+use crate::body::{self, Bodies};
+use crate::client::{ANSWER_TIME_MAX, Upstream};
 use crate::convert::{Converted, Method, convert};
 use crate::measure::{self, Measures};
 use crate::seen::Seen;
 use crate::token::{Refused, UnverifiedToken, Verifier};
-
-/// Bytes of a body. Wix states no bound; 300 items with long options take about 0.35 MB.
-const BODY_BYTES_MAX: usize = 4 * 1024 * 1024;
-/// Time for a body to arrive.
-const BODY_TIME_MAX: Duration = Duration::from_secs(2);
 
 /// Characters of a stray call's path that are logged.
 const STRAY_PATH_CHARS: usize = 200;
@@ -45,6 +42,7 @@ pub struct Adapter {
 struct Shared {
     adapter: Adapter,
     stop: Stop,
+    bodies: Bodies,
     measures: Measures,
 }
 
@@ -54,7 +52,7 @@ pub fn router(adapter: Adapter, stop: Stop) -> Router {
         .route("/healthz", get(async || StatusCode::OK))
         .route("/readyz", get(readyz))
         .fallback(plugin)
-        .with_state(Arc::new(Shared { adapter, stop, measures: Measures::new() }))
+        .with_state(Arc::new(Shared { adapter, stop, bodies: Bodies::new(), measures: Measures::new() }))
 }
 
 async fn readyz(State(shared): State<Arc<Shared>>) -> StatusCode {
@@ -66,21 +64,25 @@ async fn plugin(State(shared): State<Arc<Shared>>, request: Request<Body>) -> An
     let method = match method_of(request.uri().path()) {
         Some(method) if request.method() == HttpMethod::POST => method,
         other => {
-            let (http_method, path) = (request.method().clone(), request.uri().path().to_owned());
-            // An unread body would force the connection to close. Reading it keeps the connection for the next request.
-            let discarded = collect(request.into_body()).await.map(|_| ());
             let answer = if other.is_some() { Answer::WrongMethod } else { Answer::NoSuchPath };
-            tell_stray(&http_method, &path);
-            let answer = discarded.map_or_else(|bad_body| bad_body, |()| answer);
+            tell_stray(request.method(), request.uri().path());
+            body::discard(request.into_body());
             shared.measures.stray(&answer);
             return answer;
         }
     };
     let started = Instant::now();
+    let until = started + ANSWER_TIME_MAX;
     let mut seen = Seen::begin(method);
     let span = seen.span();
-    let handled = handle(&shared.adapter, method, request.into_body(), &mut seen).instrument(span).await;
-    let answer = handled.unwrap_or_else(|answer| answer);
+    let handled = handle(&shared, method, request.into_body(), until, &mut seen).instrument(span);
+    let answer = match tokio::time::timeout_at(until.into(), handled).await {
+        Ok(handled) => handled.unwrap_or_else(|answer| answer),
+        Err(_) => {
+            tell_late();
+            Answer::Unavailable
+        }
+    };
     let took = started.elapsed();
     shared.measures.answered(method, &answer, took);
     seen.end(&answer, took);
@@ -100,6 +102,14 @@ fn tell_stray(method: &HttpMethod, path: &str) {
             "not a call of the plugin: the path must end in /v1/decrement or /v1/increment, and the method be POST; \
              check the app's deployment URI"
         );
+    }
+}
+
+/// Logs that a call was not answered in time, at growing intervals.
+fn tell_late() {
+    static LATE: Repeats = Repeats::new();
+    if let Some(Told { count, .. }) = LATE.count("late", Instant::now()) {
+        tracing::warn!(calls = count, "calls were not answered in time; Wix is told to try again");
     }
 }
 
@@ -138,8 +148,20 @@ fn tell_refused_token(status: &Status) -> bool {
 }
 
 /// Handles one call of Wix. `Err` is an answer that was found before the server was called.
-async fn handle(adapter: &Adapter, method: Method, body: Body, seen: &mut Seen) -> Result<Answer, Answer> {
-    let body = collect(body).await?;
+async fn handle(
+    shared: &Shared,
+    method: Method,
+    body: Body,
+    until: Instant,
+    seen: &mut Seen,
+) -> Result<Answer, Answer> {
+    let adapter = &shared.adapter;
+    let (body, _charged) = shared.bodies.receive(body).await?;
+    // The check of a token for a call that nobody waits for would only make others late too.
+    if Instant::now() >= until {
+        tell_late();
+        return Err(Answer::Unavailable);
+    }
     let unauthorized = |refused: Refused| {
         measure::token_refused(refused);
         seen.tell(|| tracing::info!(%refused, "token refused"));
@@ -187,16 +209,6 @@ fn tell_not_applied(answer: &Answer, status: &Status) {
         | Answer::TooSlow
         | Answer::NoSuchPath
         | Answer::WrongMethod => tracing::warn!(?code, why, calls, "calls were not served; Wix is told to try again"),
-    }
-}
-
-async fn collect(body: Body) -> Result<axum::body::Bytes, Answer> {
-    let collect = Limited::new(body, BODY_BYTES_MAX).collect();
-    match tokio::time::timeout(BODY_TIME_MAX, collect).await {
-        Ok(Ok(body)) => Ok(body.to_bytes()),
-        Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => Err(Answer::TooLarge),
-        // The connection broke, so nobody reads this answer.
-        Ok(Err(_)) | Err(_) => Err(Answer::TooSlow),
     }
 }
 

@@ -19,6 +19,8 @@ use crate::listen::{Limits, Listener, Protocol};
 
 /// Bytes of a request's head: the request line and the headers. A longer one is answered with 431.
 const HEAD_BYTES_MAX: usize = 32 * 1024;
+/// Bytes of a request that a connection reads ahead.
+const BUFFER_BYTES_MAX: usize = 64 * 1024;
 
 /// Serves until `stop` closes the port. Then it answers the requests under way, and returns when all connections are
 /// closed or cut. `refuse` makes the answer to a call too many. A head has at most 100 headers, which is hyper's own
@@ -37,7 +39,7 @@ pub async fn serve_http<S, B>(
     // The listener closes a connection whose head does not arrive, much earlier. This is for heads that arrived with
     // the request before.
     builder.timer(TokioTimer::new()).header_read_timeout(Limits::of(Protocol::Http1).idle);
-    builder.max_header_size(HEAD_BYTES_MAX);
+    builder.max_header_size(HEAD_BYTES_MAX).max_buf_size(BUFFER_BYTES_MAX);
     let mut connections = listener.connections(Protocol::Http1);
     let open_connections = connections.open();
     let stopping = CancellationToken::new();
