@@ -9,7 +9,8 @@
 //!
 //! A stream of calls is one call here; `stream_calls` sees each of its calls as one of its own method.
 //!
-//! The decoders record which site, order and request a call is about. The layer itself reads no message.
+//! The body of a large answer keeps its place among them (`large`). The decoders record which site, order and request a
+//! call is about. The layer itself reads no message.
 
 mod methods;
 mod stream_calls;
@@ -32,6 +33,7 @@ use tracing::field::Empty;
 
 use self::methods::{Method, Methods, code_name};
 pub(crate) use self::stream_calls::{StreamCall, StreamCalls};
+use crate::large::{Place, Unread};
 
 /// The layer. Cheap to clone.
 #[derive(Clone)]
@@ -209,14 +211,15 @@ where
             Some(call) => call.span.in_scope(|| this.inner.poll(context)),
             None => this.inner.poll(context),
         };
-        let response = ready!(polled)?;
+        let mut response = ready!(polled)?;
+        let unread = response.extensions_mut().remove::<Place>().map(Place::watch);
         let mut call = this.call.take();
         // An error without a message has its status among the headers.
         if let Some(ended) = call.as_mut().filter(|_| response.headers().contains_key(Status::GRPC_STATUS)) {
             ended.end_with(response.headers());
             call = None;
         }
-        Poll::Ready(Ok(response.map(|body| SeenBody { body, call })))
+        Poll::Ready(Ok(response.map(|body| SeenBody { body, call, unread })))
     }
 }
 
@@ -226,6 +229,7 @@ pin_project! {
         #[pin]
         body: B,
         call: Option<Call>,
+        unread: Option<Unread>,
     }
 }
 

@@ -1,5 +1,7 @@
 //! Pages: their size, and the tokens that lead from one to the next.
 //!
+//! A page ends early if its rows would take more than 1 MiB.
+//!
 //! A token is opaque to callers and good only for the query that it came from: it carries the query and the place where
 //! the next page starts. It is not signed; a forged one can only ask for another page of the caller's own query.
 
@@ -8,12 +10,15 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use inventory_core::model::catalog::{Unit, Variant};
 use inventory_core::model::ids::{LocationId, SiteId, parse_guid};
 use inventory_core::model::limits;
-use inventory_core::store::StockCursor;
+use inventory_core::store::{Page as Rows, StockCursor};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::decode::{Checked, Fields};
 use crate::violation::At;
+
+/// Bytes of the rows of an answer. Clients take 4 MiB by default, and an answer that nobody reads holds memory.
+const ANSWER_BYTES_MAX: usize = 1024 * 1024;
 
 /// The page that a request asks for.
 #[derive(Debug)]
@@ -46,6 +51,41 @@ impl<C: Cursor> Page<C> {
     }
 }
 
+/// The bytes of a part of an answer, so far.
+#[derive(Default)]
+pub(crate) struct Bytes(usize);
+
+impl Bytes {
+    /// Whether one more message fits. The first one always does.
+    pub(crate) fn fit(&mut self, message: &impl prost::Message) -> bool {
+        let is_first = self.0 == 0;
+        // Its tag and its length take some bytes too.
+        self.0 = self.0.saturating_add(message.encoded_len() + 8);
+        is_first || self.0 <= ANSWER_BYTES_MAX
+    }
+}
+
+/// The rows of a page as messages, as many as an answer may hold, and where the next page starts. `cursor` is the place
+/// of a row.
+pub(crate) fn fit<R, M: prost::Message, C>(
+    page: Rows<R, C>,
+    cursor: impl Fn(&R) -> C,
+    encode: impl Fn(R) -> M,
+) -> (Vec<M>, Option<C>) {
+    let Rows { rows, next } = page;
+    let (mut messages, mut bytes, mut last) = (Vec::with_capacity(rows.len()), Bytes::default(), None);
+    for row in rows {
+        let place = cursor(&row);
+        let message = encode(row);
+        if !bytes.fit(&message) {
+            return (messages, last);
+        }
+        messages.push(message);
+        last = Some(place);
+    }
+    (messages, next)
+}
+
 fn cursor<C: Cursor>(fields: &mut Fields, query: &str, token: &str) -> Checked<Option<C>> {
     if token.is_empty() {
         return Ok(None);
@@ -62,7 +102,7 @@ fn cursor<C: Cursor>(fields: &mut Fields, query: &str, token: &str) -> Checked<O
 }
 
 /// What is said of a token that this service did not make.
-const FOREIGN: &str = "is not a page token of this service";
+pub(crate) const FOREIGN: &str = "is not a page token of this service";
 
 /// Where a page starts, in a form that a token can carry.
 pub(crate) trait Cursor: Sized {
@@ -144,6 +184,18 @@ mod tests {
         let mut fields = Fields::default();
         let page = Page::decode(&mut fields, Ok(query.to_owned()), size, token);
         fields.finish(page).map_err(|status| status.message().to_owned())
+    }
+
+    #[test]
+    fn a_page_ends_before_its_rows_are_too_large() {
+        let rows = |count: i64| Rows { rows: (1..=count).collect(), next: Some(count) };
+        let encode = |_: i64| "x".repeat(100 * 1024);
+        let (messages, next) = fit(rows(100), |row| *row, encode);
+        assert_eq!((messages.len(), next), (10, Some(10)));
+        let (messages, next) = fit(rows(10), |row| *row, encode);
+        assert_eq!((messages.len(), next), (10, Some(10)), "the page's own cursor");
+        let (messages, next) = fit(rows(2), |row| *row, |_| "x".repeat(2 * 1024 * 1024));
+        assert_eq!((messages.len(), next), (1, Some(1)), "one row always fits");
     }
 
     #[test]

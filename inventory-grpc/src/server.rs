@@ -2,8 +2,10 @@
 //!
 //! It answers until it is told to stop. Then it says that it is not ready, takes no new call, ends the streams that
 //! watch a ledger, finishes the other calls, and commits what is queued. When the time for that is over, it cuts the
-//! connections that are left, and leaves a commit that hangs without an answer. Beside the services three tasks run: one prunes the outcomes of old
-//! requests, one keeps the health in step with the writers, and one looks for the commits of other servers.
+//! connections that are left, and leaves a commit that hangs without an answer.
+//!
+//! Beside the services three tasks run: one prunes the outcomes of old requests, one keeps the health in step with the
+//! writers, and one looks for the commits of other servers.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,6 +36,8 @@ use tonic_health::server::HealthReporter;
 use crate::access::{AccessLayer, Anonymous, OwnToken, Tokens};
 use crate::calls::SeenLayer;
 use crate::gauges;
+use crate::large::LargeAnswers;
+use crate::receive::ReceiveLayer;
 use crate::services::availability::Availability;
 use crate::services::ledger::Ledger;
 use crate::services::site::Sites;
@@ -55,6 +59,9 @@ const KEEPALIVE_EVERY: Duration = Duration::from_secs(8);
 const KEEPALIVE_ANSWER: Duration = Duration::from_secs(5);
 /// Calls under way on one connection. The caller's next ones wait on its side. Each watch of a ledger is one.
 const STREAMS_MAX: u32 = 4_096;
+/// Calls of one connection that were given up before the server came to them. When many deadlines pass at once, a
+/// caller may give up all of its calls; one more is an attack, and ends the connection.
+const RESETS_MAX: usize = STREAMS_MAX as usize;
 /// Bytes of a call's metadata.
 const HEADER_BYTES_MAX: u32 = 16 * 1024;
 /// How often outcomes of old requests are looked for.
@@ -163,22 +170,26 @@ pub async fn serve(
     };
     let connections = listener.connections(Protocol::Http2);
     let open = connections.open();
-    let ledger = Ledger { store: store.clone(), engine: engine.clone(), commits, stopping };
+    let answers = LargeAnswers::new();
+    let ledger = Ledger { store: store.clone(), answers: answers.clone(), engine: engine.clone(), commits, stopping };
+    let stock = Stock { engine: engine.clone(), store: store.clone(), answers: answers.clone() };
     let serving = Server::builder()
         .layer(seen)
         .layer(CallLayer::new(overloaded))
+        .layer(ReceiveLayer::new())
         .http2_keepalive_interval(Some(KEEPALIVE_EVERY))
         .http2_keepalive_timeout(Some(KEEPALIVE_ANSWER))
         .http2_max_header_list_size(HEADER_BYTES_MAX)
         .max_concurrent_streams(STREAMS_MAX)
+        .http2_max_pending_accept_reset_streams(Some(RESETS_MAX))
         .layer(access)
         .add_service(health_service)
         .add_optional_service(reflection.then(|| descriptors().build_v1()).transpose()?)
         .add_optional_service(reflection.then(|| descriptors().build_v1alpha()).transpose()?)
         .add_service(AvailabilityServiceServer::new(availability))
-        .add_service(StockServiceServer::new(Stock { engine: engine.clone(), store: store.clone() }))
+        .add_service(StockServiceServer::new(stock))
         .add_service(LedgerServiceServer::new(ledger))
-        .add_service(SiteServiceServer::new(Sites { engine: engine.clone(), store }))
+        .add_service(SiteServiceServer::new(Sites { engine: engine.clone(), store, answers }))
         .serve_with_incoming_shutdown(connections, closing);
     let served = until_cut(serving, &stop, &open).await;
     drop(tasks);

@@ -24,6 +24,7 @@ use tonic::{Request, Status};
 use crate::access::Access;
 use crate::decode::{self, Caller, Read, caller};
 use crate::encode;
+use crate::large::{LargeAnswers, Place};
 use crate::status::{Paths, of_error, of_refusal};
 
 /// The answer to an applied command.
@@ -95,6 +96,16 @@ fn read<M: OfSite, T>(request: Request<M>, decode: fn(M) -> Result<Read<T>, Stat
     let mut read = decode(message)?;
     read.terms.deadline = decode::deadline(&metadata);
     Ok(read)
+}
+
+/// Decodes a read of a site whose answer may be large, once there is a place for it.
+async fn read_large<M: OfSite, T>(
+    answers: &LargeAnswers,
+    request: Request<M>,
+    decode: fn(M) -> Result<Read<T>, Status>,
+) -> Result<(Place, Read<T>), Status> {
+    let place = answers.place(request.extensions()).await?;
+    Ok((place, read(request, decode)?))
 }
 
 /// Decodes a write, submits it, and returns what was applied. A refusal becomes a status, so a caller that forgets to

@@ -12,6 +12,8 @@ mod errors;
 mod failover;
 mod follow;
 mod foreign_client;
+mod full_port;
+mod greedy;
 mod health;
 mod journal;
 mod kind_changes;

@@ -11,6 +11,7 @@ pub mod packaging;
 pub mod postgres;
 pub mod programs;
 pub mod python;
+pub mod raw_http2;
 pub mod replica;
 pub mod requests;
 pub mod scenario;

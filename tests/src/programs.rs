@@ -120,6 +120,12 @@ impl Running {
         line.trim().trim_end_matches(" kB").parse::<f64>().unwrap_or(f64::NAN) * 1_024.0 / 1e6
     }
 
+    /// The number of files and connections that the process has open.
+    pub fn open_files(&self) -> usize {
+        let files = std::fs::read_dir(format!("/proc/{}/fd", self.child.id()));
+        files.map_or(0, |files| files.count())
+    }
+
     /// The number of threads of the process.
     pub fn threads(&self) -> usize {
         let tasks = std::fs::read_dir(format!("/proc/{}/task", self.child.id()));

@@ -4,13 +4,12 @@
 //! from a part of the memory of their own, so large bodies that never end keep no order of a usual size from an answer.
 //! A call for which there is no memory is refused at once.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::body::{Body, Bytes, HttpBody};
 use http_body_util::BodyExt;
+use inventory_program::memory::{Charged, Memory};
 use inventory_program::repeat::{Repeats, Told};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::answer::Answer;
 
@@ -29,47 +28,12 @@ const UNWANTED_BYTES_MAX: u64 = 64 * 1024;
 
 const _: () = assert!(BODY_BYTES_MAX <= OTHER_BYTES_MAX);
 
-/// The memory for bodies.
-pub(crate) struct Bodies {
-    first: Arc<Semaphore>,
-    other: Arc<Semaphore>,
-}
-
-/// What a body is charged for. Dropping it gives the memory back.
-#[derive(Default)]
-pub(crate) struct Charged {
-    first: Share,
-    other: Share,
-}
-
-/// A part of the memory.
-#[derive(Default)]
-struct Share {
-    bytes: usize,
-    permits: Option<OwnedSemaphorePermit>,
-}
-
-impl Share {
-    /// Makes it `bytes` large, if there is room.
-    fn grow(&mut self, memory: &Arc<Semaphore>, bytes: usize) -> Option<()> {
-        let more = bytes.saturating_sub(self.bytes);
-        if more == 0 {
-            return Some(());
-        }
-        let permits = memory.clone().try_acquire_many_owned(u32::try_from(more).ok()?).ok()?;
-        match &mut self.permits {
-            Some(held) => held.merge(permits),
-            None => self.permits = Some(permits),
-        }
-        self.bytes = bytes;
-        Some(())
-    }
-}
+/// Receives bodies into the memory that they share.
+pub(crate) struct Bodies(Memory);
 
 impl Bodies {
     pub(crate) fn new() -> Self {
-        let memory = |bytes| Arc::new(Semaphore::new(bytes));
-        Self { first: memory(FIRST_BYTES_MAX), other: memory(OTHER_BYTES_MAX) }
+        Self(Memory::new(FIRST_BYTES, FIRST_BYTES_MAX, OTHER_BYTES_MAX))
     }
 
     /// Receives a body. What it is charged for must live as long as the call.
@@ -100,24 +64,16 @@ impl Bodies {
             if length > BODY_BYTES_MAX {
                 return Err(Answer::TooLarge);
             }
-            self.charge(&mut charged, length)?;
+            if !self.0.charge(&mut charged, length) {
+                tell_no_memory();
+                return Err(Answer::Unavailable);
+            }
             if bytes.is_empty() && body.is_end_stream() {
                 return Ok((data, charged));
             }
             bytes.extend_from_slice(&data);
         }
         Ok((bytes.into(), charged))
-    }
-
-    /// Charges a body that is `length` bytes long so far.
-    fn charge(&self, charged: &mut Charged, length: usize) -> Result<(), Answer> {
-        let first = length.min(FIRST_BYTES);
-        let grown = charged.first.grow(&self.first, first);
-        let grown = grown.and_then(|()| charged.other.grow(&self.other, length - first));
-        grown.ok_or_else(|| {
-            tell_no_memory();
-            Answer::Unavailable
-        })
     }
 }
 
@@ -144,30 +100,5 @@ fn tell_no_memory() {
     static REFUSED: Repeats = Repeats::new();
     if let Some(Told { count, .. }) = REFUSED.count("no memory", Instant::now()) {
         tracing::warn!(calls = count, "calls were refused: too many large bodies arrive at the same time");
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn large_bodies_leave_room_for_the_first_bytes_of_others() {
-        let bodies = Bodies::new();
-        let mut large: Vec<Charged> = Vec::new();
-        loop {
-            let mut charged = Charged::default();
-            if bodies.charge(&mut charged, BODY_BYTES_MAX).is_err() {
-                break;
-            }
-            large.push(charged);
-        }
-        assert_eq!(large.len(), OTHER_BYTES_MAX / (BODY_BYTES_MAX - FIRST_BYTES));
-        let mut small = Charged::default();
-        bodies.charge(&mut small, 100).expect("there is room");
-        bodies.charge(&mut small, FIRST_BYTES).expect("there is room");
-        assert!(bodies.charge(&mut small, BODY_BYTES_MAX).is_err());
-        large.clear();
-        bodies.charge(&mut small, BODY_BYTES_MAX).expect("the memory was given back");
     }
 }

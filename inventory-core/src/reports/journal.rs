@@ -15,6 +15,8 @@ pub struct OrderJournal {
     pub lines: Vec<OrderLine>,
     /// The order's first entries, at most `limits::PAGE_ROWS_MAX`.
     pub entries: Vec<Entry>,
+    /// How many entries the order has.
+    pub entry_count: i64,
     /// The order's calls.
     pub calls: Vec<OrderCall>,
 }
@@ -39,11 +41,12 @@ pub fn order_journal(snapshot: &mut Snapshot<'_>, order: OrderId) -> Result<Opti
         return Ok(None);
     }
     let (mut entries, mut lines) = (Vec::new(), Vec::new());
-    let mut after_sequence = 0;
+    let (mut after_sequence, mut entry_count) = (0, 0);
     loop {
         let filter = EntryFilter { order: Some(order), after_sequence, ..EntryFilter::default() };
         let page = snapshot.list_entries(&filter, limits::PAGE_ROWS_MAX)?;
         page.rows.iter().for_each(|entry| add(&mut lines, entry));
+        entry_count += i64::try_from(page.rows.len()).unwrap_or_default();
         if entries.is_empty() {
             entries = page.rows;
         }
@@ -52,7 +55,7 @@ pub fn order_journal(snapshot: &mut Snapshot<'_>, order: OrderId) -> Result<Opti
             None => break,
         }
     }
-    Ok(Some(OrderJournal { lines, entries, calls }))
+    Ok(Some(OrderJournal { lines, entries, entry_count, calls }))
 }
 
 fn add(lines: &mut Vec<OrderLine>, entry: &Entry) {

@@ -3,6 +3,7 @@
 pub mod drain;
 mod files;
 pub mod listen;
+pub mod memory;
 mod metrics;
 pub mod observe;
 mod reload;

@@ -1,11 +1,14 @@
 //! The listener of a port for calls: TCP or TLS, with bounds that no caller can exceed.
 //!
 //! - **Connections** are bounded ([`Limits::connections`]). When a port is full, a new connection takes the place of
-//!   the oldest one that has not made a call yet. If all have made calls, it waits; the next ones wait in the kernel.
+//!   the oldest one that has not made a call yet. With gRPC only calls count that not everybody may make
+//!   ([`CallerInfo::accept`]). If all have made calls, it waits; the next ones wait in the kernel.
 //! - **A caller that is slow to begin** loses its connection: the TLS handshake and the first bytes of a call have
 //!   [`Limits::start`] each. Handshakes run in tasks of their own, so none of them delays another connection.
 //! - **Idle connections** are closed after [`Limits::idle`].
 //! - **Calls** under way are bounded ([`Limits::calls`]). The next one is refused at once.
+//! - **Answers** that callers do not take are bounded: to 8 MiB of a connection and 128 MiB of a port. Beyond, calls
+//!   are refused. A connection whose peer takes no byte for ten seconds is closed.
 //! - An error of `accept`, such as too many open files, is logged at growing intervals, and the listener pauses.
 //!
 //! Time is checked twice a second by one task per port, so a call costs no timer. The bound of a call's own size and
@@ -28,7 +31,7 @@ use tokio::net::{TcpListener, TcpSocket};
 
 pub use self::accept::{Connections, Open};
 pub use self::calls::{CallLayer, CallService};
-pub use self::connection::Connection;
+pub use self::connection::{CallerInfo, Connection};
 pub use self::http::serve_http;
 pub use self::pipe::Pipe;
 use crate::signals::Reload;
@@ -126,6 +129,11 @@ impl Listener {
         let tcp = bind(address);
         let tcp = tcp.map_err(|source| ListenError::Bind { flag, address, source })?;
         Ok(Self { tls, ..Self::from(tcp) })
+    }
+
+    /// Binds an address for a port without TLS that no caller's calls come to. Must be called inside the runtime.
+    pub(crate) fn plain(address: SocketAddr) -> io::Result<Self> {
+        Ok(bind(address)?.into())
     }
 
     /// The same with other limits.

@@ -5,6 +5,7 @@ use std::task::{Context, Poll};
 
 use futures_util::future::Either;
 use inventory_core::model::access::{Token, TokenHash};
+use inventory_program::listen::CallerInfo;
 use inventory_proto::TOKEN_PREFIX;
 use tonic::Status;
 use tonic::body::Body;
@@ -51,8 +52,12 @@ where
     }
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
-        match self.layer.check(request.uri().path(), request.headers()) {
+        let path = request.uri().path();
+        match self.layer.check(path, request.headers()) {
             Ok(access) => {
+                if let Some(caller) = request.extensions().get::<CallerInfo>().filter(|_| scope_of(path).is_some()) {
+                    caller.accept();
+                }
                 request.extensions_mut().insert(access);
                 Either::Left(self.inner.call(request))
             }

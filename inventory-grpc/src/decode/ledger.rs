@@ -10,8 +10,11 @@ use tonic::Status;
 
 use crate::decode::Read;
 use crate::decode::fields::{Checked, Fields};
-use crate::page::Page;
+use crate::page::{FOREIGN, Page};
 use crate::violation::At;
+
+/// Lines of an order's page if the caller names no size. Most orders have one page.
+const ORDER_LINES_DEFAULT: i32 = 1_000;
 
 /// Which entries are asked for.
 #[derive(Debug)]
@@ -74,13 +77,24 @@ pub(crate) fn list_entries(request: v1::ListEntriesRequest) -> Result<Read<(Entr
     fields.finish(read)
 }
 
-/// Asks for an order.
-pub(crate) fn get_order(request: v1::GetOrderRequest) -> Result<Read<OrderId>, Status> {
-    let v1::GetOrderRequest { site_id, order_id, at_least_sequence } = request;
+/// Asks for an order, and for a page of its lines. The page starts after so many lines.
+pub(crate) fn get_order(request: v1::GetOrderRequest) -> Result<Read<(OrderId, Page<i64>)>, Status> {
+    let v1::GetOrderRequest { site_id, order_id, at_least_sequence, page_size, page_token } = request;
     let mut fields = Fields::default();
     let site = fields.site_id(&site_id);
     let order = fields.order_id(&order_id);
-    let read = fields.read(site, at_least_sequence, order);
+    let text = match (&site, &order) {
+        (Ok(site), Ok(order)) => Ok(format!("order {order} of {site}")),
+        (Err(recorded), _) | (_, Err(recorded)) => Err(*recorded),
+    };
+    let rows = if page_size == 0 { ORDER_LINES_DEFAULT } else { page_size };
+    let page = Page::decode(&mut fields, text, rows, &page_token);
+    let page = page.and_then(|page: Page<i64>| match page.after {
+        Some(skipped) if skipped <= 0 => fields.bad(At::REQUEST, "page_token", FOREIGN),
+        Some(_) | None => Ok(page),
+    });
+    let asked = order.and_then(|order| Ok((order, page?)));
+    let read = fields.read(site, at_least_sequence, asked);
     fields.finish(read)
 }
 

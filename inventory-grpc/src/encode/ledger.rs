@@ -12,6 +12,7 @@ use inventory_core::reports::verify::Difference;
 use inventory_proto::v1;
 
 use super::{catalog_reference, kind, location, reason, stock, timestamp};
+use crate::page::Bytes;
 use crate::status;
 
 /// Orders that an explanation lists.
@@ -94,21 +95,37 @@ pub(crate) fn explained(explained: Explained, default: Option<LocationId>) -> v1
     }
 }
 
-/// What an order did.
-pub(crate) fn order(journal: OrderJournal, default: Option<LocationId>) -> v1::GetOrderResponse {
-    let OrderJournal { lines, entries, calls } = journal;
-    let mut room = SHORTAGES_MAX;
-    let call = |one| {
-        let mut one = call(one, default);
-        one.shortages.truncate(room);
-        room -= one.shortages.len();
-        one
-    };
-    v1::GetOrderResponse {
-        lines: lines.into_iter().map(|line| order_line(line, default)).collect(),
-        entries: entries.into_iter().map(|one| entry(one, default)).collect(),
-        calls: calls.into_iter().map(call).collect(),
+/// What an order did: its lines after the first `skipped`, at most `rows`, and before them its entries and calls. Also
+/// returns how many lines the next page skips; `None` on the last page.
+pub(crate) fn order(
+    journal: OrderJournal,
+    default: Option<LocationId>,
+    skipped: i64,
+    rows: i64,
+) -> (v1::GetOrderResponse, Option<i64>) {
+    let OrderJournal { lines, entries, entry_count, calls } = journal;
+    let mut answer = v1::GetOrderResponse { entry_count, ..Default::default() };
+    if skipped == 0 {
+        let (mut room, mut bytes) = (SHORTAGES_MAX, Bytes::default());
+        let call = |one| {
+            let mut one = call(one, default);
+            let fitting = one.shortages.iter().take(room).take_while(|shortage| bytes.fit(*shortage)).count();
+            room -= fitting;
+            one.shortages.truncate(fitting);
+            one
+        };
+        answer.calls = calls.into_iter().map(call).collect();
+        let mut bytes = Bytes::default();
+        let entries = entries.into_iter().map(|one| entry(one, default));
+        answer.entries = entries.take_while(|entry| bytes.fit(entry)).collect();
     }
+    let to_skip = usize::try_from(skipped).unwrap_or(usize::MAX);
+    let line_count = lines.len();
+    let mut bytes = Bytes::default();
+    let lines = lines.into_iter().skip(to_skip).take(usize::try_from(rows).unwrap_or(usize::MAX));
+    answer.lines = lines.map(|line| order_line(line, default)).take_while(|line| bytes.fit(line)).collect();
+    let told = to_skip.saturating_add(answer.lines.len());
+    (answer, Some(told).filter(|told| *told < line_count).and_then(|told| i64::try_from(told).ok()))
 }
 
 fn order_line(line: OrderLine, default: Option<LocationId>) -> v1::OrderLine {

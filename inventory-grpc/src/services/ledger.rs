@@ -4,6 +4,7 @@ use inventory_core::engine::Engine;
 use inventory_core::model::access::Scope;
 use inventory_core::reports::{explain, journal};
 use inventory_core::store::{SiteRead, Store};
+use inventory_program::listen::CallerInfo;
 use inventory_proto::v1;
 use inventory_proto::v1::ledger_service_server::LedgerService;
 use tokio_util::sync::CancellationToken;
@@ -12,15 +13,19 @@ use tonic::{Request, Response, Status};
 use super::stream::{Messages, stream};
 use super::verify::verify;
 use super::watch::Commits;
-use super::{Call, call, read};
+use super::{Call, call, read_large};
 use crate::decode::{self, Caller, EntryQuery, Read};
 use crate::encode;
+use crate::large::LargeAnswers;
+use crate::page::fit;
 use crate::status::{self, Paths, of_error, of_failed};
 
 /// The service.
 pub(crate) struct Ledger {
     /// Reads.
     pub(crate) store: Store,
+    /// Bounds the large answers.
+    pub(crate) answers: LargeAnswers,
     /// Repairs.
     pub(crate) engine: Engine,
     /// Wakes those who watch a ledger.
@@ -38,7 +43,8 @@ impl LedgerService for Ledger {
         &self,
         request: Request<v1::ListEntriesRequest>,
     ) -> Result<Response<v1::ListEntriesResponse>, Status> {
-        let Read { site, terms, query: (query, page) } = read(request, decode::list_entries)?;
+        let (place, asked) = read_large(&self.answers, request, decode::list_entries).await?;
+        let Read { site, terms, query: (query, page) } = asked;
         let (last_seen, rows) = (page.after, page.rows);
         let found = self.store.read_page(site, terms, move |snapshot| {
             let EntryQuery { mut filter, start, end } = query;
@@ -57,18 +63,22 @@ impl LedgerService for Ledger {
             snapshot.list_entries(&filter, rows)
         });
         let SiteRead { site, value: found, .. } = found.await.map_err(|error| of_error(error, Paths::REQUEST))?;
-        let next_page_token = page.next_token(found.next);
         let default = site.settings.default_location;
-        let entries = found.rows.into_iter().map(|entry| encode::entry(entry, default)).collect();
-        Ok(Response::new(v1::ListEntriesResponse { entries, next_page_token }))
+        let (entries, next) = fit(found, |entry| entry.sequence, |entry| encode::entry(entry, default));
+        Ok(place.answer(v1::ListEntriesResponse { entries, next_page_token: page.next_token(next) }))
     }
 
     async fn get_order(&self, request: Request<v1::GetOrderRequest>) -> Result<Response<v1::GetOrderResponse>, Status> {
-        let Read { site, terms, query: order } = read(request, decode::get_order)?;
+        let (place, asked) = read_large(&self.answers, request, decode::get_order).await?;
+        let Read { site, terms, query: (order, page) } = asked;
         let found = self.store.read_page(site, terms, move |snapshot| journal::order_journal(snapshot, order)).await;
         let SiteRead { site, value, .. } = found.map_err(|error| of_error(error, Paths::REQUEST))?;
         match value {
-            Some(journal) => Ok(Response::new(encode::order(journal, site.settings.default_location))),
+            Some(journal) => {
+                let (skipped, rows) = (page.after.unwrap_or_default(), page.rows);
+                let (answer, next) = encode::order(journal, site.settings.default_location, skipped, rows);
+                Ok(place.answer(v1::GetOrderResponse { next_page_token: page.next_token(next), ..answer }))
+            }
             None => Err(status::not_found("ORDER_NOT_FOUND", "nothing is recorded for this order")),
         }
     }
@@ -77,17 +87,19 @@ impl LedgerService for Ledger {
         &self,
         request: Request<v1::ExplainLevelRequest>,
     ) -> Result<Response<v1::ExplainLevelResponse>, Status> {
-        let Read { site, terms, query } = read(request, decode::explain_level)?;
+        let (place, asked) = read_large(&self.answers, request, decode::explain_level).await?;
+        let Read { site, terms, query } = asked;
         let (unit, location, at) = query;
         let found = self.store.read_page(site, terms, move |snapshot| explain::explain(snapshot, &unit, location, at));
         let SiteRead { site, value, .. } = found.await.map_err(|error| of_error(error, Paths::REQUEST))?;
-        Ok(Response::new(encode::explained(value, site.settings.default_location)))
+        Ok(place.answer(encode::explained(value, site.settings.default_location)))
     }
 
     async fn watch_entries(
         &self,
         request: Request<v1::WatchEntriesRequest>,
     ) -> Result<Response<Self::WatchEntriesStream>, Status> {
+        let caller = request.extensions().get::<CallerInfo>().cloned();
         let (Call { access, metadata: _ }, message) = call(request)?;
         let (site, after_sequence) = decode::watch_entries(message)?;
         // Registered before the first read, so that no commit is missed in between.
@@ -96,7 +108,7 @@ impl LedgerService for Ledger {
         // The stream does not outlive the caller's right to it.
         let follow = async move |to| {
             tokio::select! {
-                ended = watched.follow(store, after_sequence, stopping, to) => ended,
+                ended = watched.follow(store, after_sequence, stopping, caller, to) => ended,
                 refused = access.ended() => Err(refused),
             }
         };

@@ -6,10 +6,12 @@ use inventory_proto::v1;
 use inventory_proto::v1::site_service_server::SiteService;
 use tonic::{Request, Response, Status};
 
-use super::{call, read};
+use super::{call, read, read_large};
 use crate::access::Access;
 use crate::decode::{self, Caller, Read};
 use crate::encode;
+use crate::large::LargeAnswers;
+use crate::page::fit;
 use crate::status::{self, Paths, of_error};
 
 /// The service.
@@ -18,6 +20,8 @@ pub(crate) struct Sites {
     pub(crate) engine: Engine,
     /// Reads.
     pub(crate) store: Store,
+    /// Bounds the large answers.
+    pub(crate) answers: LargeAnswers,
 }
 
 #[tonic::async_trait]
@@ -49,26 +53,26 @@ impl SiteService for Sites {
         request: Request<v1::ListSitesRequest>,
     ) -> Result<Response<v1::ListSitesResponse>, Status> {
         let access = Access::of(request.extensions())?;
+        let place = self.answers.place(request.extensions()).await?;
         let message = request.into_inner();
         let page = decode::list_sites(message)?;
         let found = self.store.list_sites(access.sites(), page.after, page.rows).await;
         let found = found.map_err(|error| of_error(error, Paths::REQUEST))?;
-        let next_page_token = page.next_token(found.next);
-        let sites = found.rows.into_iter().map(encode::site).collect();
-        Ok(Response::new(v1::ListSitesResponse { sites, next_page_token }))
+        let (sites, next) = fit(found, |site| site.id, encode::site);
+        Ok(place.answer(v1::ListSitesResponse { sites, next_page_token: page.next_token(next) }))
     }
     async fn list_setting_changes(
         &self,
         request: Request<v1::ListSettingChangesRequest>,
     ) -> Result<Response<v1::ListSettingChangesResponse>, Status> {
-        let Read { site, terms, query } = read(request, decode::list_setting_changes)?;
+        let (place, asked) = read_large(&self.answers, request, decode::list_setting_changes).await?;
+        let Read { site, terms, query } = asked;
         let (newest_first, page) = query;
         let (after, rows) = (page.after, page.rows);
         let list =
             self.store.read_page(site, terms, move |snapshot| snapshot.setting_changes(after, newest_first, rows));
         let SiteRead { value: found, .. } = list.await.map_err(|error| of_error(error, Paths::REQUEST))?;
-        let next_page_token = page.next_token(found.next);
-        let changes = found.rows.into_iter().map(encode::setting_change).collect();
-        Ok(Response::new(v1::ListSettingChangesResponse { changes, next_page_token }))
+        let (changes, next) = fit(found, |entry| entry.id, encode::setting_change);
+        Ok(place.answer(v1::ListSettingChangesResponse { changes, next_page_token: page.next_token(next) }))
     }
 }

@@ -1,14 +1,17 @@
 //! `StockService`: writes and reads stock levels, and the settings of units.
 
 use inventory_core::engine::{ConfiguredUnits, Engine};
-use inventory_core::store::{SiteRead, Store};
+use inventory_core::model::level::Stock as Listed;
+use inventory_core::store::{SiteRead, StockCursor, Store};
 use inventory_proto::v1;
 use inventory_proto::v1::stock_service_server::StockService;
 use tonic::{Request, Response, Status};
 
-use super::{Applied, call, read, write};
+use super::{Applied, call, read, read_large, write};
 use crate::decode::{self, Caller, Read};
 use crate::encode;
+use crate::large::LargeAnswers;
+use crate::page::fit;
 use crate::status::{self, Paths, of_error};
 
 /// The service.
@@ -17,6 +20,8 @@ pub(crate) struct Stock {
     pub(crate) engine: Engine,
     /// Reads.
     pub(crate) store: Store,
+    /// Bounds the large answers.
+    pub(crate) answers: LargeAnswers,
 }
 
 #[tonic::async_trait]
@@ -88,13 +93,13 @@ impl StockService for Stock {
         &self,
         request: Request<v1::ListUnitsRequest>,
     ) -> Result<Response<v1::ListUnitsResponse>, Status> {
-        let Read { site, terms, query: (scope, page) } = read(request, decode::list_units)?;
+        let (place, asked) = read_large(&self.answers, request, decode::list_units).await?;
+        let Read { site, terms, query: (scope, page) } = asked;
         let (after, rows) = (page.after.clone(), page.rows);
         let list = self.store.read_page(site, terms, move |snapshot| snapshot.list_units(&scope, after.as_ref(), rows));
         let SiteRead { value: found, .. } = list.await.map_err(|error| of_error(error, Paths::REQUEST))?;
-        let next_page_token = page.next_token(found.next);
-        let units = found.rows.into_iter().map(encode::unit).collect();
-        Ok(Response::new(v1::ListUnitsResponse { units, next_page_token }))
+        let (units, next) = fit(found, |configured| configured.unit.clone(), encode::unit);
+        Ok(place.answer(v1::ListUnitsResponse { units, next_page_token: page.next_token(next) }))
     }
 
     async fn get_stock(&self, request: Request<v1::GetStockRequest>) -> Result<Response<v1::GetStockResponse>, Status> {
@@ -110,26 +115,28 @@ impl StockService for Stock {
         &self,
         request: Request<v1::BatchGetStockRequest>,
     ) -> Result<Response<v1::BatchGetStockResponse>, Status> {
-        let Read { site, terms, query: levels } = read(request, decode::batch_get_stock)?;
+        let (place, asked) = read_large(&self.answers, request, decode::batch_get_stock).await?;
+        let Read { site, terms, query: levels } = asked;
         let found = self.store.read(site, terms, move |snapshot| snapshot.stock(&levels)).await;
         let SiteRead { site, value, .. } = found.map_err(|error| of_error(error, Paths::ITEMS))?;
         let default = site.settings.default_location;
         let stock = value.into_iter().map(|stock| encode::stock(stock, default)).collect();
-        Ok(Response::new(v1::BatchGetStockResponse { stock }))
+        Ok(place.answer(v1::BatchGetStockResponse { stock }))
     }
 
     async fn list_stock(
         &self,
         request: Request<v1::ListStockRequest>,
     ) -> Result<Response<v1::ListStockResponse>, Status> {
-        let Read { site, terms, query: (filter, page) } = read(request, decode::list_stock)?;
+        let (place, asked) = read_large(&self.answers, request, decode::list_stock).await?;
+        let Read { site, terms, query: (filter, page) } = asked;
         let (after, rows) = (page.after.clone(), page.rows);
         let list =
             self.store.read_page(site, terms, move |snapshot| snapshot.list_stock(&filter, after.as_ref(), rows));
         let SiteRead { site, value: found, .. } = list.await.map_err(|error| of_error(error, Paths::REQUEST))?;
-        let next_page_token = page.next_token(found.next);
         let default = site.settings.default_location;
-        let stock = found.rows.into_iter().map(|stock| encode::stock(stock, default)).collect();
-        Ok(Response::new(v1::ListStockResponse { stock, next_page_token }))
+        let position = |stock: &Listed| StockCursor { unit: stock.unit.clone(), location: stock.location };
+        let (stock, next) = fit(found, position, |stock| encode::stock(stock, default));
+        Ok(place.answer(v1::ListStockResponse { stock, next_page_token: page.next_token(next) }))
     }
 }

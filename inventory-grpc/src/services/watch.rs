@@ -14,6 +14,7 @@ use inventory_core::model::entry::Entry;
 use inventory_core::model::error::{Error, Failed, Invalid};
 use inventory_core::model::ids::SiteId;
 use inventory_core::store::{EntryFilter, Page, SiteRead, Snapshot, Store, Terms};
+use inventory_program::listen::CallerInfo;
 use inventory_proto::v1;
 use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
@@ -21,6 +22,8 @@ use tonic::Status;
 
 use super::stream::Sender;
 use crate::encode;
+use crate::large;
+use crate::page::fit;
 use crate::status::{self, Paths, of_error};
 
 /// How often the store is asked for commits of other servers.
@@ -28,7 +31,11 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// How long a stream sends nothing.
 const HEARTBEAT_EVERY: Duration = Duration::from_secs(5);
 /// Entries of one message.
-const ENTRIES_MAX: i64 = 500;
+const ENTRIES_MAX: i64 = 200;
+/// Time for a reader to take a message.
+const TAKE_TIME_MAX: Duration = Duration::from_secs(30);
+/// Messages with entries that are made, or wait for their reader, at a time.
+const MESSAGES_MAX: usize = 1_024;
 /// Watchers that read at a time. When a site with many watchers commits, other reads still get a connection.
 const READS_AT_A_TIME: usize = 2;
 
@@ -40,25 +47,28 @@ pub(crate) struct Commits {
     watched: Arc<Notify>,
     /// Held by watchers while they read.
     reads: Arc<Semaphore>,
+    /// Held by watchers from a read until the entries are taken.
+    messages: Arc<Semaphore>,
 }
 
 impl Commits {
     /// Over the engine's feed.
     pub(crate) fn new(feed: Feed) -> Self {
-        Self { feed, watched: Arc::new(Notify::new()), reads: Arc::new(Semaphore::new(READS_AT_A_TIME)) }
+        let (reads, messages) = (Semaphore::new(READS_AT_A_TIME), Semaphore::new(MESSAGES_MAX));
+        Self { feed, watched: Arc::new(Notify::new()), reads: Arc::new(reads), messages: Arc::new(messages) }
     }
 
     /// Begins to watch a site. Fails if too many watch already.
     pub(super) fn watch(&self, site: SiteId) -> Result<Watched, Failed> {
         let watch = self.feed.watch(site)?;
         self.watched.notify_one();
-        Ok(Watched { site, watch, reads: Arc::clone(&self.reads) })
+        Ok(Watched { site, watch, reads: Arc::clone(&self.reads), messages: Arc::clone(&self.messages) })
     }
 }
 
 /// Publishes what other servers commit to watched sites. Sleeps while nobody watches. Never ends.
 pub(crate) async fn look_for_commits(store: Store, commits: Commits) {
-    let Commits { feed, watched, reads: _ } = commits;
+    let Commits { feed, watched, reads: _, messages: _ } = commits;
     let mut failing = false;
     loop {
         let sites = feed.watched();
@@ -88,31 +98,41 @@ pub(super) struct Watched {
     site: SiteId,
     watch: Watch,
     reads: Arc<Semaphore>,
+    messages: Arc<Semaphore>,
 }
 
 /// A page of entries, with the site as it was when they were read.
 type EntriesRead = SiteRead<Page<Entry, i64>>;
 
 impl Watched {
-    /// Sends the entries after the sequence number `after`, and heartbeats. Ends when the server stops.
+    /// Sends the entries after the sequence number `after`, and heartbeats. Ends when the server stops. A reader that
+    /// takes no message for [`TAKE_TIME_MAX`] loses its connection.
     pub(super) async fn follow(
         mut self,
         store: Store,
         mut after: i64,
         stopping: CancellationToken,
+        caller: Option<CallerInfo>,
         to: Sender<v1::WatchEntriesResponse>,
     ) -> Result<(), Status> {
+        let mut message = self.messages.clone().acquire_owned().await.ok();
         let mut page = self.first_page(&store, after).await?;
         loop {
             let SiteRead { site, value: Page { rows, next }, .. } = page;
-            after = rows.last().map_or(after, |last| last.sequence);
+            let looked_at = rows.last().map_or(after, |last| last.sequence);
             let default = site.settings.default_location;
-            let entries = rows.into_iter().map(|entry| encode::entry(entry, default)).collect();
+            let encode = |entry| encode::entry(entry, default);
+            let (entries, next) = fit(Page { rows, next }, |entry: &Entry| entry.sequence, encode);
+            after = next.unwrap_or(looked_at);
             send(&to, &stopping, v1::WatchEntriesResponse { entries, sequence: after }).await?;
             self.watch.sent(after);
+            // Nothing more is read for a reader that has not taken this.
+            room(&to, &stopping, caller.as_ref()).await?;
+            drop(message.take());
             if next.is_none() {
-                self.wait_after(after, &stopping, &to).await?;
+                self.wait_after(after, &stopping, &to, caller.as_ref()).await?;
             }
+            message = self.messages.clone().acquire_owned().await.ok();
             page = self.next_page(&store, after).await?;
         }
     }
@@ -146,12 +166,14 @@ impl Watched {
         after: i64,
         stopping: &CancellationToken,
         to: &Sender<v1::WatchEntriesResponse>,
+        caller: Option<&CallerInfo>,
     ) -> Result<(), Status> {
         loop {
             tokio::select! {
                 () = self.watch.reaches(after.saturating_add(1)) => return Ok(()),
                 () = tokio::time::sleep(HEARTBEAT_EVERY) => {
                     send(to, stopping, v1::WatchEntriesResponse { entries: Vec::new(), sequence: after }).await?;
+                    room(to, stopping, caller).await?;
                 }
                 () = stopping.cancelled() => return Err(status::stopping()),
             }
@@ -172,6 +194,25 @@ async fn send(
     tokio::select! {
         // If the reader has left, `stream` ends the task anyway.
         _ = to.send(Ok(message)) => Ok(()),
+        () = stopping.cancelled() => Err(status::stopping()),
+    }
+}
+
+/// Waits until the reader has taken the messages so far.
+async fn room(
+    to: &Sender<v1::WatchEntriesResponse>,
+    stopping: &CancellationToken,
+    caller: Option<&CallerInfo>,
+) -> Result<(), Status> {
+    tokio::select! {
+        // If the reader has left, `stream` ends the task anyway.
+        _ = to.reserve() => Ok(()),
+        () = tokio::time::sleep(TAKE_TIME_MAX) => {
+            if let Some(caller) = caller {
+                large::close(caller, "watched entries");
+            }
+            Err(status::of_failed(Failed::Overloaded))
+        }
         () = stopping.cancelled() => Err(status::stopping()),
     }
 }

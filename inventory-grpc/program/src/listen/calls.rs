@@ -1,4 +1,5 @@
-//! Counts the calls under way, and refuses one too many. A call ends with the last byte of its answer's body.
+//! Counts the calls under way, and refuses one too many, or one whose caller does not take its answers. A call ends
+//! with the last byte of its answer's body.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -6,7 +7,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use hyper::body::{Body, Frame, SizeHint};
+use hyper::body::{Body, Buf, Frame, SizeHint};
 use hyper::{Request, Response};
 use pin_project_lite::pin_project;
 use tower_layer::Layer;
@@ -113,7 +114,7 @@ where
             (None, None) => return Poll::Pending,
         };
         let call = this.call.take();
-        Poll::Ready(Ok(answer.map(|body| CallBody { body, _call: call })))
+        Poll::Ready(Ok(answer.map(|body| CallBody { body, call })))
     }
 }
 
@@ -123,7 +124,7 @@ pin_project! {
     pub struct CallBody<B> {
         #[pin]
         body: B,
-        _call: Option<Call>,
+        call: Option<Call>,
     }
 }
 
@@ -135,7 +136,12 @@ impl<B: Body> Body for CallBody<B> {
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
-        self.project().body.poll_frame(context)
+        let this = self.project();
+        let frame = ready!(this.body.poll_frame(context));
+        if let (Some(call), Some(Ok(frame))) = (this.call.as_ref(), &frame) {
+            call.give(frame.data_ref().map_or(0, Buf::remaining));
+        }
+        Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {

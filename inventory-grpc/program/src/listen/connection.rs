@@ -37,6 +37,24 @@ pub(super) enum Stream {
 #[derive(Clone, Debug)]
 pub struct CallerInfo(pub(super) Arc<Peer>);
 
+impl CallerInfo {
+    /// The caller may make this call, and not only those that anybody may make. Its connection keeps its place on a
+    /// full port.
+    pub fn accept(&self) {
+        self.0.accept();
+    }
+
+    /// Whether the caller, and all callers together, take their answers. If not, no large answer should be made.
+    pub fn takes_answers(&self) -> bool {
+        self.0.takes_answers()
+    }
+
+    /// Closes the caller's connection.
+    pub fn close(&self) {
+        self.0.close();
+    }
+}
+
 impl Connection {
     pub(super) fn new(stream: Stream, peer: Arc<Peer>) -> Self {
         let preface = match peer.protocol() {
@@ -108,6 +126,16 @@ impl AsyncRead for Connection {
 }
 
 impl Connection {
+    /// What a write of bytes came to.
+    fn taken(&self, poll: Poll<io::Result<usize>>, context: &Context<'_>) -> Poll<io::Result<usize>> {
+        match &poll {
+            Poll::Ready(Ok(bytes)) => self.peer.take(*bytes),
+            Poll::Pending => self.peer.block(),
+            Poll::Ready(Err(_)) => {}
+        }
+        self.written(poll, context)
+    }
+
     /// What a write came to. A write that waits for a peer that is too slow fails.
     fn written<T>(&self, poll: Poll<io::Result<T>>, context: &Context<'_>) -> Poll<io::Result<T>> {
         if poll.is_pending() {
@@ -122,7 +150,7 @@ impl AsyncWrite for Connection {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let connection = self.get_mut();
         let poll = poll_stream!(connection, stream => stream.poll_write(context, bytes));
-        connection.written(poll, context)
+        connection.taken(poll, context)
     }
 
     fn poll_write_vectored(
@@ -132,7 +160,7 @@ impl AsyncWrite for Connection {
     ) -> Poll<io::Result<usize>> {
         let connection = self.get_mut();
         let poll = poll_stream!(connection, stream => stream.poll_write_vectored(context, slices));
-        connection.written(poll, context)
+        connection.taken(poll, context)
     }
 
     fn is_write_vectored(&self) -> bool {

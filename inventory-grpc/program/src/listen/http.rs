@@ -25,12 +25,8 @@ const BUFFER_BYTES_MAX: usize = 64 * 1024;
 /// Serves until `stop` closes the port. Then it answers the requests under way, and returns when all connections are
 /// closed or cut. `refuse` makes the answer to a call too many. A head has at most 100 headers, which is hyper's own
 /// bound.
-pub async fn serve_http<S, B>(
-    listener: Listener,
-    service: S,
-    refuse: fn() -> Response<B>,
-    stop: Stop,
-) where
+pub async fn serve_http<S, B>(listener: Listener, service: S, refuse: fn() -> Response<B>, stop: Stop)
+where
     S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + 'static,
     S::Future: Send,
     B: Body<Data: Send, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,

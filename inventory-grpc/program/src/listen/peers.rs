@@ -14,16 +14,27 @@ use crate::listen::{Limits, Protocol};
 /// How often the connections are looked through. The unit of all times here.
 const TICK: Duration = Duration::from_millis(500);
 
+/// Bytes of answers that a connection may have waiting for its caller to take them. While it has more, its calls are
+/// refused.
+const UNTAKEN_MAX: usize = 8 * 1024 * 1024;
+/// Those of all connections of a port.
+const UNTAKEN_TOTAL_MAX: usize = 128 * 1024 * 1024;
+/// Time for which a caller may take no byte of what the server sends.
+const BLOCKED_MAX: Duration = Duration::from_secs(10);
+
 /// All connections of a port.
 #[derive(Debug)]
 pub(super) struct Peers {
     protocol: Protocol,
     start_ticks: u32,
     idle_ticks: u32,
+    blocked_ticks: u32,
     calls_max: usize,
     /// The time, in ticks since the start, from 1.
     now: AtomicU32,
     calls: AtomicUsize,
+    /// Bytes of answers that no caller has taken yet.
+    untaken: AtomicUsize,
     room: Arc<Semaphore>,
     lists: Mutex<Lists>,
 }
@@ -31,7 +42,7 @@ pub(super) struct Peers {
 #[derive(Debug, Default)]
 struct Lists {
     all: Vec<Weak<Peer>>,
-    /// Those that had not made a call when they were looked at last, the oldest first.
+    /// Those that had not made such a call when they were looked at last, the oldest first.
     new: VecDeque<Weak<Peer>>,
 }
 
@@ -48,9 +59,13 @@ pub(super) struct Peer {
     head: AtomicU32,
     /// Whether it has spoken HTTP/2.
     greeted: AtomicBool,
-    /// Whether it has made a call.
+    /// Whether it has made a call; with HTTP/2, one that the server accepted from it.
     called: AtomicBool,
     calls: AtomicU32,
+    /// Bytes of answers that it has not taken yet.
+    untaken: AtomicUsize,
+    /// Since when it takes nothing; 0 if it does.
+    blocked: AtomicU32,
     closed: AtomicBool,
     waker: AtomicWaker,
 }
@@ -65,9 +80,11 @@ impl Peers {
             protocol,
             start_ticks: ticks(limits.start),
             idle_ticks: ticks(limits.idle),
+            blocked_ticks: ticks(BLOCKED_MAX),
             calls_max: limits.calls,
             now: AtomicU32::new(1),
             calls: AtomicUsize::new(0),
+            untaken: AtomicUsize::new(0),
             room: Arc::new(Semaphore::new(limits.connections)),
             lists: Mutex::default(),
         });
@@ -98,6 +115,8 @@ impl Peers {
             greeted: AtomicBool::new(false),
             called: AtomicBool::new(false),
             calls: AtomicU32::new(0),
+            untaken: AtomicUsize::new(0),
+            blocked: AtomicU32::new(0),
             closed: AtomicBool::new(false),
             waker: AtomicWaker::new(),
         });
@@ -183,6 +202,34 @@ impl Peer {
         }
     }
 
+    /// Bytes of an answer are ready for it.
+    pub(super) fn give(&self, bytes: usize) {
+        self.untaken.fetch_add(bytes, Ordering::Relaxed);
+        self.peers.untaken.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// It took so many bytes. Those that are no answer's count as some, which changes little: there are few.
+    pub(super) fn take(&self, bytes: usize) {
+        self.blocked.store(0, Ordering::Relaxed);
+        let less = |untaken: usize| Some(untaken - untaken.min(bytes));
+        if let Ok(before) = self.untaken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less) {
+            self.peers.untaken.fetch_sub(before.min(bytes), Ordering::Relaxed);
+        }
+    }
+
+    /// It takes nothing now.
+    pub(super) fn block(&self) {
+        // The first time counts.
+        let now = self.peers.now();
+        let _ = self.blocked.compare_exchange(0, now, Ordering::Relaxed, Ordering::Relaxed);
+    }
+
+    /// Whether it, and all callers together, take their answers.
+    pub(super) fn takes_answers(&self) -> bool {
+        self.untaken.load(Ordering::Relaxed) < UNTAKEN_MAX
+            && self.peers.untaken.load(Ordering::Relaxed) < UNTAKEN_TOTAL_MAX
+    }
+
     pub(super) fn protocol(&self) -> Protocol {
         self.peers.protocol
     }
@@ -197,7 +244,12 @@ impl Peer {
         self.closed.load(Ordering::Acquire)
     }
 
-    fn close(&self) {
+    /// The server has accepted a call from it.
+    pub(super) fn accept(&self) {
+        self.called.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn close(&self) {
         self.closed.store(true, Ordering::Release);
         self.waker.wake();
     }
@@ -210,6 +262,10 @@ impl Peer {
         let since = |tick: &AtomicU32| now.saturating_sub(tick.load(Ordering::Relaxed));
         let (start, idle) = (self.peers.start_ticks, self.peers.idle_ticks);
         let called = self.called.load(Ordering::Relaxed);
+        let blocked = self.blocked.load(Ordering::Relaxed);
+        if blocked > 0 && now.saturating_sub(blocked) > self.peers.blocked_ticks {
+            return true;
+        }
         match self.peers.protocol {
             Protocol::Http1 => {
                 let head = self.head.load(Ordering::Relaxed);
@@ -232,14 +288,29 @@ pub(super) struct Call(Arc<Peer>);
 impl Call {
     /// Begins a call; `None` if too many are under way.
     pub(super) fn begin(peer: Arc<Peer>) -> Option<Self> {
-        peer.called.store(true, Ordering::Relaxed);
+        match peer.protocol() {
+            Protocol::Http1 => peer.called.store(true, Ordering::Relaxed),
+            // Anybody may ask for the health, so that keeps no place on a full port.
+            Protocol::Http2 => {}
+        }
         peer.head.store(0, Ordering::Relaxed);
         peer.heard.store(peer.peers.now(), Ordering::Relaxed);
         peer.calls.fetch_add(1, Ordering::Relaxed);
         let under_way = peer.peers.calls.fetch_add(1, Ordering::Relaxed);
         // A call that is refused ends here, and is counted out like any other.
         let call = Self(peer);
-        (under_way < call.0.peers.calls_max).then_some(call)
+        (under_way < call.0.peers.calls_max && call.0.takes_answers()).then_some(call)
+    }
+
+    /// Bytes of its answer are ready.
+    pub(super) fn give(&self, bytes: usize) {
+        self.0.give(bytes);
+    }
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        self.peers.untaken.fetch_sub(*self.untaken.get_mut(), Ordering::Relaxed);
     }
 }
 

@@ -1,0 +1,273 @@
+//! The layer that bounds what arrives: the time for a message, and the memory of all messages.
+//!
+//! A call without a stream of requests must arrive within [`MESSAGE_TIME_MAX`], and is charged for its message until it
+//! is answered. In a stream of requests that goes for each message that has begun.
+
+use std::collections::HashSet;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use hyper::body::{Bytes, Frame, SizeHint};
+use inventory_core::model::error::{Error, Failed};
+use inventory_program::memory::{Charged, Memory};
+use inventory_proto::DESCRIPTORS;
+use pin_project_lite::pin_project;
+use prost::Message;
+use prost_types::FileDescriptorSet;
+use tokio::time::{Instant, Sleep, sleep_until};
+use tonic::Status;
+use tonic::body::Body;
+use tonic::codegen::http::{Request, Response};
+use tower_layer::Layer;
+use tower_service::Service;
+
+use crate::status::{self, Paths};
+
+/// Time for a message to arrive.
+const MESSAGE_TIME_MAX: Duration = Duration::from_secs(10);
+/// Bytes of a message that count as its first ones. Orders of a usual size fit into them.
+const FIRST_BYTES: usize = 64 * 1024;
+/// First bytes of all messages together.
+const FIRST_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Other bytes of all messages together.
+const OTHER_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Bytes before each message: whether it is compressed, and its length.
+const PREFIX_BYTES: usize = 5;
+
+/// The layer. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct ReceiveLayer {
+    streams: Arc<HashSet<String>>,
+    memory: Memory,
+}
+
+impl ReceiveLayer {
+    pub(crate) fn new() -> Self {
+        let memory = Memory::new(FIRST_BYTES, FIRST_BYTES_MAX, OTHER_BYTES_MAX);
+        Self { streams: Arc::new(request_streams()), memory }
+    }
+}
+
+/// The paths of the methods with a stream of requests.
+fn request_streams() -> HashSet<String> {
+    let sets = [
+        DESCRIPTORS,
+        tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET,
+        tonic_reflection::pb::v1alpha::FILE_DESCRIPTOR_SET,
+    ];
+    // The sets are part of the program, so each can be decoded. A test finds reflection among them.
+    let files = sets.into_iter().flat_map(|set| FileDescriptorSet::decode(set).unwrap_or_default().file);
+    let mut streams = HashSet::new();
+    for file in files {
+        for service in &file.service {
+            let of_streams = service.method.iter().filter(|method| method.client_streaming());
+            let path = |method: &prost_types::MethodDescriptorProto| {
+                format!("/{}.{}/{}", file.package(), service.name(), method.name())
+            };
+            streams.extend(of_streams.map(path));
+        }
+    }
+    streams
+}
+
+impl<S> Layer<S> for ReceiveLayer {
+    type Service = Receive<S>;
+
+    fn layer(&self, inner: S) -> Receive<S> {
+        Receive { inner, layer: self.clone() }
+    }
+}
+
+/// Services whose requests are bounded.
+#[derive(Clone)]
+pub(crate) struct Receive<S> {
+    inner: S,
+    layer: ReceiveLayer,
+}
+
+impl<S, B> Service<Request<Body>> for Receive<S>
+where
+    S: Service<Request<Body>, Response = Response<B>>,
+{
+    type Response = Response<B>;
+    type Error = S::Error;
+    type Future = ReceiveFuture<S::Future>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let is_stream = self.layer.streams.contains(request.uri().path());
+        let charged = Arc::new(Mutex::new(Charged::default()));
+        let request = request.map(|body| {
+            Body::new(Requests {
+                body,
+                memory: self.layer.memory.clone(),
+                charged: charged.clone(),
+                bytes: 0,
+                message: Prefixed::default(),
+                is_stream,
+                until: (!is_stream).then(|| Instant::now() + MESSAGE_TIME_MAX),
+                timer: None,
+            })
+        });
+        ReceiveFuture { inner: self.inner.call(request), _charged: charged }
+    }
+}
+
+pin_project! {
+    /// A call that is not answered yet. It stays charged.
+    pub(crate) struct ReceiveFuture<F> {
+        #[pin]
+        inner: F,
+        _charged: Arc<Mutex<Charged>>,
+    }
+}
+
+impl<F: Future> Future for ReceiveFuture<F> {
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
+        self.project().inner.poll(context)
+    }
+}
+
+/// Where a stream of bytes is among its messages.
+#[derive(Debug, Default)]
+struct Prefixed {
+    prefix: [u8; PREFIX_BYTES],
+    prefix_bytes: usize,
+    /// Bytes that the message still lacks.
+    left: usize,
+}
+
+impl Prefixed {
+    fn advance(&mut self, mut bytes: &[u8]) {
+        while let Some((&first, rest)) = bytes.split_first() {
+            if self.left > 0 {
+                let taken = self.left.min(bytes.len());
+                self.left -= taken;
+                bytes = &bytes[taken..];
+                continue;
+            }
+            self.prefix[self.prefix_bytes] = first;
+            self.prefix_bytes += 1;
+            bytes = rest;
+            if self.prefix_bytes == PREFIX_BYTES {
+                let [_, length @ ..] = self.prefix;
+                self.left = usize::try_from(u32::from_be_bytes(length)).unwrap_or(usize::MAX);
+                self.prefix_bytes = 0;
+            }
+        }
+    }
+
+    /// Whether a message has begun and is not complete.
+    fn is_inside(&self) -> bool {
+        self.left > 0 || self.prefix_bytes > 0
+    }
+}
+
+/// The requests of a call.
+struct Requests {
+    body: Body,
+    memory: Memory,
+    charged: Arc<Mutex<Charged>>,
+    /// Bytes that it is charged for.
+    bytes: usize,
+    message: Prefixed,
+    is_stream: bool,
+    /// When the message that arrives must be complete.
+    until: Option<Instant>,
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+impl Requests {
+    /// Counts what has arrived. Fails if there is no memory for it.
+    fn arrived(&mut self, data: &Bytes) -> Result<(), Status> {
+        self.message.advance(data);
+        self.bytes = self.bytes.saturating_add(data.len());
+        let mut charged = self.charged.lock().unwrap_or_else(PoisonError::into_inner);
+        if !self.memory.charge(&mut charged, self.bytes) {
+            return Err(status::of_error(Error::Failed(Failed::Overloaded), Paths::REQUEST));
+        }
+        if self.is_stream && !self.message.is_inside() {
+            *charged = Charged::default();
+            self.bytes = 0;
+            (self.until, self.timer) = (None, None);
+        } else if self.is_stream && self.until.is_none() {
+            self.until = Some(Instant::now() + MESSAGE_TIME_MAX);
+        }
+        Ok(())
+    }
+
+    /// Whether the time for the message is over. Otherwise the task is woken when it is.
+    fn is_late(&mut self, context: &mut Context<'_>) -> bool {
+        let Some(until) = self.until else { return false };
+        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(until)));
+        timer.as_mut().poll(context).is_ready()
+    }
+}
+
+impl hyper::body::Body for Requests {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        let requests = self.get_mut();
+        let frame = match Pin::new(&mut requests.body).poll_frame(context) {
+            Poll::Ready(frame) => frame,
+            Poll::Pending if requests.is_late(context) => {
+                let late = Error::Failed(Failed::Expired);
+                return Poll::Ready(Some(Err(status::of_error(late, Paths::REQUEST))));
+            }
+            Poll::Pending => return Poll::Pending,
+        };
+        match frame {
+            Some(Ok(frame)) => {
+                let counted = frame.data_ref().map_or(Ok(()), |data| requests.arrived(data));
+                Poll::Ready(Some(counted.map(|()| frame)))
+            }
+            Some(Err(error)) => Poll::Ready(Some(Err(error))),
+            None => Poll::Ready(None),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_are_found_however_their_bytes_are_cut() {
+        let bytes = [&[0, 0, 0, 0, 3, b'a', b'b', b'c'][..], &[0, 0, 0, 0, 0], &[1, 0, 0, 1, 0], &[b'x'; 256]].concat();
+        let boundaries = [0, 8, 13, bytes.len()];
+        for step in 1..=bytes.len() {
+            let mut message = Prefixed::default();
+            let mut at = 0;
+            for part in bytes.chunks(step) {
+                message.advance(part);
+                at += part.len();
+                assert_eq!(message.is_inside(), !boundaries.contains(&at), "{at} in steps of {step}");
+            }
+        }
+    }
+
+    #[test]
+    fn methods_with_a_stream_of_requests_are_known() {
+        let streams = request_streams();
+        assert!(streams.contains("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo"), "{streams:?}");
+        assert!(!streams.contains("/inventory.v1.LedgerService/WatchEntries"));
+    }
+}

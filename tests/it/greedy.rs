@@ -1,0 +1,236 @@
+//! Callers that ask for much, read nothing, or never finish: they take a bounded memory, and hold up nobody.
+
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use hyper::body::{Body, Bytes, Frame};
+use inventory_proto::v1;
+use inventory_proto::v1::availability_service_client::AvailabilityServiceClient;
+use inventory_proto::v1::ledger_service_client::LedgerServiceClient;
+use inventory_proto::v1::stock_service_client::StockServiceClient;
+use inventory_tests::programs::{Running, grpc_server};
+use inventory_tests::raw_http2::calls_without_reading;
+use inventory_tests::requests;
+use inventory_tests::requests::{decrement, guid, set};
+use inventory_tests::wix_caller::CATALOG;
+use inventory_tests::world::{Backend, Database};
+use prost::Message;
+use tonic::codegen::http;
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Code, Status};
+use tower_service::Service;
+
+/// Longer than anything takes that works.
+const LONG: Duration = Duration::from_secs(60);
+
+/// A unit whose options are about as long as they may be.
+fn long<U: From<v1::CatalogReference>>(number: usize) -> Option<U> {
+    let text = |text: String| prost_types::Value { kind: Some(prost_types::value::Kind::StringValue(text)) };
+    let fields = [("text".to_owned(), text(format!("{number}{}", "x".repeat(1_900))))].into();
+    let options = Some(prost_types::Struct { fields });
+    Some(v1::CatalogReference { app_id: CATALOG.into(), catalog_item_id: format!("{number}"), options }.into())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_order_of_any_size_fits_into_answers_that_clients_take() {
+    for backend in [Backend::Sqlite, Backend::Postgres] {
+        let database = Database::fresh(backend);
+        order_of_any_size(&grpc_server(&database.text)).await;
+    }
+}
+
+async fn order_of_any_size(server: &Running) {
+    let channel = endpoint(server).connect_lazy();
+    let (site_id, order_id) = (guid(), guid());
+    let (mut availability, mut ledger) =
+        (AvailabilityServiceClient::new(channel.clone()), LedgerServiceClient::new(channel));
+    // Every unit gets two entries.
+    for part in 0..20 {
+        let units = (0..300).map(|item| long(part / 2 * 300 + item));
+        let items = units.map(|unit| v1::Item { unit, quantity: 1, ..Default::default() });
+        let request = v1::DecrementAvailabilityRequest {
+            items: items.collect(),
+            order_id: order_id.clone(),
+            restrict_inventory_value: Some(false),
+            ..decrement(&site_id, &[])
+        };
+        availability.decrement_availability(request).await.expect("applied");
+    }
+    let (mut units, mut pages, mut page_token) = (std::collections::BTreeSet::new(), 0, String::new());
+    loop {
+        let request = v1::GetOrderRequest {
+            site_id: site_id.clone(),
+            order_id: order_id.clone(),
+            page_token: page_token.clone(),
+            ..Default::default()
+        };
+        let page = ledger.get_order(request).await.expect("the answer is not too large").into_inner();
+        assert!(page.encoded_len() < 4 * 1024 * 1024, "{}", page.encoded_len());
+        assert_eq!(page.entry_count, 6_000);
+        assert_eq!((page.entries.is_empty(), page.calls.len()), (pages > 0, if pages > 0 { 0 } else { 20 }));
+        for line in page.lines {
+            assert_eq!((line.taken, line.net), (2, 2));
+            assert!(units.insert(line.catalog_reference.expect("a unit").catalog_item_id), "each unit once");
+        }
+        pages += 1;
+        page_token = page.next_page_token;
+        if page_token.is_empty() {
+            break;
+        }
+    }
+    assert_eq!(units.len(), 3_000);
+    let request = v1::GetOrderRequest {
+        site_id: site_id.clone(),
+        order_id: guid(),
+        page_token: "AAAA".into(),
+        ..Default::default()
+    };
+    assert_eq!(ledger.get_order(request).await.expect_err("not a token").code(), Code::InvalidArgument);
+}
+
+fn endpoint(server: &Running) -> Endpoint {
+    Endpoint::from_shared(format!("http://{}", server.addresses[0])).expect("the URL is valid")
+}
+
+/// The most memory that the server has while `work` goes on and others read and write, in megabytes.
+async fn most_memory(server: &Running, work: impl Future<Output = ()>) -> f64 {
+    let channel = endpoint(server).connect_lazy();
+    let (site_id, mut most) = (guid(), 0.0_f64);
+    let mut work = std::pin::pin!(tokio::time::timeout(LONG, work));
+    loop {
+        let healthy = async {
+            let levels = set(&site_id, vec![requests::set_item("A", 1)]);
+            StockServiceClient::new(channel.clone()).set_stock(levels).await.expect("a level can be set meanwhile");
+        };
+        tokio::select! {
+            done = &mut work => {
+                done.expect("it ends in time");
+                return most;
+            }
+            () = healthy => most = most.max(server.resident_megabytes()),
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_that_nobody_reads_take_a_bounded_memory() {
+    let database = Database::fresh(Backend::Sqlite);
+    let server = grpc_server(&database.text);
+    let site_id = guid();
+    let mut stock = StockServiceClient::new(endpoint(&server).connect_lazy());
+    for part in 0..2 {
+        let item =
+            |number: usize| v1::SetStockItem { unit: long(part * 500 + number), available: 1, ..Default::default() };
+        stock.set_stock(set(&site_id, (0..500).map(item).collect())).await.expect("the levels can be set");
+    }
+    let request = v1::ListStockRequest { site_id, page_size: 1_000, ..Default::default() }.encode_to_vec();
+    let most = most_memory(&server, async {
+        let path = "/inventory.v1.StockService/ListStock";
+        let before = server.open_files();
+        let callers = (0..3).map(|_| calls_without_reading(server.addresses[0], path, &request, 150));
+        let callers = join_all(callers).await;
+        // The server closes the connections. The callers do not learn it, because they read nothing.
+        while server.open_files() < before + 3 {
+            tokio::task::yield_now().await;
+        }
+        while server.open_files() > before + 1 {
+            tokio::task::yield_now().await;
+        }
+        drop(callers);
+    })
+    .await;
+    println!("answers that nobody reads: at most {most:.0} MB");
+    assert!(most < 300.0, "{most} MB");
+}
+
+/// A message that says it has 3.5 MiB, has 3, and never ends.
+#[derive(Default)]
+struct Half {
+    sent: usize,
+}
+
+impl Body for Half {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        const PART: usize = 64 * 1024;
+        let bytes = match self.sent {
+            0 => Bytes::from_static(&[0, 0, 0x38, 0, 0]),
+            sent if sent > 3 * 1024 * 1024 => return Poll::Pending,
+            _ => Bytes::from_static(&[0; PART]),
+        };
+        self.sent += bytes.len();
+        Poll::Ready(Some(Ok(Frame::data(bytes))))
+    }
+}
+
+/// Sends half a message. Returns the code of the answer.
+async fn half_message(mut channel: Channel, path: &str) -> Code {
+    let request = http::Request::post(format!("http://x{path}")).header("content-type", "application/grpc");
+    let request = request.header("te", "trailers").body(tonic::body::Body::new(Half::default()));
+    poll_fn(|context| channel.poll_ready(context)).await.expect("the server is there");
+    match channel.call(request.expect("the request is valid")).await {
+        Ok(answer) => Status::from_header_map(answer.headers()).map_or(Code::Ok, |status| status.code()),
+        // The server closed the stream.
+        Err(_) => Code::Unknown,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn messages_that_never_end_take_a_bounded_memory_and_a_bounded_time() {
+    let database = Database::fresh(Backend::Sqlite);
+    let server = grpc_server(&database.text);
+    let most = most_memory(&server, async {
+        let halves = (0..3).flat_map(|_| {
+            let channel = endpoint(&server).connect_lazy();
+            (0..20)
+                .map(move |_| half_message(channel.clone(), "/inventory.v1.AvailabilityService/DecrementAvailability"))
+        });
+        let codes = join_all(halves).await;
+        let refused = |code: &&Code| matches!(code, Code::DeadlineExceeded | Code::ResourceExhausted);
+        assert_eq!(codes.iter().filter(refused).count(), codes.len(), "{codes:?}");
+        assert!(codes.contains(&Code::DeadlineExceeded) && codes.contains(&Code::ResourceExhausted), "{codes:?}");
+    })
+    .await;
+    println!("messages that never end: at most {most:.0} MB");
+    assert!(most < 400.0, "{most} MB");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_burst_of_deadlines_leaves_the_connection_to_the_others() {
+    let database = Database::fresh(Backend::Sqlite);
+    let server = grpc_server(&database.text);
+    let channel = endpoint(&server).connect().await.expect("the server is there");
+    let (mut stock, site_id) = (StockServiceClient::new(channel.clone()), guid());
+    stock.set_stock(set(&site_id, vec![requests::set_item("A", 1_000_000)])).await.expect("the level can be set");
+    let watch = v1::WatchEntriesRequest { site_id: site_id.clone(), after_sequence: 0 };
+    let mut watched =
+        LedgerServiceClient::new(channel.clone()).watch_entries(watch).await.expect("a stream").into_inner();
+    watched.message().await.expect("the stream lives").expect("a message");
+    for _ in 0..20 {
+        let calls = (0..200).map(|_| {
+            let (channel, site) = (channel.clone(), site_id.clone());
+            let call = async move {
+                let mut client = AvailabilityServiceClient::new(channel);
+                client.decrement_availability(decrement(&site, &[("A", 1)])).await
+            };
+            tokio::spawn(tokio::time::timeout(Duration::from_micros(500), call))
+        });
+        join_all(calls).await;
+    }
+    stock.set_stock(set(&site_id, vec![requests::set_item("B", 7)])).await.expect("the level can be set");
+    // The stream ends with an error if the server has closed the connection.
+    let found = async {
+        loop {
+            let message = watched.message().await.expect("the stream lives").expect("one more");
+            if message.entries.iter().any(|entry| entry.level_after == 7) {
+                return;
+            }
+        }
+    };
+    tokio::time::timeout(LONG, found).await.expect("the watcher sees the entry");
+}
