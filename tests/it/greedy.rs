@@ -187,7 +187,7 @@ async fn messages_that_never_end_take_a_bounded_memory_and_a_bounded_time() {
     let most = most_memory(&server, async {
         let halves = (0..3).flat_map(|_| {
             let channel = endpoint(&server).connect_lazy();
-            (0..20)
+            (0..100)
                 .map(move |_| half_message(channel.clone(), "/inventory.v1.AvailabilityService/DecrementAvailability"))
         });
         let codes = join_all(halves).await;

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use futures_util::future::join_all;
+use inventory_tests::chaos::Link;
 use inventory_tests::programs::{Running, program};
 use inventory_tests::test_keys::app_key;
 use inventory_tests::wix_caller::{APP_ID, WixCaller, item, order, order_id};
@@ -154,4 +156,38 @@ fn a_wrong_filter_collector_or_app_id_is_one_sentence() {
         let own = text.lines().filter(|line| line.starts_with(name)).count();
         assert!(own <= 1 && !text.contains("panicked"), "{text}");
     }
+}
+
+/// Lines that an outage may add to the log, whatever the number of orders.
+const OUTAGE_LINES_MAX: usize = 30;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn orders_during_an_outage_add_few_lines() {
+    let database = Database::fresh(Backend::Postgres);
+    let (_, host) = database.text.split_once('@').expect("the URL names the user");
+    let (host, _) = host.split_once('/').expect("the URL names the database");
+    let link = Link::to(host.parse().expect("host and port are an address")).await;
+    let path = database.folder().join("log");
+    let mut command = program("wix-adapter");
+    command.args(["standalone", "--http-listen", "127.0.0.1:0", "--grpc-listen", "127.0.0.1:0"]);
+    command.args(["--database-url", &database.text.replace(host, &link.address.to_string())]);
+    command.args(["--wix-app-id", APP_ID]).env("WIX_PUBLIC_KEY", &app_key().public);
+    let log = path.clone();
+    let servers = tokio::task::spawn_blocking(move || Running::start_logging(command, 2, &log)).await;
+    let servers = servers.expect("no panic");
+    let wix = WixCaller::new(servers.addresses[1]);
+    let site = Uuid::new_v4().to_string();
+    let call = async || wix.call("increment", order(&site, json!([item("A", 1)]))).await.status;
+    assert_eq!(call().await, 200);
+    let lines = || std::fs::read_to_string(&path).expect("the log can be read");
+    let before = lines().lines().count();
+    link.cut();
+    for _ in 0..10 {
+        let statuses = join_all((0..30).map(|_| call())).await;
+        assert!(statuses.iter().all(|status| *status == 503), "{statuses:?}");
+    }
+    let added: Vec<String> = lines().lines().skip(before).map(str::to_owned).collect();
+    assert!(added.len() <= OUTAGE_LINES_MAX, "{} lines, such as {:#?}", added.len(), &added[..OUTAGE_LINES_MAX]);
+    link.restore();
+    while call().await != 200 {}
 }

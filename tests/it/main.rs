@@ -53,5 +53,6 @@ mod units;
 mod upgrade;
 mod uploads;
 mod verify;
+mod wal;
 mod windows;
 mod wire;
