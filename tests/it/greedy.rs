@@ -31,7 +31,7 @@ fn long<U: From<v1::CatalogReference>>(number: usize) -> Option<U> {
     let text = |text: String| prost_types::Value { kind: Some(prost_types::value::Kind::StringValue(text)) };
     let fields = [("text".to_owned(), text(format!("{number}{}", "x".repeat(1_900))))].into();
     let options = Some(prost_types::Struct { fields });
-    Some(v1::CatalogReference { app_id: CATALOG.into(), catalog_item_id: format!("{number}"), options }.into())
+    Some(v1::CatalogReference { options, ..reference(&number.to_string()).expect("named") }.into())
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -32,6 +32,7 @@ pub type Units = &'static [(&'static str, i64)];
 
 /// What is done.
 #[derive(Clone, Debug)]
+#[expect(clippy::large_enum_variant, reason = "a scenario has a few steps")]
 pub enum Step {
     /// A restricted order takes pieces, because it is edited.
     Take(Units),

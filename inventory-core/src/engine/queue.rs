@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use tokio::sync::mpsc::error::TryRecvError;
+use tokio::sync::mpsc::error::{SendError, TryRecvError};
 use tokio::sync::{Semaphore, mpsc};
 
 use crate::engine::message::{Message, Pending, Task, Ticket};
@@ -39,16 +39,26 @@ pub(super) struct Queue {
 impl QueueSender {
     /// Queues changes as one message: one batch takes them all, if they fit. If there is no room for all, queues none.
     pub(super) fn send_changes(&self, changes: Vec<Pending>) -> Result<(), (Failed, Vec<Pending>)> {
-        let count = changes.len();
-        self.send(count, Message::Changes(changes)).map_err(|(failed, message)| match message {
-            Message::Changes(changes) => (failed, changes),
-            Message::Alone(..) | Message::Stop => (failed, Vec::new()),
-        })
+        // More than this is more than the queue has room for.
+        let count = u32::try_from(changes.len()).unwrap_or(u32::MAX);
+        let Ok(room) = self.room.try_acquire_many(count) else { return Err((Failed::Overloaded, changes)) };
+        match self.messages.send(Message::Changes(changes)) {
+            // The queue gives the room back.
+            Ok(()) => room.forget(),
+            Err(SendError(Message::Changes(changes))) => return Err((Failed::Stopping, changes)),
+            // What comes back is what was sent.
+            Err(SendError(Message::Alone(..) | Message::Stop)) => {}
+        }
+        Ok(())
     }
 
     /// Queues a task.
     pub(super) fn send_task(&self, task: Task, ticket: Ticket) -> Result<(), Failed> {
-        self.send(1, Message::Alone(task, ticket)).map_err(|(failed, _)| failed)
+        let room = self.room.try_acquire().map_err(|_| Failed::Overloaded)?;
+        self.messages.send(Message::Alone(task, ticket)).map_err(|_| Failed::Stopping)?;
+        // The queue gives the room back.
+        room.forget();
+        Ok(())
     }
 
     /// Asks the writer to end after what is queued. There is always room for that.
@@ -60,16 +70,6 @@ impl QueueSender {
     /// Commands and tasks that wait.
     pub(super) fn depth(&self) -> usize {
         limits::QUEUE_COMMANDS_MAX.saturating_sub(self.room.available_permits())
-    }
-
-    fn send(&self, count: usize, message: Message) -> Result<(), (Failed, Message)> {
-        // More than this is more than the queue has room for.
-        let permits = u32::try_from(count).unwrap_or(u32::MAX);
-        let Ok(room) = self.room.try_acquire_many(permits) else { return Err((Failed::Overloaded, message)) };
-        self.messages.send(message).map_err(|mpsc::error::SendError(message)| (Failed::Stopping, message))?;
-        // The queue gives the room back.
-        room.forget();
-        Ok(())
     }
 }
 
