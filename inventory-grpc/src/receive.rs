@@ -34,6 +34,8 @@ const FIRST_BYTES: usize = 64 * 1024;
 const FIRST_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Other bytes of all messages together.
 const OTHER_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Bytes that a message is charged for before they arrive. The decoder refuses a longer one.
+const ANNOUNCED_MAX: usize = 4 * 1024 * 1024;
 /// Bytes before each message: whether it is compressed, and its length.
 const PREFIX_BYTES: usize = 5;
 
@@ -191,7 +193,9 @@ impl Requests {
         self.message.advance(data);
         self.bytes = self.bytes.saturating_add(data.len());
         let mut charged = self.charged.lock().unwrap_or_else(PoisonError::into_inner);
-        if !self.memory.charge(&mut charged, self.bytes) {
+        // The decoder takes memory for the whole message as soon as it knows its length.
+        let announced = self.bytes.saturating_add(self.message.left.min(ANNOUNCED_MAX));
+        if !self.memory.charge(&mut charged, announced) {
             return Err(status::of_error(Error::Failed(Failed::Overloaded), Paths::REQUEST));
         }
         if self.is_stream && !self.message.is_inside() {
