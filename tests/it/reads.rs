@@ -157,7 +157,9 @@ async fn reads_that_hang_end_at_their_deadline_and_hold_up_nobody_else() {
     until_waiting(&world, |waiting| waiting > 0).await;
     for hung in hanging {
         let code = hung.await.expect("no panic").expect_err("the table is locked").code();
-        assert!([Code::DeadlineExceeded, Code::Cancelled, Code::Unavailable].contains(&code), "{code:?}");
+        // The last ones found no place for their answers.
+        let codes = [Code::DeadlineExceeded, Code::Cancelled, Code::Unavailable, Code::ResourceExhausted];
+        assert!(codes.contains(&code), "{code:?}");
     }
     until_waiting(&world, |waiting| waiting == 0).await;
     drop(lock);

@@ -78,10 +78,8 @@ impl Upstream {
         Self { channel, calls: Arc::new(calls) }
     }
 
-    /// Sends the call and retries it until the server decides, or until [`ANSWER_TIME_MAX`] is over. The error is the
-    /// last status.
-    pub async fn submit(&self, change: Change) -> Result<(), Status> {
-        let deadline = Instant::now() + ANSWER_TIME_MAX;
+    /// Sends the call and retries it until the server decides, or until the deadline. The error is the last status.
+    pub async fn submit(&self, change: Change, deadline: Instant) -> Result<(), Status> {
         let mut pause = RETRY_PAUSE;
         let mut call = ChangeAvailabilityRequest { change: Some(change), ..Default::default() };
         loop {

@@ -177,7 +177,7 @@ async fn handle(
         answer::of_bad_field(method, &bad)
     })?;
     seen.names(&change, wix_request_id);
-    let result = adapter.upstream.submit(change).await;
+    let result = adapter.upstream.submit(change, until).await;
     let status = result.as_ref().err().cloned();
     let answer = answer::of_result(method, result);
     if let Some(status) = status {

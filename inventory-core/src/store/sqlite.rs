@@ -3,9 +3,9 @@
 //! of rows.
 
 mod files;
+mod settings;
 mod statements;
 
-use std::path::Path;
 use std::sync::Arc;
 
 use diesel::connection::SimpleConnection;
@@ -14,6 +14,8 @@ use diesel::prelude::*;
 use diesel::sqlite::SqliteConnection;
 
 pub(crate) use self::files::Files;
+use self::settings::{EMPTY_LOG, IDLE_LOG_BYTES, WRITER};
+pub(crate) use self::settings::{patience, session, target};
 use self::statements::{write_ledger, write_levels, write_requests, write_units};
 use crate::engine::storage::{
     Age, BatchStore, CommitError, LevelRow, LoadedLevels, PruneCursor, RecordedRequest, Server, SiteSku, UnitWrite,
@@ -24,7 +26,6 @@ use crate::model::catalog::Unit;
 use crate::model::error::{StoreError, Trouble};
 use crate::model::ids::{LevelId, LocationId, RequestKey, SiteId, UnitId};
 use crate::model::journal::SettingChange;
-use crate::model::limits;
 use crate::model::order::{OrderHistory, OrderKey};
 use crate::model::site::Site;
 use crate::model::unit::UnitSettings;
@@ -33,44 +34,6 @@ use crate::store::connection::AnyConnection;
 use crate::store::records::{self, PartRecord, RequestRecord, SiteRecord, SpanRecord, StateRecord, UnitRecord};
 use crate::store::tables::{change, ledger, level, request, site, unit};
 use crate::store::{Open, access, age, chain, shared};
-
-/// Settings of every connection. In WAL mode readers never wait for the writer; `FULL` makes COMMIT wait for the disk.
-pub(crate) fn session() -> String {
-    format!("{}; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON", patience())
-}
-
-/// The one setting of a connection that writes nothing: how long it waits for another process.
-pub(crate) fn patience() -> String {
-    format!("PRAGMA busy_timeout = {}", limits::BUSY_MS_MAX)
-}
-
-/// What SQLite opens: a URI that keeps it from making a new file, or from writing.
-pub(crate) fn target(path: &str, how: Open) -> String {
-    let escape = |c: char| if matches!(c, '%' | '?' | '#') { format!("%{:02x}", u32::from(c)) } else { c.to_string() };
-    let escaped: String = path.chars().map(escape).collect();
-    let mode = match how {
-        Open::Migrate | Open::AsIs => "mode=rw",
-        Open::ReadOnly if Path::new(&format!("{path}-wal")).exists() => "mode=ro",
-        // Without a log beside it, nobody writes to the database, and a read-only folder takes no log. Such a file does
-        // not change while it is read.
-        Open::ReadOnly => "immutable=1",
-    };
-    format!("file:{escaped}?{mode}")
-}
-
-/// Settings of the writer alone: a page cache of 32 MiB instead of 2, since orders and requests have random keys, and a
-/// checkpoint every 16 MiB of log instead of every 4. With them SPREAD with 512 callers went from 9,700 to 11,400
-/// orders a second, HOT with 64 from 19,600 to 24,400.
-///
-/// While a reader has a snapshot open, the log grows beyond that. Later the log begins anew, and its file is cut to the
-/// size that it has between two checkpoints.
-const WRITER: &str =
-    "PRAGMA cache_size = -32768; PRAGMA wal_autocheckpoint = 4096; PRAGMA journal_size_limit = 16777216";
-
-/// Bytes of the log that an idle writer leaves.
-const IDLE_LOG_BYTES: u64 = 4 * 1024 * 1024;
-/// Writes the log into the database and empties its file, if no reader needs it now. It waits for nobody.
-const EMPTY_LOG: &str = "PRAGMA busy_timeout = 0; PRAGMA wal_checkpoint(TRUNCATE)";
 
 /// A writer's connection to SQLite.
 pub(crate) struct SqliteStore {
@@ -100,8 +63,7 @@ impl SqliteStore {
     /// Empties a large log. Only an idle writer is probed, so this delays no order. If it fails, the next one tries
     /// again.
     fn shrink_log(&mut self) {
-        let log = std::fs::metadata(format!("{}-wal", self.target));
-        if log.is_ok_and(|log| log.len() > IDLE_LOG_BYTES) {
+        if self.files.log_bytes() > IDLE_LOG_BYTES {
             let shrunk = self.run(|connection| connection.batch_execute(EMPTY_LOG));
             let patient = self.run(|connection| connection.batch_execute(&patience()));
             if let Err(error) = shrunk.and(patient) {

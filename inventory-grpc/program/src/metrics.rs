@@ -41,7 +41,8 @@ pub struct MetricsError {
     source: Box<dyn Error + Send + Sync>,
 }
 
-/// Serves Prometheus metrics at `GET /metrics` on `listen` until the process ends. Does nothing for `None`.
+/// Serves Prometheus metrics at `GET /metrics`, and `GET /health`, on `listen` until the process ends. Does nothing for
+/// `None`.
 ///
 /// Must be called inside the runtime, before anything is recorded, and at most once with an address. The port is bound
 /// when it returns.
@@ -73,7 +74,7 @@ fn recorder() -> Result<PrometheusHandle, metrics_exporter_prometheus::BuildErro
     builder.set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &SECONDS)?.install_recorder()
 }
 
-/// Answers with all metrics.
+/// Answers with all metrics, and to `/health` as long as the program lives.
 #[derive(Clone)]
 struct Metrics(PrometheusHandle);
 
@@ -87,10 +88,10 @@ impl tower_service::Service<Request<Incoming>> for Metrics {
     }
 
     fn call(&mut self, request: Request<Incoming>) -> Self::Future {
-        let is_known = request.uri().path() == "/metrics";
-        ready(Ok(match is_known {
-            true => answer(StatusCode::OK, self.0.render()),
-            false => answer(StatusCode::NOT_FOUND, "the metrics are at /metrics\n".to_owned()),
+        ready(Ok(match request.uri().path() {
+            "/metrics" => answer(StatusCode::OK, self.0.render()),
+            "/health" => answer(StatusCode::OK, "OK\n".to_owned()),
+            _ => answer(StatusCode::NOT_FOUND, "the metrics are at /metrics\n".to_owned()),
         }))
     }
 }

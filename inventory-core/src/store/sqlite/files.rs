@@ -41,6 +41,11 @@ impl Files {
         self.check()
     }
 
+    /// The size of the log. 0 if there is none.
+    pub(super) fn log_bytes(&self) -> u64 {
+        fs::metadata(&self.log.0).map_or(0, |log| log.len())
+    }
+
     /// Fails if a file is not the right one any more.
     pub(crate) fn check(&self) -> Result<(), StoreError> {
         for (path, known) in [&self.database, &self.log] {
