@@ -16,7 +16,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 /// Settings of `health`. They have the names that they have in `serve`.
 #[derive(Debug, Clone, Args)]
 pub struct Health {
-    /// The address of the adapter. 0.0.0.0 and [::] stand for this machine.
+    /// The address of the adapter. An unspecified address (0.0.0.0, ::) stands for this machine.
     #[arg(long, env = "HTTP_LISTEN", default_value = "127.0.0.1:8080")]
     pub http_listen: SocketAddr,
     /// The certificate of the adapter, a PEM file: the port must show this one. Unset: the port has no TLS.
