@@ -24,10 +24,7 @@ mod url;
 
 use std::sync::Arc;
 
-use diesel::ConnectionError::BadConnection;
-use diesel::connection::SimpleConnection;
-use diesel::r2d2::{ConnectionManager, CustomizeConnection, Pool, PoolError};
-use diesel::sqlite::SqliteConnection;
+use diesel::r2d2::{ConnectionManager, PoolError};
 
 pub use self::migrate::{MigrateError, Migrated};
 pub use self::read::{EntryFilter, Page, SiteRead, Snapshot, StockCursor, StockFilter, Terms, UnitScope};
@@ -35,10 +32,9 @@ pub use self::url::{BadUrl, DatabaseUrl};
 
 use crate::engine::storage::{BatchStore, OpenWriters};
 use crate::model::error::StoreError;
-use crate::model::limits;
 use crate::store::connection::AnyConnection;
 use crate::store::postgres::PostgresStore;
-use crate::store::readers::{Readers, Reading, postgres_pool};
+use crate::store::readers::{Readers, Reading, postgres_pool, sqlite_pool};
 use crate::store::sqlite::{Files, SqliteStore};
 
 /// Writers on Postgres: enough that one site's commit overlaps another's.
@@ -79,16 +75,9 @@ impl Store {
                 }
                 let opened = Arc::new(Files::at(path));
                 opened.take().map_err(OpenError::Files)?;
-                let target = sqlite::target(path, how);
-                let reader = Reader { how, files: Arc::clone(&opened) };
+                let pool = sqlite_pool(how, Arc::clone(&opened));
                 files = Some(opened);
-                Readers::Sqlite(
-                    Pool::builder()
-                        .max_size(limits::READERS_MAX)
-                        .connection_timeout(limits::READER_WAIT_MAX)
-                        .connection_customizer(Box::new(reader))
-                        .build(ConnectionManager::new(target))?,
-                )
+                Readers::Sqlite(pool.build(ConnectionManager::new(sqlite::target(path, how)))?)
             }
             DatabaseUrl::Postgres(url) => {
                 Readers::Postgres(postgres_pool().build(ConnectionManager::new(url.as_str()))?)
@@ -132,25 +121,6 @@ impl OpenWriters for Store {
                 (0..POSTGRES_WRITERS).map(writer).collect()
             }
         }
-    }
-}
-
-/// Prepares a reader's connection. One to SQLite becomes unable to write.
-#[derive(Debug)]
-struct Reader {
-    how: Open,
-    files: Arc<Files>,
-}
-
-impl CustomizeConnection<SqliteConnection, diesel::r2d2::Error> for Reader {
-    fn on_acquire(&self, connection: &mut SqliteConnection) -> Result<(), diesel::r2d2::Error> {
-        self.files.check().map_err(|error| diesel::r2d2::Error::ConnectionError(BadConnection(error.to_string())))?;
-        match self.how {
-            Open::Migrate | Open::AsIs => connection.batch_execute(&sqlite::session())?,
-            Open::ReadOnly => connection.batch_execute(&sqlite::patience())?,
-        }
-        connection.batch_execute("PRAGMA query_only = ON")?;
-        Ok(())
     }
 }
 

@@ -12,6 +12,7 @@
 //! The body of a large answer keeps its place among them (`large`). The decoders record which site, order and request a
 //! call is about. The layer itself reads no message.
 
+mod ended;
 mod methods;
 mod stream_calls;
 
@@ -23,15 +24,14 @@ use std::time::Instant;
 
 use hyper::body::{Body, Frame, SizeHint};
 use hyper::{HeaderMap, Request, Response};
-use inventory_program::{observe, trace};
+use inventory_program::trace;
 use pin_project_lite::pin_project;
 use tonic::{Code, Status};
 use tower_layer::Layer;
 use tower_service::Service;
 use tracing::Span;
-use tracing::field::Empty;
 
-use self::methods::{Method, Methods, code_name};
+use self::methods::{Method, Methods};
 pub(crate) use self::stream_calls::{StreamCall, StreamCalls};
 use crate::large::{Place, Unread};
 
@@ -102,17 +102,7 @@ struct Call {
 
 impl Call {
     fn begin(method: Arc<Method>, headers: &HeaderMap, tells_refusals: bool) -> Self {
-        let span = tracing::info_span!(
-            "call",
-            otel.name = trace::only_traced(method.path.as_str()),
-            otel.kind = trace::only_traced("server"),
-            rpc.system = trace::only_traced("grpc"),
-            rpc.method = method.path,
-            rpc.grpc.status_code = Empty,
-            site.id = Empty,
-            order.id = Empty,
-            request.id = Empty,
-        );
+        let span = method.span();
         trace::continue_from(&span, headers);
         Self { method, started: Instant::now(), span, is_ended: false, tells_refusals }
     }
@@ -120,25 +110,9 @@ impl Call {
     /// The call ended with this code. `why` is the message of an error.
     fn end(&mut self, code: Code, why: &str) {
         self.is_ended = true;
-        let took = self.started.elapsed();
-        self.method.record(code, took);
-        let name = code_name(code);
-        if let Some(code) = trace::only_traced(code as i32) {
-            self.span.record("rpc.grpc.status_code", code);
-        }
-        let ms = took.as_micros() as f64 / 1_000.0;
-        let _entered = self.span.enter();
-        match ending(code) {
-            Ending::Refusal if self.tells_refusals => tracing::info!(code = name, why, ms, "refused"),
-            Ending::Refusal => {}
-            Ending::Success if observe::log_calls() => tracing::info!(code = name, ms, "call"),
-            Ending::Success => {}
-            Ending::Failure => {
-                trace::failed(&self.span, name);
-                if observe::log_calls() {
-                    tracing::info!(code = name, why, ms, "call");
-                }
-            }
+        let ended = self.method.ended(code, why, self.started.elapsed(), &self.span);
+        if ended.has_line(self.tells_refusals) {
+            self.span.in_scope(|| ended.tell());
         }
     }
 
@@ -156,37 +130,6 @@ impl Drop for Call {
         if !self.is_ended {
             self.end(Code::Cancelled, "the caller left");
         }
-    }
-}
-
-/// The kinds of ends of a call.
-enum Ending {
-    Success,
-    /// The caller was told no, and nothing is wrong with the server.
-    Refusal,
-    /// The caller may have been right, and did not get what it asked for.
-    Failure,
-}
-
-fn ending(code: Code) -> Ending {
-    match code {
-        // A caller that leaves, as every watcher does at some time, is no failure.
-        Code::Ok | Code::Cancelled => Ending::Success,
-        Code::InvalidArgument
-        | Code::NotFound
-        | Code::AlreadyExists
-        | Code::PermissionDenied
-        | Code::FailedPrecondition
-        | Code::Aborted
-        | Code::OutOfRange
-        | Code::Unimplemented
-        | Code::Unauthenticated => Ending::Refusal,
-        Code::Unknown
-        | Code::DeadlineExceeded
-        | Code::ResourceExhausted
-        | Code::Internal
-        | Code::Unavailable
-        | Code::DataLoss => Ending::Failure,
     }
 }
 

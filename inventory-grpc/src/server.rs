@@ -241,7 +241,8 @@ async fn prune(engine: Engine, retention: Duration) {
 }
 
 /// Keeps the health of every service, and of the whole server (the empty name), in step with what the writers can do.
-/// Logs each change once, with its cause. When the server stops, no service is ready, and those who watch are told.
+/// Logs each change once, with its cause. When the server stops, no service is ready, and the streams that watch the
+/// health get that change.
 async fn report_health(reporter: HealthReporter, health: watch::Receiver<Health>, stop: Stop) {
     tokio::select! {
         () = follow_health(&reporter, health) => return,

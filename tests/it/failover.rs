@@ -9,11 +9,11 @@ use inventory_proto::v1::stock_service_client::StockServiceClient;
 use inventory_tests::books;
 use inventory_tests::replica::Pair;
 use inventory_tests::requests::{guid, reference, set, set_item};
+use inventory_tests::tokens::channel_to;
 use inventory_tests::wix_caller::{WixCaller, item, order, order_id};
 use inventory_tests::world::{start_adapter, start_grpc};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
-use tonic::transport::Endpoint;
 
 /// Sites of both writers.
 const SITES: usize = 4;
@@ -39,7 +39,7 @@ async fn a_frozen_primary_does_not_hold_up_the_orders() {
     let _stop = stop.clone().drop_guard();
     let grpc = start_grpc(pair.url(), stop.clone()).await;
     let wix = WixCaller::new(start_adapter(grpc, stop).await);
-    let channel = Endpoint::from_shared(format!("http://{grpc}")).expect("the URL is valid").connect_lazy();
+    let channel = channel_to(grpc);
     let sites: Vec<String> = (0..SITES).map(|_| guid()).collect();
     for site in &sites {
         let mut stock = StockServiceClient::new(channel.clone());

@@ -12,10 +12,11 @@ use inventory_tests::errors::field_of;
 use inventory_tests::on_both;
 use inventory_tests::programs::grpc_server;
 use inventory_tests::requests::{adjust, all_pages, guid};
+use inventory_tests::tokens::channel_to;
 use inventory_tests::world::{Backend, Database, World, start_grpc};
 use tokio_util::sync::CancellationToken;
 use tonic::Code;
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::Channel;
 
 on_both!(a_watch_starts_anywhere_and_continues_live, a_watch_sees_the_entries_of_both_servers);
 
@@ -52,10 +53,6 @@ async fn list_entries(channel: &Channel, site: &str) -> Vec<v1::Entry> {
     all_pages(page).await
 }
 
-fn channel(address: std::net::SocketAddr) -> Channel {
-    Endpoint::from_shared(format!("http://{address}")).expect("the URL is valid").connect_lazy()
-}
-
 /// Watchers that an idle server must be able to hold.
 const WATCHERS: usize = 1_000;
 /// The most memory that all watchers together may take.
@@ -69,7 +66,7 @@ async fn a_thousand_idle_watchers_take_little_memory_and_no_threads() {
         let database = Database::fresh(backend);
         let server = grpc_server(&database.text);
         let site = guid();
-        let channels: Vec<Channel> = (0..10).map(|_| channel(server.addresses[0])).collect();
+        let channels: Vec<Channel> = (0..10).map(|_| channel_to(server.addresses[0])).collect();
         for channel in &channels {
             StockServiceClient::new(channel.clone()).adjust_stock(adjust(&site, &[("A", 1)])).await.expect("applied");
         }
@@ -100,7 +97,7 @@ async fn a_thousand_idle_watchers_take_little_memory_and_no_threads() {
         }
         drop((streams, channels));
         // The allocator returns memory only when it is used, so a few more calls follow.
-        let mut client = StockServiceClient::new(channel(server.addresses[0]));
+        let mut client = StockServiceClient::new(channel_to(server.addresses[0]));
         let returned = tokio::time::timeout(PATIENCE, async {
             while server.resident_megabytes() - before > LEFT_MEGABYTES_MAX {
                 client.adjust_stock(adjust(&site, &[("A", 1)])).await.expect("applied");
@@ -112,7 +109,7 @@ async fn a_thousand_idle_watchers_take_little_memory_and_no_threads() {
 }
 
 async fn a_watch_starts_anywhere_and_continues_live(world: World) {
-    let channel = channel(world.grpc);
+    let channel = channel_to(world.grpc);
     // The site does not exist yet. The first message shows that the watch has started.
     let mut early = watch(&channel, &world.site, 0).await;
     let first = early.message().await.expect("a message").expect("one");
@@ -136,7 +133,7 @@ async fn a_watch_starts_anywhere_and_continues_live(world: World) {
 async fn a_watch_sees_the_entries_of_both_servers(world: World) {
     let stop = CancellationToken::new();
     let second = start_grpc(world.database.url.clone(), stop.clone()).await;
-    let channels = [channel(world.grpc), channel(second)];
+    let channels = [channel_to(world.grpc), channel_to(second)];
     let mut streams = [watch(&channels[0], &world.site, 0).await, watch(&channels[1], &world.site, 0).await];
     let load = |caller: usize| {
         let (mut client, site) = (StockServiceClient::new(channels[caller % 2].clone()), world.site.clone());
@@ -179,7 +176,7 @@ async fn a_watch_continues_after_the_server_was_killed() {
         let mut received = Vec::new();
         for _ in 0..3 {
             let mut server = grpc_server(&database.text);
-            let channel = channel(server.addresses[0]);
+            let channel = channel_to(server.addresses[0]);
             let mut stream =
                 watch(&channel, &site, received.last().map_or(0, |entry: &v1::Entry| entry.sequence)).await;
             let load = tokio::spawn({
@@ -194,7 +191,7 @@ async fn a_watch_continues_after_the_server_was_killed() {
             read_to(&mut stream, i64::MAX, &mut received).await;
         }
         let server = grpc_server(&database.text);
-        let channel = channel(server.addresses[0]);
+        let channel = channel_to(server.addresses[0]);
         let expected = list_entries(&channel, &site).await;
         let mut stream = watch(&channel, &site, received.last().map_or(0, |entry| entry.sequence)).await;
         read_to(&mut stream, expected.len() as i64, &mut received).await;

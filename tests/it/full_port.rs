@@ -57,7 +57,7 @@ async fn callers_that_only_ask_for_the_health_keep_no_place_on_a_full_port() {
     for _ in 0..16 {
         let channel = connected(address).await;
         let check = HealthCheckRequest { service: String::new() };
-        HealthClient::new(channel.clone()).check(check).await.expect("the health is told");
+        HealthClient::new(channel.clone()).check(check).await.expect("the server tells its health");
         holders.push(channel);
     }
     for _ in 0..3 {

@@ -7,10 +7,11 @@ use inventory_proto::v1::availability_service_client::AvailabilityServiceClient;
 use inventory_proto::v1::stock_service_client::StockServiceClient;
 use inventory_tests::programs::{Running, program};
 use inventory_tests::requests::{decrement, set, set_item};
+use inventory_tests::tokens::channel_to;
 use inventory_tests::wix_caller::{item, order};
 use inventory_tests::world::{Backend, World};
 use serde_json::json;
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::Channel;
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
@@ -87,8 +88,7 @@ fn on_a_small_disk(folder: &std::path::Path) -> Running {
 async fn a_full_disk_is_not_ready_and_says_so() {
     let folder = tempfile::TempDir::new().expect("the temporary folder is writable");
     let server = on_a_small_disk(folder.path());
-    let channel =
-        Endpoint::from_shared(format!("http://{}", server.addresses[0])).expect("the URL is valid").connect_lazy();
+    let channel = channel_to(server.addresses[0]);
     until(channel.clone(), ServingStatus::Serving).await;
     let site = inventory_tests::requests::guid();
     let mut stock = StockServiceClient::new(channel.clone());

@@ -11,9 +11,10 @@ use inventory_tests::books;
 use inventory_tests::errors::reason_of;
 use inventory_tests::replica::{Node, Pair};
 use inventory_tests::requests::{decrement, guid, set, set_item};
+use inventory_tests::tokens::channel_to;
 use inventory_tests::world::start_grpc;
 use tokio_util::sync::{CancellationToken, DropGuard};
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::Channel;
 use tonic::{Request, Status};
 
 /// A caller that waits no longer than this has no answer.
@@ -32,7 +33,7 @@ impl Shop {
         let pair = tokio::task::spawn_blocking(Pair::synchronous).await.expect("both servers start");
         let stop = CancellationToken::new();
         let address = start_grpc(pair.url(), stop.clone()).await;
-        let channel = Endpoint::from_shared(format!("http://{address}")).expect("the URL is valid").connect_lazy();
+        let channel = channel_to(address);
         let site = guid();
         let stocked = set(&site, vec![set_item("A", 10), set_item("B", 0)]);
         StockServiceClient::new(channel.clone()).set_stock(stocked).await.expect("the levels can be set");

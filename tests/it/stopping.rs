@@ -11,12 +11,12 @@ use inventory_tests::chaos::Link;
 use inventory_tests::programs::{Running, grpc_server, program};
 use inventory_tests::requests::{decrement, guid, set, set_item};
 use inventory_tests::test_keys::app_key;
+use inventory_tests::tokens::channel_to;
 use inventory_tests::wix_caller::APP_ID;
 use inventory_tests::world::{Backend, Database};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tonic::transport::{Channel, Endpoint};
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
@@ -46,10 +46,6 @@ fn front(folder: &TempDir, grpc: SocketAddr, seconds: u32) -> Running {
     Running::start_logging(command, 1, &folder.path().join("log"))
 }
 
-fn channel(address: SocketAddr) -> Channel {
-    Endpoint::from_shared(format!("http://{address}")).expect("the URL is valid").connect_lazy()
-}
-
 fn log(folder: &TempDir) -> String {
     std::fs::read_to_string(folder.path().join("log")).expect("the log can be read")
 }
@@ -72,12 +68,12 @@ async fn callers_that_hold_a_grpc_port_open_are_cut() {
     let site_id = guid();
     for part in 0..5 {
         let items = (0..1_000).map(|unit| set_item(&format!("{part}-{unit}"), 1)).collect();
-        StockServiceClient::new(channel(address)).set_stock(set(&site_id, items)).await.expect("levels can be set");
+        StockServiceClient::new(channel_to(address)).set_stock(set(&site_id, items)).await.expect("levels can be set");
     }
     let idle = connect(address, b"").await;
     let half = connect(address, b"PRI * HT").await;
     let silent = connect(address, GREETING).await;
-    let mut ledger = LedgerServiceClient::new(channel(address));
+    let mut ledger = LedgerServiceClient::new(channel_to(address));
     // Nobody reads these entries, which are more than a window holds.
     let watch = v1::WatchEntriesRequest { site_id: site_id.clone(), after_sequence: 0 };
     let unread = ledger.watch_entries(watch).await.expect("the ledger can be watched");
@@ -116,7 +112,7 @@ async fn a_commit_that_hangs_does_not_hold_up_the_end() {
     // The link needs this thread's runtime while the server starts.
     let (server, folder) =
         tokio::task::spawn_blocking(move || (grpc(&folder, &through, 2), folder)).await.expect("no panic");
-    let channel = channel(server.addresses[0]);
+    let channel = channel_to(server.addresses[0]);
     let site = guid();
     let levels = set(&site, vec![set_item("A", 5)]);
     StockServiceClient::new(channel.clone()).set_stock(levels).await.expect("the level can be set");
@@ -160,7 +156,7 @@ async fn readiness_goes_off_before_the_ports_close() {
     assert_eq!(stopped.await.expect("no panic"), Some(0));
 
     let watch = HealthCheckRequest { service: String::new() };
-    let mut health = HealthClient::new(channel(at_grpc)).watch(watch).await.expect("it can be watched").into_inner();
+    let mut health = HealthClient::new(channel_to(at_grpc)).watch(watch).await.expect("it can be watched").into_inner();
     assert_eq!(health.message().await.expect("the health").expect("one").status(), ServingStatus::Serving);
     let stopped = tokio::spawn(exit_code(server));
     assert_eq!(health.message().await.expect("the health").expect("one").status(), ServingStatus::NotServing);

@@ -7,16 +7,16 @@ use std::time::Duration;
 
 use inventory_core::model::access::Scope;
 use inventory_proto::v1;
+use inventory_proto::v1::availability_service_client::AvailabilityServiceClient;
 use inventory_tests::call_stream::CallStream;
 use inventory_tests::chaos::Link;
 use inventory_tests::errors::{error, error_of, insufficient_stock};
 use inventory_tests::on_both;
 use inventory_tests::requests::{decrement, guid, increment, items, reference};
-use inventory_tests::tokens::{New, revoke};
+use inventory_tests::tokens::{New, channel_to, revoke};
 use inventory_tests::world::{Backend, Database, World, start_grpc};
 use tokio_util::sync::CancellationToken;
 use tonic::metadata::MetadataMap;
-use tonic::transport::Endpoint;
 use tonic::{Code, Status};
 
 on_both!(
@@ -144,10 +144,8 @@ async fn calls_beyond_the_bound_wait_for_their_turn(world: World) {
 async fn a_stopping_server_loses_no_answer(world: World) {
     let stop = CancellationToken::new();
     let grpc = start_grpc(world.database.url.clone(), stop.clone()).await;
-    let endpoint = Endpoint::from_shared(format!("http://{grpc}")).expect("the URL is valid");
     world.set(&[("A", 1_000_000)]).await;
-    let client = v1::availability_service_client::AvailabilityServiceClient::new(endpoint.connect_lazy());
-    let mut stream = CallStream::open(client).await;
+    let mut stream = CallStream::open(AvailabilityServiceClient::new(channel_to(grpc))).await;
     for _ in 0..20_000 {
         stream.send(take(&world, 1));
     }
@@ -220,10 +218,7 @@ async fn calls_that_a_cut_leaves_unknown_are_found_out_on_a_new_stream() {
     let stop = CancellationToken::new();
     let grpc = start_grpc(world.database.url.clone(), stop.clone()).await;
     let link = Link::to(grpc).await;
-    let client = || {
-        let endpoint = Endpoint::from_shared(format!("http://{}", link.address)).expect("the URL is valid");
-        v1::availability_service_client::AvailabilityServiceClient::new(endpoint.connect_lazy())
-    };
+    let client = || AvailabilityServiceClient::new(channel_to(link.address));
     let orders: Vec<_> = (0..500).map(|_| take(&world, 1)).collect();
     let mut stream = CallStream::open(client()).await;
     for order in &orders {
@@ -292,9 +287,7 @@ async fn the_first_token_ends_the_streams_of_callers_without_one() {
     let database = Database::fresh(Backend::Sqlite);
     let stop = CancellationToken::new();
     let grpc = start_grpc(database.url.clone(), stop.clone()).await;
-    let endpoint = Endpoint::from_shared(format!("http://{grpc}")).expect("the URL is valid");
-    let client = v1::availability_service_client::AvailabilityServiceClient::new(endpoint.connect_lazy());
-    let mut stream = CallStream::open(client).await;
+    let mut stream = CallStream::open(AvailabilityServiceClient::new(channel_to(grpc))).await;
     stream.call(increment(&guid(), &guid(), &[("A", 1)])).await.expect("nobody has a token yet");
     New { name: "shop", scopes: &[Scope::Orders], ..New::default() }.create(&database.url);
     let ended = stream.next().await.expect_err("the stream ends with an error");

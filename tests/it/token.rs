@@ -7,7 +7,7 @@ use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use inventory_tests::on_both;
 use inventory_tests::test_keys::{app_key, other_key, signing_key};
-use inventory_tests::wix_caller::{claims, item, now, order, sign};
+use inventory_tests::wix_caller::{claims, item, now, order, sign, sign_texts};
 use inventory_tests::world::World;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde_json::{Value, json};
@@ -17,10 +17,7 @@ on_both!(invalid_tokens_are_refused, valid_tokens_are_accepted);
 
 /// A token with any JSON as its header and claims. It is signed with RS256, whatever the header says.
 fn crafted(header: &Value, claims: &Value, key: &EncodingKey) -> String {
-    let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
-    let message = format!("{}.{}", part(header), part(claims));
-    let signature = jsonwebtoken::crypto::sign(message.as_bytes(), key, Algorithm::RS256).expect("the key can sign");
-    format!("{message}.{signature}")
+    sign_texts(&header.to_string(), &claims.to_string(), key)
 }
 
 fn with(mut claims: Value, name: &str, value: Value) -> Value {

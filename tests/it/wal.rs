@@ -9,8 +9,8 @@ use inventory_core::store::DatabaseUrl;
 use inventory_proto::v1::stock_service_client::StockServiceClient;
 use inventory_tests::programs::grpc_server;
 use inventory_tests::requests::{guid, set, set_item};
+use inventory_tests::tokens::channel_to;
 use inventory_tests::world::{Backend, Database};
-use tonic::transport::Endpoint;
 
 /// Longer than anything takes that works.
 const LONG: Duration = Duration::from_secs(60);
@@ -21,8 +21,7 @@ const SMALL: u64 = 8 * 1024 * 1024;
 async fn the_log_shrinks_after_a_long_read() {
     let database = Database::fresh(Backend::Sqlite);
     let server = grpc_server(&database.text);
-    let endpoint = Endpoint::from_shared(format!("http://{}", server.addresses[0])).expect("the URL is valid");
-    let (mut stock, site) = (StockServiceClient::new(endpoint.connect_lazy()), guid());
+    let (mut stock, site) = (StockServiceClient::new(channel_to(server.addresses[0])), guid());
     let DatabaseUrl::Sqlite(path) = &database.url else { panic!("the test needs SQLite") };
     let size = || std::fs::metadata(format!("{path}-wal")).map_or(0, |log| log.len());
     let mut reader = SqliteConnection::establish(path).expect("the file opens");

@@ -1,15 +1,12 @@
 //! The calls of Wix as they arrive: paths, ways to write a field, bounds.
 
 use axum::http::Method;
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use inventory_proto::v1;
 use inventory_tests::on_both;
 use inventory_tests::requests::{reference_of, set};
 use inventory_tests::test_keys::{app_key, signing_key};
-use inventory_tests::wix_caller::{CATALOG, WixCaller, claims, item, item_with, order};
+use inventory_tests::wix_caller::{CATALOG, WixCaller, claims, item, item_with, order, sign_texts};
 use inventory_tests::world::World;
-use jsonwebtoken::Algorithm;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -301,11 +298,9 @@ fn with_options(world: &World, app_id: &str, options: &str) -> String {
     with_text(&claims(data).to_string().replace("\"OPTIONS\"", options))
 }
 
-/// A token that carries this text as its claims, which need not be JSON that Rust writes.
+/// A token that carries this text as its claims.
 fn with_text(claims: &str) -> String {
-    let message = [r#"{"alg":"RS256","typ":"JWT"}"#, claims].map(|part| URL_SAFE_NO_PAD.encode(part)).join(".");
-    let signature = jsonwebtoken::crypto::sign(message.as_bytes(), &signing_key(app_key()), Algorithm::RS256);
-    format!("{message}.{}", signature.expect("a token can be signed"))
+    sign_texts(r#"{"alg":"RS256","typ":"JWT"}"#, claims, &signing_key(app_key()))
 }
 
 /// JavaScript cuts a customer's text between the halves of an emoji, and shops store what they like.

@@ -5,8 +5,8 @@ use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::OnceLock;
-use std::time::{Duration, Instant};
+use std::sync::{OnceLock, mpsc};
+use std::time::Duration;
 
 use crate::test_keys;
 use crate::wix_caller::APP_ID;
@@ -168,16 +168,16 @@ impl Running {
     /// Sends SIGTERM and waits for the process to end; `None` if it does not end within `time`.
     pub fn terminate_within(mut self, time: Duration) -> Option<ExitStatus> {
         self.signal("-TERM");
-        let until = Instant::now() + time;
-        loop {
-            if let Some(status) = self.child.try_wait().expect("the process can be asked") {
-                return Some(status);
+        let (process, child, (ended, ends)) = (self.child.id(), &mut self.child, mpsc::channel());
+        std::thread::scope(|scope| {
+            scope.spawn(move || ended.send(child.wait().expect("the process can be waited for")));
+            let status = ends.recv_timeout(time).ok();
+            if status.is_none() {
+                // The other thread waits for it.
+                signal("-KILL", process);
             }
-            if Instant::now() >= until {
-                return None;
-            }
-            std::thread::sleep(Duration::from_millis(10));
-        }
+            status
+        })
     }
 
     /// Sends SIGTERM and waits for the process to end. Returns its exit status.

@@ -25,6 +25,7 @@ use crate::chaos::Link;
 use crate::postgres::{Durability, fresh_database};
 use crate::requests::{all_pages, guid, reference, set, set_item};
 use crate::test_clock::TestClock;
+use crate::tokens::channel_to;
 use crate::wix_caller::{APP_ID, WixCaller};
 use crate::{books, test_keys};
 
@@ -128,7 +129,7 @@ impl World {
         let (stop, clock) = (CancellationToken::new(), TestClock::default());
         let grpc = start_grpc_with_clock(url, &clock, stop.clone()).await;
         let http = start_adapter(grpc, stop.clone()).await;
-        let channel = Endpoint::from_shared(format!("http://{grpc}")).expect("the URL is valid").connect_lazy();
+        let channel = channel_to(grpc);
         let (wix, site) = (WixCaller::new(http), guid());
         Self { http, grpc, wix, site, clock, channel, _stop: stop.drop_guard(), database }
     }

@@ -5,13 +5,15 @@
 //! its own, so it cannot ask a port that has `--tls-client-ca`.
 
 use std::error::Error;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
 use inventory_program::tls::connect_to_own_port;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use crate::server::reachable;
 
 /// Settings of `health`. They have the names that they have in `serve`.
 #[derive(Debug, Clone, Args)]
@@ -44,17 +46,6 @@ pub async fn health(settings: Health) -> Result<(), Box<dyn Error>> {
     }
 }
 
-/// The address under which this machine reaches a port of its own.
-fn reachable(mut listen: SocketAddr) -> SocketAddr {
-    if listen.ip().is_unspecified() {
-        listen.set_ip(match listen {
-            SocketAddr::V4(_) => IpAddr::V4(Ipv4Addr::LOCALHOST),
-            SocketAddr::V6(_) => IpAddr::V6(Ipv6Addr::LOCALHOST),
-        });
-    }
-    listen
-}
-
 /// The status that the port answers with.
 async fn ask(address: SocketAddr, certificate: Option<&Path>) -> Result<String, Box<dyn Error>> {
     let mut stream = connect_to_own_port("--http-listen (HTTP_LISTEN)", address, certificate).await?;
@@ -68,17 +59,4 @@ async fn ask(address: SocketAddr, certificate: Option<&Path>) -> Result<String, 
     exchange.await.map_err(|error| format!("{address}: the port does not answer: {error}"))?;
     let answer = String::from_utf8_lossy(&answer);
     Ok(answer.strip_prefix(STATUS_LINE).unwrap_or_default().to_owned())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_address_of_the_machine_is_asked_on_loopback() {
-        let rows = [("0.0.0.0:80", "127.0.0.1:80"), ("[::]:80", "[::1]:80"), ("10.0.0.1:80", "10.0.0.1:80")];
-        for (listen, asked) in rows {
-            assert_eq!(reachable(listen.parse().expect("an address")).to_string(), asked);
-        }
-    }
 }

@@ -109,7 +109,7 @@ fn tell_stray(method: &HttpMethod, path: &str) {
 fn tell_late() {
     static LATE: Repeats = Repeats::new();
     if let Some(Told { count, .. }) = LATE.count("late", Instant::now()) {
-        tracing::warn!(calls = count, "calls were not answered in time; Wix is told to try again");
+        tracing::warn!(calls = count, "calls were not answered in time; Wix gets 503 and may try again");
     }
 }
 
@@ -208,7 +208,9 @@ fn tell_not_applied(answer: &Answer, status: &Status) {
         | Answer::TooLarge
         | Answer::TooSlow
         | Answer::NoSuchPath
-        | Answer::WrongMethod => tracing::warn!(?code, why, calls, "calls were not served; Wix is told to try again"),
+        | Answer::WrongMethod => {
+            tracing::warn!(?code, why, calls, "calls were not served; Wix gets 503 and may try again")
+        }
     }
 }
 

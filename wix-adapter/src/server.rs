@@ -2,7 +2,7 @@
 //!
 //! A stop is graceful: requests under way get their answers, if they end in time.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use axum::response::IntoResponse;
 use inventory_program::Reload;
@@ -23,4 +23,28 @@ pub fn bind(address: SocketAddr, protection: &Protection, reload: Reload) -> Res
 pub async fn serve(listener: impl Into<Listener>, adapter: Adapter, stop: impl Into<Stop>) {
     let stop = stop.into();
     serve_http(listener.into(), router(adapter, stop.clone()), || Answer::Unavailable.into_response(), stop).await;
+}
+
+/// The address under which this machine reaches a port of its own: loopback if the port listens on all addresses.
+pub(crate) fn reachable(mut listen: SocketAddr) -> SocketAddr {
+    if listen.ip().is_unspecified() {
+        listen.set_ip(match listen {
+            SocketAddr::V4(_) => IpAddr::V4(Ipv4Addr::LOCALHOST),
+            SocketAddr::V6(_) => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        });
+    }
+    listen
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_address_of_the_machine_is_asked_on_loopback() {
+        let rows = [("0.0.0.0:80", "127.0.0.1:80"), ("[::]:80", "[::1]:80"), ("10.0.0.1:80", "10.0.0.1:80")];
+        for (listen, asked) in rows {
+            assert_eq!(reachable(listen.parse().expect("an address")).to_string(), asked);
+        }
+    }
 }

@@ -26,8 +26,9 @@ use crate::client::{self, Upstream};
 use crate::config::{Http, Wix};
 use crate::routes::Adapter;
 use crate::send::{Send, Sent};
+use crate::server::{self, reachable};
 use crate::token::Verifier;
-use crate::{demo, keys, server, signing};
+use crate::{demo, keys, signing};
 
 /// The actor of the adapter's changes in the ledger.
 const ACTOR: &str = "wix";
@@ -128,15 +129,6 @@ pub async fn run(settings: Standalone, stop: Stop, reload: Reload) -> Result<(),
     http_server.await?;
     close_grpc.cancel();
     Ok(grpc_server.await??)
-}
-
-/// An address at which this machine reaches a server that listens on `address`: loopback if that is all addresses.
-fn reachable(address: SocketAddr) -> SocketAddr {
-    match address {
-        SocketAddr::V4(v4) if v4.ip().is_unspecified() => ([127, 0, 0, 1], v4.port()).into(),
-        SocketAddr::V6(v6) if v6.ip().is_unspecified() => ([0, 0, 0, 0, 0, 0, 0, 1], v6.port()).into(),
-        SocketAddr::V4(_) | SocketAddr::V6(_) => address,
-    }
 }
 
 /// The public half of the demo's key. Makes the key if there is none: the private file, which only its owner may read,

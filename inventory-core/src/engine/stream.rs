@@ -3,12 +3,13 @@
 //! What a caller has ready at once travels to a writer as one message, and its answers come back as one. So a batch
 //! costs the two threads one handover each way, not one for each command.
 
+use std::task::{Context, Poll};
 use std::time::Instant;
 
 use tokio::sync::mpsc;
 use tracing::Span;
 
-use crate::engine::message::{Answered, ChangeReply, Pending, Ticket};
+use crate::engine::message::{Answered, ChangeReply, Pending, Ticket, answer};
 use crate::engine::queue::QueueSender;
 use crate::engine::{Engine, refused};
 use crate::model::command::Command;
@@ -75,7 +76,7 @@ impl Commands {
         for change in changes {
             let Err((failed, changes)) = writer.send_changes(vec![change]) else { continue };
             let failed = refused(failed, changes.len());
-            super::message::answer(changes.into_iter().map(|(change, _)| (change, Err(failed.clone().into()))));
+            answer(changes.into_iter().map(|(change, _)| (change, Err(failed.clone().into()))));
         }
     }
 }
@@ -87,7 +88,7 @@ impl Answers {
     }
 
     /// The same, for a caller that polls.
-    pub fn poll_next(&mut self, context: &mut std::task::Context<'_>) -> std::task::Poll<Option<Vec<Answered>>> {
+    pub fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Vec<Answered>>> {
         self.0.poll_recv(context)
     }
 }

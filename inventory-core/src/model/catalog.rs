@@ -53,7 +53,8 @@ impl CatalogReference {
         Ok(Self { app_id: fold_guid(app_id), item_id: fold_guid(item_id), options, unreadable: Vec::new() })
     }
 
-    /// The reference, of which the options with these keys cannot be read. They must not identify stock.
+    /// The reference, with the keys of its options that cannot be read. If one of them identifies stock, the reference
+    /// identifies no unit.
     #[must_use]
     pub fn with_unreadable(self, keys: Vec<String>) -> Self {
         Self { unreadable: keys, ..self }

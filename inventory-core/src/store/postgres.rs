@@ -41,12 +41,10 @@ use crate::store::readers::Reading;
 use crate::store::records::{self, PartRecord, RequestRecord, SiteRecord, SpanRecord, StateRecord, UnitRecord};
 use crate::store::{Open, access, age, chain, shared};
 
-/// Settings of the writer's session. A statement or a lock that hangs ends as an error, instead of a writer that waits
-/// for ever.
-const SESSION: &str = "SET enable_seqscan = off; SET enable_bitmapscan = off; \
+/// Settings of every session: plans that scan are avoided, and a transaction that nobody ends is ended.
+pub(crate) const SESSION: &str = "SET enable_seqscan = off; SET enable_bitmapscan = off; \
     SET enable_hashjoin = off; SET enable_mergejoin = off; SET jit = off; \
-    SET plan_cache_mode = force_generic_plan; \
-    SET statement_timeout = '20s'; SET idle_in_transaction_session_timeout = '60s'";
+    SET plan_cache_mode = force_generic_plan; SET idle_in_transaction_session_timeout = '60s'";
 
 /// Which running server it is. One that was restarted is another.
 const SERVER: &str =
@@ -117,7 +115,9 @@ impl BatchStore for PostgresStore {
     fn connect(&mut self) -> Result<Server, StoreError> {
         self.connection = None;
         let mut connection = PgConnection::establish(&self.url)?;
-        let session = format!("{SESSION}; SET lock_timeout = '{}ms'", limits::LOCK_WAIT_MS_MAX);
+        // A statement or a lock that hangs ends as an error, instead of a writer that waits for ever.
+        let wait = limits::LOCK_WAIT_MS_MAX;
+        let session = format!("{SESSION}; SET statement_timeout = '20s'; SET lock_timeout = '{wait}ms'");
         connection.batch_execute(&session).map_err(unreachable)?;
         let server: String = diesel::select(sql::<Text>(SERVER)).get_result(&mut connection).map_err(unreachable)?;
         if self.how == Open::ReadOnly {

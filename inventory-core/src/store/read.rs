@@ -40,17 +40,6 @@ use crate::store::tables::site;
 /// How often a read looks whether the database has the entry that the caller named.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
-/// Settings of a reader's session on Postgres. Plans that scan or sort are avoided, as on the writer's connection: they
-/// look cheap while the planner takes a table to be small. Reads without a deadline of their own end in time too.
-pub(super) fn session() -> String {
-    format!(
-        "SET enable_seqscan = off; SET enable_bitmapscan = off; SET enable_hashjoin = off; \
-         SET enable_mergejoin = off; SET enable_sort = off; SET jit = off; SET plan_cache_mode = force_generic_plan; \
-         SET statement_timeout = {}; SET idle_in_transaction_session_timeout = '60s'",
-        limits::ANSWER_TIME_DEFAULT.as_millis()
-    )
-}
-
 /// On what terms a site is read.
 #[derive(Clone, Copy, Debug)]
 pub struct Terms {
@@ -235,15 +224,6 @@ impl Store {
                 })?);
             }
             Ok(found)
-        })
-        .await
-    }
-
-    /// Whether the database answers.
-    pub async fn ping(&self) -> Result<(), Error> {
-        self.blocking(|mut connection| {
-            on!(&mut connection, |c| diesel::r2d2::R2D2Connection::ping(c))?;
-            Ok(())
         })
         .await
     }

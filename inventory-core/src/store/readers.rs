@@ -6,15 +6,18 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use diesel::ConnectionError::BadConnection;
 use diesel::connection::SimpleConnection;
 use diesel::pg::PgConnection;
-use diesel::r2d2::{Builder, ConnectionManager, CustomizeConnection, Pool};
+use diesel::r2d2::{Builder, ConnectionManager, CustomizeConnection, ManageConnection, Pool};
 use diesel::sqlite::SqliteConnection;
 use tokio::sync::Semaphore;
 
 use crate::engine::storage::Server;
 use crate::model::limits;
-use crate::store::read::session;
+use crate::store::postgres::SESSION;
+use crate::store::sqlite::Files;
+use crate::store::{Open, sqlite};
 
 /// A pool of connections.
 #[derive(Clone)]
@@ -75,18 +78,49 @@ impl Reading {
     }
 }
 
-/// A pool of connections to Postgres, of which one is always open.
+/// A pool of connections to SQLite, as long as its files stay the same ones.
+pub(crate) fn sqlite_pool(how: Open, files: Arc<Files>) -> Builder<ConnectionManager<SqliteConnection>> {
+    pool().connection_customizer(Box::new(ToSqlite { how, files }))
+}
+
+/// A pool of connections to Postgres. It keeps at least one open.
 pub(crate) fn postgres_pool() -> Builder<ConnectionManager<PgConnection>> {
-    let pool = Pool::builder().max_size(limits::READERS_MAX).min_idle(Some(1));
-    pool.connection_timeout(limits::READER_WAIT_MAX).connection_customizer(Box::new(Prepare))
+    pool().min_idle(Some(1)).connection_customizer(Box::new(ToPostgres))
+}
+
+fn pool<M: ManageConnection>() -> Builder<M> {
+    Pool::builder().max_size(limits::READERS_MAX).connection_timeout(limits::READER_WAIT_MAX)
+}
+
+/// Prepares a reader's connection to SQLite, which becomes unable to write.
+#[derive(Debug)]
+struct ToSqlite {
+    how: Open,
+    files: Arc<Files>,
+}
+
+impl CustomizeConnection<SqliteConnection, diesel::r2d2::Error> for ToSqlite {
+    fn on_acquire(&self, connection: &mut SqliteConnection) -> Result<(), diesel::r2d2::Error> {
+        self.files.check().map_err(|error| diesel::r2d2::Error::ConnectionError(BadConnection(error.to_string())))?;
+        match self.how {
+            Open::Migrate | Open::AsIs => connection.batch_execute(&sqlite::session())?,
+            Open::ReadOnly => connection.batch_execute(&sqlite::patience())?,
+        }
+        connection.batch_execute("PRAGMA query_only = ON")?;
+        Ok(())
+    }
 }
 
 /// Prepares a reader's connection to Postgres.
 #[derive(Debug)]
-struct Prepare;
+struct ToPostgres;
 
-impl CustomizeConnection<PgConnection, diesel::r2d2::Error> for Prepare {
+impl CustomizeConnection<PgConnection, diesel::r2d2::Error> for ToPostgres {
     fn on_acquire(&self, connection: &mut PgConnection) -> Result<(), diesel::r2d2::Error> {
-        Ok(connection.batch_execute(&session())?)
+        // Plans that sort are avoided too: they look cheap while the planner takes a table to be small. Reads without a
+        // deadline of their own end in time as well.
+        let time = limits::ANSWER_TIME_DEFAULT.as_millis();
+        let session = format!("{SESSION}; SET enable_sort = off; SET statement_timeout = {time}");
+        Ok(connection.batch_execute(&session)?)
     }
 }

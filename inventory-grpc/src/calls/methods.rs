@@ -6,11 +6,16 @@ use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use inventory_program::trace;
 use inventory_proto::DESCRIPTORS;
 use metrics::{Histogram, Unit, describe_histogram, histogram};
 use prost::Message;
 use prost_types::FileDescriptorSet;
 use tonic::Code;
+use tracing::Span;
+use tracing::field::Empty;
+
+use super::ended::Ended;
 
 const HANDLING: &str = "grpc_server_handling_seconds";
 /// The service and the method of a path that names none.
@@ -102,9 +107,33 @@ impl Method {
         method
     }
 
-    /// Counts a call that ended.
-    pub(super) fn record(&self, code: Code, took: Duration) {
+    /// A span of a call of this method.
+    pub(super) fn span(&self) -> Span {
+        tracing::info_span!(
+            parent: None,
+            "call",
+            otel.name = trace::only_traced(self.path.as_str()),
+            otel.kind = trace::only_traced("server"),
+            rpc.system = trace::only_traced("grpc"),
+            rpc.method = self.path,
+            rpc.grpc.status_code = Empty,
+            site.id = Empty,
+            order.id = Empty,
+            request.id = Empty,
+        )
+    }
+
+    /// Counts a call that ended, and ends it in its span.
+    pub(super) fn ended<'a>(&self, code: Code, why: &'a str, took: Duration, span: &Span) -> Ended<'a> {
         self.times(code).record(took.as_secs_f64());
+        if let Some(code) = trace::only_traced(code as i32) {
+            span.record("rpc.grpc.status_code", code);
+        }
+        let ended = Ended { code, why, took };
+        if ended.is_failure() {
+            trace::failed(span, code_name(code));
+        }
+        ended
     }
 
     fn times(&self, code: Code) -> &Histogram {

@@ -3,19 +3,18 @@
 //! A call of a stream has a span only while traces are sent. A line of the log gets its ids from the command.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use hyper::HeaderMap;
 use hyper::header::HeaderValue;
 use inventory_core::model::command::Command;
-use inventory_program::{observe, trace};
+use inventory_program::trace;
 use inventory_proto::v1::change_availability_request::Change;
 use tonic::{Code, Status};
 use tracing::Span;
-use tracing::field::{Empty, display};
+use tracing::field::display;
 
-use super::methods::{Method, Methods, code_name};
-use super::{Ending, ending};
+use super::methods::{Method, Methods};
 
 /// Sees the calls of all streams.
 pub(crate) struct StreamCalls {
@@ -52,7 +51,7 @@ impl StreamCalls {
             Some(Change::Increment(_)) => &self.increment,
             None => &self.neither,
         };
-        let span = trace::only_traced(()).map_or_else(Span::none, |()| span(method));
+        let span = trace::only_traced(()).map_or_else(Span::none, |()| method.span());
         if let Ok(value) = HeaderValue::from_str(traceparent) {
             trace::continue_from(&span, &HeaderMap::from_iter([(trace::TRACEPARENT, value)]));
         }
@@ -73,67 +72,34 @@ impl StreamCall {
 
     /// The call was applied.
     pub(crate) fn applied(&self, command: &Command) {
-        let took = self.record(Code::Ok);
-        if observe::log_calls() {
-            self.tell(Some(command), || tracing::info!(code = code_name(Code::Ok), ms = ms(took), "call"));
-        }
+        self.ended(Code::Ok, "", Some(command));
     }
 
     /// The call was not applied. `command` is what it asked for, if that is known.
     pub(crate) fn end(&self, status: &Status, command: Option<&Command>) {
-        let (code, why) = (status.code(), status.message());
-        let (took, name) = (self.record(code), code_name(code));
-        match ending(code) {
-            Ending::Refusal if self.tells_refusals => {
-                self.tell(command, || tracing::info!(code = name, why, ms = ms(took), "refused"));
-                return;
-            }
-            Ending::Failure => trace::failed(&self.span, name),
-            Ending::Refusal | Ending::Success => {}
-        }
-        if observe::log_calls() {
-            self.tell(command, || tracing::info!(code = name, why, ms = ms(took), "call"));
+        self.ended(status.code(), status.message(), command);
+    }
+
+    fn ended(&self, code: Code, why: &str, command: Option<&Command>) {
+        let ended = self.method.ended(code, why, self.began.elapsed(), &self.span);
+        if ended.has_line(self.tells_refusals) {
+            self.named(command).in_scope(|| ended.tell());
         }
     }
 
-    fn record(&self, code: Code) -> Duration {
-        let took = self.began.elapsed();
-        self.method.record(code, took);
-        if let Some(code) = trace::only_traced(code as i32) {
-            self.span.record("rpc.grpc.status_code", code);
+    /// The span for a line of the log: that of the call, or else one that is made for the line.
+    fn named(&self, command: Option<&Command>) -> Span {
+        if !self.span.is_none() {
+            // The decoders have recorded the ids.
+            return self.span.clone();
         }
-        took
-    }
-
-    /// Writes lines that name the call.
-    fn tell(&self, command: Option<&Command>, lines: impl FnOnce()) {
-        let span = if self.span.is_none() { span(&self.method) } else { self.span.clone() };
-        // The decoders have recorded the ids of a call that is traced.
-        if let Some(header) = command.filter(|_| self.span.is_none()).map(Command::header) {
+        let span = self.method.span();
+        if let Some(header) = command.map(Command::header) {
             span.record("site.id", display(header.site)).record("request.id", header.request_id.as_str());
             if let Some(order) = header.order {
                 span.record("order.id", display(order));
             }
         }
-        span.in_scope(lines);
+        span
     }
-}
-
-fn span(method: &Method) -> Span {
-    tracing::info_span!(
-        parent: None,
-        "call",
-        otel.name = trace::only_traced(method.path.as_str()),
-        otel.kind = trace::only_traced("server"),
-        rpc.system = trace::only_traced("grpc"),
-        rpc.method = method.path,
-        rpc.grpc.status_code = Empty,
-        site.id = Empty,
-        order.id = Empty,
-        request.id = Empty,
-    )
-}
-
-fn ms(took: Duration) -> f64 {
-    took.as_micros() as f64 / 1_000.0
 }
