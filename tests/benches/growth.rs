@@ -23,13 +23,13 @@ fn main() {
     let rig = Rig::start(Shape::TwoProcesses(Backend::Postgres));
     let mut parts = all.chunks(all.len().div_ceil(3 * (runs() + 1)));
     for (units, entries) in [(ITEMS, 0), (scaled(1_000_000), 0), (scaled(1_000_000), scaled(20_000_000))] {
-        stock(rig.grpc, units);
+        stock(&rig.grpc, units);
         fill(&rig, entries);
         books::execute(&rig.database.url, "CHECKPOINT").expect("the checkpoint completes");
-        load::closed(rig.http, parts.next().expect("there are enough requests"), CONNECTIONS).expect(200);
+        load::closed(rig.http.clone(), parts.next().expect("there are enough requests"), CONNECTIONS).expect(200);
         let (mut rate, mut p99) = (Vec::new(), Vec::new());
         for part in parts.by_ref().take(runs()) {
-            let loaded = load::closed(rig.http, part, CONNECTIONS).expect(200);
+            let loaded = load::closed(rig.http.clone(), part, CONNECTIONS).expect(200);
             rate.push(loaded.rate());
             p99.push(loaded.millis(99.0));
         }

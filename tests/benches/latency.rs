@@ -24,7 +24,7 @@ const CONTENDERS: [(Contender, &str); 3] =
     [(Contender::OURS, "#1667c4"), (Contender::PEER, "#2f8f4e"), (Contender::NAIVE, "#c4481d")];
 
 fn main() {
-    let peer = Peer::install_or_exit();
+    Peer::installed();
     heading("latency");
     let time = Duration::from_secs_f64(seconds() / 2.0);
     let warm_up = (Workload::Hot.orders_per_second() * 2.5) as usize;
@@ -33,14 +33,14 @@ fn main() {
     let mut table = Table::new(&["Postgres, HOT, open loop", "offered /s", "answered /s", "p50 ms", "p99 ms"]);
     let mut series = Vec::new();
     for (contender, colour) in CONTENDERS {
-        let started = contender.start(&peer, Workload::Hot);
+        let started = contender.start(Workload::Hot);
         let window = Window { warm_up: contender.warm_up(), measured: Duration::from_millis(100) };
-        let mut sent = load::during(started.http, &all[..warm_up], CONNECTIONS, window).expect(200).answered();
+        let mut sent = load::during(started.http.clone(), &all[..warm_up], CONNECTIONS, window).expect(200).answered();
         let (mut points, mut rest) = (Vec::new(), &all[warm_up..]);
         for offered in OFFERED.map(f64::from) {
             let (due, later) = rest.split_at((offered * time.as_secs_f64()) as usize);
             rest = later;
-            let loaded = load::open(started.http, due, CONNECTIONS, offered).expect(200);
+            let loaded = load::open(started.http.address, due, CONNECTIONS, offered).expect(200);
             sent += due.len();
             let (answered, p50, p99) = (loaded.rate(), loaded.millis(50.0), loaded.millis(99.0));
             let name = contender.name().into();

@@ -20,7 +20,7 @@ fn main() {
     let mut done = 0;
     for part in 0..PARTS {
         let requests = requests(Workload::Spread, 100 + part, scaled(50_000));
-        let loaded = load::closed(rig.http, &requests, CONNECTIONS).expect(200);
+        let loaded = load::closed(rig.http.clone(), &requests, CONNECTIONS).expect(200);
         done += requests.len();
         if [1, 4, PARTS / 2, PARTS].contains(&(part + 1)) {
             let memory = rig.servers.iter().map(|server| format!("{:.1}", server.resident_megabytes()));

@@ -4,14 +4,15 @@
 //!
 //!     cargo bench -p inventory-tests --bench ratio
 //!
-//! It needs Node and npm. `BENCH_ONLY="hot spread bulk limits"` picks parts, `BENCH_RUNS` the number of rounds,
+//! It needs Node and npm. With `BENCH_BEFORE=FOLDER` the programs in that folder, of another version, take turns with
+//! ours, and no peer does. `BENCH_ONLY="hot spread bulk limits"` picks parts, `BENCH_RUNS` the number of rounds,
 //! `BENCH_SECS` the seconds of each measurement.
 
 use std::time::Duration;
 
 use inventory_core::store::DatabaseUrl;
 use inventory_tests::bench::calls::{Call, IN_FLIGHT};
-use inventory_tests::bench::contender::{Contender, Started};
+use inventory_tests::bench::contender::{Contender, Started, before};
 use inventory_tests::bench::fixtures::{Workload, pieces, requests};
 use inventory_tests::bench::limits::{checking_server, inserts, raw_commits, signature_check};
 use inventory_tests::bench::load::{self, Loaded, Window};
@@ -62,17 +63,21 @@ struct Calm {
 }
 
 fn main() {
-    let peer = Peer::install_or_exit();
+    let contenders = Contender::all();
+    let against = before().map_or_else(
+        || format!("Node {}, processes: {}", Peer::installed().node, processes()),
+        |folder| format!("beside the programs in {}", folder.display()),
+    );
     heading("ratio");
-    println!("{}; Node {}, processes: {}", postgres(), peer.node, processes());
+    println!("{}; {against}", postgres());
     println!("{} s a measurement; all on the same cores: load, servers and database", seconds());
     let mut turns: Vec<(Workload, Vec<Turn>)> = Vec::new();
     for workload in Workload::ALL.into_iter().filter(|workload| wanted(workload.name())) {
         let orders = Orders::sign(workload);
         let mut own = Vec::new();
         for round in 1..=runs() {
-            for contender in Contender::ALL {
-                let turn = orders.turn(contender, &peer);
+            for &contender in &contenders {
+                let turn = orders.turn(contender);
                 let name = workload.name();
                 eprintln!("round {round}, {name}, {}: {:.0}/s", contender.name(), turn.closed.rate());
                 own.push(turn);
@@ -116,19 +121,19 @@ impl Orders {
         Self { workload, requests: requests(workload, STREAM, count), steady: steady_from, single: single_from }
     }
 
-    fn turn(&self, contender: Contender, peer: &Peer) -> Turn {
-        let started = contender.start(peer, self.workload);
+    fn turn(&self, contender: Contender) -> Turn {
+        let started = contender.start(self.workload);
         let measured = Duration::from_secs_f64(seconds());
         let window = Window { warm_up: contender.warm_up(), measured };
         let before = started.cpu_seconds();
-        let closed = load::during(started.http, &self.requests[..self.steady], CONNECTIONS, window).expect(200);
+        let closed = load::during(started.http.clone(), &self.requests[..self.steady], CONNECTIONS, window).expect(200);
         let cpu = started.cpu_seconds().into_iter().zip(before);
         let cpu = cpu.map(|(after, before)| (after - before) * 1e6 / closed.answered() as f64).collect();
         let mut orders = closed.answered();
         let mut taken = pieces(self.workload, STREAM, 0..orders);
         let mut calm = None;
         if self.workload == Workload::Hot {
-            let measured = self.calm(&started, &closed);
+            let measured = self.calm(contender, &started, &closed);
             let sent = measured.steady.answered() + measured.single.answered();
             // Orders of HOT take one piece each.
             let called: i64 = measured.calls.iter().map(|(call, loaded)| call.pieces(loaded.answered())).sum();
@@ -140,17 +145,17 @@ impl Orders {
         Turn { contender, closed, cpu, calm }
     }
 
-    fn calm(&self, started: &Started, closed: &Loaded) -> Calm {
+    fn calm(&self, contender: Contender, started: &Started, closed: &Loaded) -> Calm {
         let offered = closed.rate() / 2.0;
         let steady = &self.requests[self.steady..self.single];
         let steady = &steady[..steady.len().min((offered * seconds()) as usize)];
-        let steady = load::open(started.http, steady, CONNECTIONS, offered).expect(200);
+        let steady = load::open(started.http.address, steady, CONNECTIONS, offered).expect(200);
         let measured = Duration::from_secs_f64(seconds());
         let window = Window { warm_up: measured / 4, measured: measured / 2 };
-        let single = load::during(started.http, &self.requests[self.single..], 1, window).expect(200);
+        let single = load::during(started.http.clone(), &self.requests[self.single..], 1, window).expect(200);
         let window = Window { warm_up: measured / 4, measured };
-        let calls =
-            started.grpc.into_iter().flat_map(|server| Call::ALL.map(|call| (call, call.during(server, window))));
+        let calls = contender.calls().iter();
+        let calls = calls.filter_map(|&call| Some((call, call.during(started.grpc.clone()?, window))));
         let commits = raw_commits(started.backend(), 500);
         let commit = commits.value_at_quantile(0.5) as f64 / 1_000.0;
         Calm { offered, steady, single, commit, calls: calls.collect() }
@@ -162,18 +167,24 @@ fn of(turns: &[Turn], contender: Contender) -> impl Iterator<Item = &Turn> {
     turns.iter().filter(move |turn| turn.contender == contender)
 }
 
+/// Ratios that are of interest, of those who took part.
+const RATIOS: [(&str, Contender, Contender); 4] = [
+    ("ours ÷ peer", Contender::OURS, Contender::PEER),
+    ("ours ÷ naive", Contender::OURS, Contender::NAIVE),
+    ("ours in one process on SQLite ÷ peer", Contender::STANDALONE, Contender::PEER),
+    ("ours ÷ the version before", Contender::OURS, Contender::Before),
+];
+
 /// The table of README.md.
 fn print_ratios(turns: &[(Workload, Vec<Turn>)]) {
-    let mut table = Table::new(&[
-        &format!("signed HTTP, {CONNECTIONS} connections"),
-        "ours ÷ peer",
-        "ours ÷ naive",
-        "ours in one process on SQLite ÷ peer",
-        "ours: orders /s",
-        "p99 ms",
-        "peer: orders /s",
-        "p99 ms",
-    ]);
+    let contenders = Contender::all();
+    let ratios = RATIOS.iter().filter(|(_, one, other)| contenders.contains(one) && contenders.contains(other));
+    let ratios: Vec<_> = ratios.collect();
+    let first = format!("signed HTTP, {CONNECTIONS} connections");
+    let mut columns = vec![first.as_str()];
+    columns.extend(ratios.iter().map(|(name, ..)| *name));
+    columns.extend(["ours: orders /s", "p99 ms", "the other: orders /s", "p99 ms"]);
+    let mut table = Table::new(&columns);
     for (workload, turns) in turns {
         // A ratio is of one round, because the speed of a machine changes from minute to minute.
         let ratio = |of_one, of_other| {
@@ -184,18 +195,13 @@ fn print_ratios(turns: &[(Workload, Vec<Turn>)]) {
         let median = |contender, value: fn(&Loaded) -> f64| {
             Figure::from(of(turns, contender).map(|turn| value(&turn.closed)).collect::<Vec<_>>()).median()
         };
-        let rate = |contender| format!("{:.0}", median(contender, Loaded::rate));
-        let p99 = |contender| format!("{:.1}", median(contender, |loaded| loaded.millis(99.0)));
-        table.add(vec![
-            workload.name().into(),
-            ratio(Contender::OURS, Contender::PEER),
-            ratio(Contender::OURS, Contender::NAIVE),
-            ratio(Contender::STANDALONE, Contender::PEER),
-            rate(Contender::OURS),
-            p99(Contender::OURS),
-            rate(Contender::PEER),
-            p99(Contender::PEER),
-        ]);
+        let mut row = vec![workload.name().to_owned()];
+        row.extend(ratios.iter().map(|(_, one, other)| ratio(*one, *other)));
+        for contender in contenders.iter().take(2) {
+            row.push(format!("{:.0}", median(*contender, Loaded::rate)));
+            row.push(format!("{:.1}", median(*contender, |loaded| loaded.millis(99.0))));
+        }
+        table.add(row);
     }
     table.print();
 }
@@ -203,7 +209,7 @@ fn print_ratios(turns: &[(Workload, Vec<Turn>)]) {
 fn print_figures(turns: &[(Workload, Vec<Turn>)]) {
     let mut table = Table::new(&["workload", "who", "orders /s", "p50 ms", "p99 ms", "CPU µs of each process"]);
     for (workload, turns) in turns {
-        for contender in Contender::ALL {
+        for contender in Contender::all() {
             let figure =
                 |value: &dyn Fn(&Turn) -> f64| Figure::from(of(turns, contender).map(value).collect::<Vec<_>>());
             let processes = of(turns, contender).map(|turn| turn.cpu.len()).min().unwrap_or_default();
@@ -231,7 +237,7 @@ fn print_calm(turns: &[Turn]) {
         "p50 ms",
         "p99 ms",
     ]);
-    for contender in Contender::ALL {
+    for contender in Contender::all() {
         let figure = |value: &dyn Fn(&Calm) -> f64| {
             Figure::from(of(turns, contender).filter_map(|turn| turn.calm.as_ref()).map(value).collect::<Vec<_>>())
         };
@@ -251,7 +257,7 @@ fn print_calm(turns: &[Turn]) {
 fn print_calls(turns: &[Turn]) {
     let name = format!("HOT, plain gRPC, {IN_FLIGHT} in flight");
     let mut table = Table::new(&[&name, "server", "calls /s", "÷ signed HTTP", "p50 ms", "p99 ms"]);
-    for contender in Contender::ALL {
+    for contender in Contender::all() {
         for call in Call::ALL {
             let own =
                 || of(turns, contender).filter_map(move |turn| turn.calm.as_ref()?.loaded(call).map(|own| (turn, own)));

@@ -3,6 +3,7 @@
 //!
 //!     cargo bench --bench servers
 
+use inventory_tests::bench::door::Door;
 use inventory_tests::bench::fixtures::{OTHER_SITE, SITE, Workload, requests_of};
 use inventory_tests::bench::load;
 use inventory_tests::bench::report::{Figure, Table, heading, runs, scaled};
@@ -23,17 +24,18 @@ fn main() {
     for (name, others) in cases {
         let rate = Figure::of(runs(), || {
             let rig = Rig::start(Shape::TwoProcesses(Backend::Postgres));
-            stock_site(rig.grpc, OTHER_SITE, 1);
+            stock_site(&rig.grpc, OTHER_SITE, 1);
             let Some(others) = others else {
                 let both = [first.as_slice(), second.as_slice()].concat();
-                return load::closed(rig.http, &both, CONNECTIONS).expect(200).rate();
+                return load::closed(rig.http.clone(), &both, CONNECTIONS).expect(200).rate();
             };
             let server = grpc_server(&rig.database.text);
             let adapter = adapter(server.addresses[0]);
             // Each server gets half of the connections, from a thread of its own.
             let loaded = std::thread::scope(|scope| {
-                let load = |at, requests| scope.spawn(move || load::closed(at, requests, CONNECTIONS / 2).expect(200));
-                let halves = [load(rig.http, &first), load(adapter.addresses[0], others)];
+                let load =
+                    |at: Door, requests| scope.spawn(move || load::closed(at, requests, CONNECTIONS / 2).expect(200));
+                let halves = [load(rig.http.clone(), &first), load(adapter.addresses[0].into(), others)];
                 halves.map(|half| half.join().expect("no panic"))
             });
             let seconds = loaded.iter().map(|loaded| loaded.seconds).fold(0.0, f64::max);

@@ -4,6 +4,7 @@
 pub mod calls;
 pub mod chart;
 pub mod contender;
+pub mod door;
 pub mod fixtures;
 pub mod limits;
 pub mod load;

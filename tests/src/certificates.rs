@@ -111,6 +111,7 @@ impl TlsClient {
     /// Connects to `localhost` at the port of `address`.
     pub async fn connect(&self, address: SocketAddr) -> io::Result<TlsStream<TcpStream>> {
         let stream = TcpStream::connect(address).await?;
+        stream.set_nodelay(true)?;
         let name = ServerName::try_from("localhost").expect("a good name");
         TlsConnector::from(self.0.clone()).connect(name, stream).await
     }

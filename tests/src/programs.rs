@@ -51,7 +51,12 @@ pub fn target_folder() -> PathBuf {
 
 /// A command that runs one of the programs. It inherits no setting from the environment.
 pub fn program(name: &str) -> Command {
-    let mut command = Command::new(folder().join(name));
+    program_of(folder(), name)
+}
+
+/// The same for the programs in a folder, which may be of another version.
+pub fn program_of(folder: &Path, name: &str) -> Command {
+    let mut command = Command::new(folder.join(name));
     for setting in ["DATABASE_URL", "GRPC_LISTEN", "HTTP_LISTEN", "GRPC_UPSTREAM", "WIX_APP_ID", "ADMIN_LISTEN"] {
         command.env_remove(setting);
     }

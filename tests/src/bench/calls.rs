@@ -1,18 +1,19 @@
 //! Orders of one hot item over plain gRPC, as internal services send them, and what a call costs without an order.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::time::Instant;
 
 use futures_util::future::join_all;
 use hdrhistogram::Histogram;
+use inventory_proto::Bearer;
 use inventory_proto::v1;
 use inventory_proto::v1::availability_service_client::AvailabilityServiceClient;
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::Channel;
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_client::HealthClient;
 use uuid::Uuid;
 
+use crate::bench::door::Door;
 use crate::bench::fixtures::{SITE, reference};
 use crate::bench::load::{Loaded, Window, histogram};
 use crate::call_stream::CallStream;
@@ -55,17 +56,15 @@ impl Call {
     }
 
     /// Calls until the window ends: a closed loop. Panics unless every call succeeds.
-    pub fn during(self, server: SocketAddr, window: Window) -> Loaded {
+    pub fn during(self, server: impl Into<Door>, window: Window) -> Loaded {
+        let server = server.into();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("the runtime starts");
         runtime.block_on(async {
-            let endpoint = Endpoint::from_shared(format!("http://{server}")).expect("the URL is valid");
-            let connected = join_all((0..CONNECTIONS).map(|_| endpoint.connect())).await;
-            let channels: Vec<Channel> =
-                connected.into_iter().map(|channel| channel.expect("the server accepts connections")).collect();
+            let channels: Vec<Channel> = (0..CONNECTIONS).map(|_| server.channel()).collect();
             match self {
                 Self::Empty => closed(&channels, window, check).await,
-                Self::Unary => closed(&channels, window, decrement).await,
-                Self::Stream => streams(&channels, window).await,
+                Self::Unary => closed(&channels, window, |channel| decrement(channel, server.bearer.clone())).await,
+                Self::Stream => streams(&channels, window, &server.bearer).await,
             }
         })
     }
@@ -95,11 +94,13 @@ async fn closed(channels: &[Channel], window: Window, call: impl AsyncFn(Channel
 }
 
 /// Sends orders on one stream of each channel. Each answer lets the next order go.
-async fn streams(channels: &[Channel], window: Window) -> Loaded {
+async fn streams(channels: &[Channel], window: Window, bearer: &Bearer) -> Loaded {
     let start = Instant::now() + window.warm_up;
     let end = start + window.measured;
     let worker = async |channel: &Channel| {
-        let mut stream = CallStream::open(AvailabilityServiceClient::new(channel.clone())).await;
+        let client = AvailabilityServiceClient::new(channel.clone());
+        let opened = CallStream::open_with(client, |request| bearer.sign(request.metadata_mut())).await;
+        let mut stream = opened.expect("the stream opens");
         let (mut latency, mut answered) = (histogram(), 0_usize);
         let mut sent = BTreeMap::new();
         for _ in 0..IN_FLIGHT / CONNECTIONS {
@@ -137,8 +138,11 @@ async fn check(channel: Channel) {
     HealthClient::new(channel).check(request).await.expect("the server answers");
 }
 
-async fn decrement(channel: Channel) {
-    AvailabilityServiceClient::new(channel).decrement_availability(order()).await.expect("the order is applied");
+async fn decrement(channel: Channel, bearer: Bearer) {
+    AvailabilityServiceClient::with_interceptor(channel, bearer)
+        .decrement_availability(order())
+        .await
+        .expect("the order is applied");
 }
 
 /// A new order of one piece of the hot item.

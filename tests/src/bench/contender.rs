@@ -1,17 +1,20 @@
 //! Those who compete for the same orders: our servers, and the peer. Each runs on a new database that forces its writes
 //! to disk, and its books are checked when it ends.
 
-use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::OnceLock;
 use std::time::Duration;
 
-use inventory_core::store::DatabaseUrl;
+use inventory_core::store::{DatabaseUrl, Open, Store};
 
+use crate::bench::calls::Call;
+use crate::bench::door::Door;
 use crate::bench::fixtures::{ITEMS, STOCKED, Workload};
 use crate::bench::peer::{Peer, Style, processes};
 use crate::bench::rig::{Rig, Shape};
 use crate::books;
 use crate::postgres::{Durability, fresh_database, remove_database};
-use crate::programs::Running;
+use crate::programs::{Running, program_of};
 use crate::world::Backend;
 
 /// Who answers.
@@ -19,17 +22,25 @@ use crate::world::Backend;
 pub enum Contender {
     /// Our servers.
     Ours(Shape),
+    /// Our servers of another version: two processes on Postgres.
+    Before,
     /// The peer, on Postgres.
     Peer(Style),
+}
+
+/// The folder of the programs of the version before, if it is to be compared: `BENCH_BEFORE`.
+pub fn before() -> Option<&'static PathBuf> {
+    static FOLDER: OnceLock<Option<PathBuf>> = OnceLock::new();
+    FOLDER.get_or_init(|| std::env::var_os("BENCH_BEFORE").map(PathBuf::from)).as_ref()
 }
 
 /// A contender at work.
 pub struct Started {
     contender: Contender,
     /// Where Wix's calls go.
-    pub http: SocketAddr,
+    pub http: Door,
     /// Where gRPC calls go, if it has them.
-    pub grpc: Option<SocketAddr>,
+    pub grpc: Option<Door>,
     ground: Ground,
 }
 
@@ -39,8 +50,14 @@ enum Ground {
 }
 
 impl Contender {
-    /// All of them, in the order of their turns.
-    pub const ALL: [Self; 4] = [Self::OURS, Self::PEER, Self::NAIVE, Self::STANDALONE];
+    /// Those who take turns, in their order: the version before alone if there is one, and otherwise the peers.
+    pub fn all() -> Vec<Self> {
+        match before() {
+            Some(_) => vec![Self::OURS, Self::Before],
+            None => vec![Self::OURS, Self::PEER, Self::NAIVE, Self::STANDALONE],
+        }
+    }
+
     /// Two processes on Postgres.
     pub const OURS: Self = Self::Ours(Shape::TwoProcesses(Backend::Postgres));
     /// The peer at its best.
@@ -56,6 +73,7 @@ impl Contender {
             Self::Ours(Shape::TwoProcesses(Backend::Postgres)) => "ours: two processes, Postgres",
             Self::Ours(Shape::TwoProcesses(Backend::Sqlite)) => "ours: two processes, SQLite",
             Self::Ours(Shape::Standalone) => "ours: `standalone`, SQLite",
+            Self::Before => "the version before: two processes, Postgres",
             Self::Peer(Style::Procedure) => "peer: a stored procedure per order",
             Self::Peer(Style::Transaction) => "naive: a transaction per order",
         }
@@ -64,23 +82,38 @@ impl Contender {
     /// How long it works before it is measured. Node compiles its hot code only after seconds.
     pub const fn warm_up(self) -> Duration {
         match self {
-            Self::Ours(_) => Duration::from_secs(2),
+            Self::Ours(_) | Self::Before => Duration::from_secs(2),
             Self::Peer(_) => Duration::from_secs(5),
         }
     }
 
+    /// What it can be asked over plain gRPC.
+    pub fn calls(self) -> &'static [Call] {
+        match self {
+            Self::Ours(_) => &Call::ALL,
+            // It may be older than the stream.
+            Self::Before => &[Call::Empty, Call::Unary],
+            Self::Peer(_) => &[],
+        }
+    }
+
     /// Starts it on a new database in which each item has `STOCKED` pieces.
-    pub fn start(self, peer: &Peer, workload: Workload) -> Started {
+    pub fn start(self, workload: Workload) -> Started {
+        let ours = |rig: Rig| {
+            let (http, grpc) = (rig.http.clone(), Some(rig.grpc.clone()));
+            Started { contender: self, http, grpc, ground: Ground::Ours(rig) }
+        };
         let started = match self {
-            Self::Ours(shape) => {
-                let rig = Rig::start(shape);
-                Started { contender: self, http: rig.http, grpc: Some(rig.grpc), ground: Ground::Ours(rig) }
+            Self::Ours(shape) => ours(Rig::start(shape)),
+            Self::Before => {
+                let folder = before().expect("BENCH_BEFORE names the folder of the version before");
+                ours(Rig::of(&|name| program_of(folder, name), Shape::TwoProcesses(Backend::Postgres)))
             }
             Self::Peer(style) => {
                 let text = fresh_database(Durability::Full);
                 let url = text.parse().expect("the database URL is valid");
-                let server = peer.start(style, workload, &text);
-                let http = server.addresses[0];
+                let server = Peer::installed().start(style, workload, &text);
+                let http = server.addresses[0].into();
                 Started { contender: self, http, grpc: None, ground: Ground::Peer(server, url, text) }
             }
         };
@@ -129,6 +162,10 @@ impl Started {
                 prove(&database.url, "the stock left", "SELECT sum(available) FROM level", left);
                 prove(&database.url, "the sum of the ledger", "SELECT sum(delta) FROM ledger", left);
                 prove(&database.url, "the orders", &format!("SELECT count(*) {of_orders}"), orders as i64);
+                if self.contender == Contender::Before {
+                    // The proofs are of this version's schema.
+                    drop(Store::open(database.url.clone(), Open::Migrate).expect("the database can be migrated"));
+                }
                 let text = database.text.clone();
                 // This checks every level, entry and sequence number.
                 drop(database);

@@ -15,6 +15,8 @@ use hdrhistogram::Histogram;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::LocalSet;
 
+use crate::bench::door::Door;
+
 /// The result of a load.
 pub struct Loaded {
     /// Seconds that were measured.
@@ -75,17 +77,17 @@ fn head(buffer: &[u8]) -> Option<(u16, usize)> {
 }
 
 /// Closed loop: each connection sends its next request after the answer to the previous one, until all are sent.
-pub fn closed(address: SocketAddr, requests: &[Vec<u8>], connections: usize) -> Loaded {
+pub fn closed(server: impl Into<Door>, requests: &[Vec<u8>], connections: usize) -> Loaded {
     let started = Instant::now();
-    let (results, _) = drive(address, requests, connections, started..started + FOREVER);
+    let (results, _) = drive(&server.into(), requests, connections, started..started + FOREVER);
     merge(started.elapsed(), results)
 }
 
 /// The same until the window ends. It sends no request twice, so it takes the first requests, and leaves the rest. The
 /// window is shorter if the requests run out. Panics if less than half of it is left.
-pub fn during(address: SocketAddr, requests: &[Vec<u8>], connections: usize, window: Window) -> Loaded {
+pub fn during(server: impl Into<Door>, requests: &[Vec<u8>], connections: usize, window: Window) -> Loaded {
     let start = Instant::now() + window.warm_up;
-    let (results, ran_out) = drive(address, requests, connections, start..start + window.measured);
+    let (results, ran_out) = drive(&server.into(), requests, connections, start..start + window.measured);
     if !ran_out {
         return merge(window.measured, results);
     }
@@ -100,21 +102,14 @@ const FOREVER: Duration = Duration::from_secs(86_400);
 
 /// Sends requests until the end of the range or of the requests. Latencies are those of answers within the range.
 /// Returns also whether the requests ran out.
-fn drive(
-    address: SocketAddr,
-    requests: &[Vec<u8>],
-    connections: usize,
-    measured: Range<Instant>,
-) -> (Vec<Worked>, bool) {
+fn drive(server: &Door, requests: &[Vec<u8>], connections: usize, measured: Range<Instant>) -> (Vec<Worked>, bool) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("the runtime starts");
     let next = Rc::new(Cell::new(0_usize));
     let results = runtime.block_on(LocalSet::new().run_until(async {
         let worker = |_| {
             let (next, measured) = (Rc::clone(&next), measured.clone());
             async move {
-                let mut connection =
-                    tokio::net::TcpStream::connect(address).await.expect("the server accepts connections");
-                connection.set_nodelay(true).expect("every TCP socket has the option");
+                let mut connection = server.connect().await;
                 let (mut latency, mut statuses) = (histogram(), BTreeMap::new());
                 let mut buffer = Vec::with_capacity(4_096);
                 let mut sent = Instant::now();
@@ -122,6 +117,7 @@ fn drive(
                     && let Some(request) = requests.get(next.replace(next.get() + 1))
                 {
                     connection.write_all(request).await.expect("the server reads the request");
+                    connection.flush().await.expect("the server reads the request");
                     buffer.clear();
                     let status = loop {
                         assert_ne!(

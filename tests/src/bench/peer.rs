@@ -5,6 +5,7 @@ use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::OnceLock;
 
 use crate::bench::fixtures::{ITEMS, SITE, STOCKED, Workload, key, line};
 use crate::programs::{Running, target_folder};
@@ -30,11 +31,14 @@ pub struct Peer {
 }
 
 impl Peer {
-    /// Installs the peer if it is not there yet. Ends the program with a sentence if it cannot.
-    pub fn install_or_exit() -> Self {
-        Self::install().unwrap_or_else(|sentence| {
-            eprintln!("{sentence}");
-            std::process::exit(1)
+    /// The peer, which is installed if it is not there yet. Ends the program with a sentence if it cannot be.
+    pub fn installed() -> &'static Self {
+        static PEER: OnceLock<Peer> = OnceLock::new();
+        PEER.get_or_init(|| {
+            Self::install().unwrap_or_else(|sentence| {
+                eprintln!("{sentence}");
+                std::process::exit(1)
+            })
         })
     }
 

@@ -3,13 +3,17 @@
 use std::net::SocketAddr;
 use std::process::Command;
 
+use inventory_core::model::access::Scope;
 use inventory_proto::v1;
 use inventory_proto::v1::stock_service_client::StockServiceClient;
 
+use crate::bench::door::Door;
 use crate::bench::fixtures::{ITEMS, SITE, STOCKED, key, reference};
+use crate::certificates::Authority;
 use crate::postgres::Durability;
-use crate::programs::{Running, grpc_server, program};
+use crate::programs::{Running, program};
 use crate::requests::set;
+use crate::tokens::{New, bearer, until_known};
 use crate::wix_caller::APP_ID;
 use crate::world::{Backend, Database};
 
@@ -24,10 +28,10 @@ pub enum Shape {
 
 /// Both servers on a new, stocked database that forces its writes to disk.
 pub struct Rig {
-    /// The address that Wix calls.
-    pub http: SocketAddr,
-    /// The address of the gRPC server.
-    pub grpc: SocketAddr,
+    /// How Wix reaches the adapter.
+    pub http: Door,
+    /// How internal services reach the gRPC server.
+    pub grpc: Door,
     /// The processes, in the order in which they end.
     pub servers: Vec<Running>,
     /// The database.
@@ -37,39 +41,101 @@ pub struct Rig {
 impl Rig {
     /// Starts the servers on a new database, and sets every item of the workloads to a billion pieces.
     pub fn start(shape: Shape) -> Self {
+        Self::of(&program, shape)
+    }
+
+    /// The same with programs of any version, which `program` finds by their names.
+    pub fn of(program: &dyn Fn(&str) -> Command, shape: Shape) -> Self {
         let backend = match shape {
             Shape::TwoProcesses(backend) => backend,
             Shape::Standalone => Backend::Sqlite,
         };
-        let database = Database::with_durability(backend, Durability::Full);
-        let rig = Self::over(shape, database);
-        stock(rig.grpc, ITEMS);
+        let rig = Self::over(program, shape, Database::with_durability(backend, Durability::Full));
+        stock(&rig.grpc, ITEMS);
         rig
     }
 
     /// Starts the servers on an existing database.
-    pub fn over(shape: Shape, database: Database) -> Self {
+    fn over(program: &dyn Fn(&str) -> Command, shape: Shape, database: Database) -> Self {
         match shape {
             Shape::TwoProcesses(_) => {
-                let grpc = grpc_server(&database.text);
-                let adapter = adapter(grpc.addresses[0]);
-                let (http, at) = (adapter.addresses[0], grpc.addresses[0]);
-                Self { http, grpc: at, servers: vec![adapter, grpc], database }
+                let mut server = program("inventory-grpc");
+                server.args(["serve", "--grpc-listen", "127.0.0.1:0", "--database-url", &database.text]);
+                let server = Running::start(server, 1);
+                let adapter = adapter_of(program, server.addresses[0]);
+                let (http, grpc) = (adapter.addresses[0].into(), server.addresses[0].into());
+                Self { http, grpc, servers: vec![adapter, server], database }
             }
             Shape::Standalone => {
                 let mut command = program("wix-adapter");
                 command.args(["standalone", "--http-listen", "127.0.0.1:0", "--grpc-listen", "127.0.0.1:0"]);
                 command.args(["--database-url", &database.text]);
                 let both = Running::start(with_key(command), 2);
-                let (grpc, http) = (both.addresses[0], both.addresses[1]);
+                let (grpc, http) = (both.addresses[0].into(), both.addresses[1].into());
                 Self { http, grpc, servers: vec![both], database }
             }
         }
     }
+
+    /// Both servers as two processes on Postgres, which demand what `guards` say.
+    pub fn guarded(guards: Guards) -> Self {
+        let database = Database::with_durability(Backend::Postgres, Durability::Full);
+        let authority = Authority::new();
+        let pair = authority.issue("server");
+        let own = |command: &mut Command| {
+            if guards.tls {
+                command.arg("--tls-cert").arg(&pair.certificate).arg("--tls-key").arg(&pair.key);
+            }
+        };
+        let door = |address, alpn| {
+            let tls = guards.tls.then(|| authority.client(None, alpn));
+            Door { tls, ..Door::from(address) }
+        };
+        let mut command = program("inventory-grpc");
+        command.args(["serve", "--grpc-listen", "127.0.0.1:0", "--database-url", &database.text]);
+        own(&mut command);
+        let server = Running::start(command, 1);
+        let mut grpc = door(server.addresses[0], "h2");
+        stock(&grpc, ITEMS);
+
+        let mut command = program("wix-adapter");
+        command.args(["serve", "--http-listen", "127.0.0.1:0"]);
+        own(&mut command);
+        let scheme = if guards.tls { "https" } else { "http" };
+        let upstream = format!("{scheme}://localhost:{}", server.addresses[0].port());
+        command.args(["--grpc-upstream", &upstream]);
+        if guards.tls {
+            command.arg("--upstream-ca").arg(authority.file());
+        }
+        if guards.token {
+            let text = New { name: "bench", scopes: &[Scope::Orders], ..New::default() }.create(&database.url);
+            let file = database.folder().join("token");
+            std::fs::write(&file, &text).expect("the temporary folder is writable");
+            command.arg("--upstream-token-file").arg(file);
+            grpc.bearer = bearer(&text);
+            block_on(async { until_known(grpc.channel(), &text).await });
+        }
+        let adapter = Running::start(with_key(command), 1);
+        let http = door(adapter.addresses[0], "http/1.1");
+        Self { http, grpc, servers: vec![adapter, server], database }
+    }
+}
+
+/// What the servers demand of their callers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Guards {
+    /// The gRPC server demands a token.
+    pub token: bool,
+    /// Both servers demand TLS.
+    pub tls: bool,
 }
 
 /// Starts an adapter that accepts the benchmarks' key.
 pub fn adapter(grpc: SocketAddr) -> Running {
+    adapter_of(&program, grpc)
+}
+
+fn adapter_of(program: &dyn Fn(&str) -> Command, grpc: SocketAddr) -> Running {
     let mut command = program("wix-adapter");
     command.args(["serve", "--http-listen", "127.0.0.1:0", "--grpc-upstream", &grpc.to_string()]);
     Running::start(with_key(command), 1)
@@ -81,16 +147,14 @@ fn with_key(mut command: Command) -> Command {
 }
 
 /// Sets the first `items` items of the benchmarks' site to a billion pieces each.
-pub fn stock(grpc: SocketAddr, items: usize) {
+pub fn stock(grpc: &Door, items: usize) {
     stock_site(grpc, SITE, items);
 }
 
 /// The same for any site.
-pub fn stock_site(grpc: SocketAddr, site: &str, items: usize) {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("the runtime starts");
-    runtime.block_on(async {
-        let mut client =
-            StockServiceClient::connect(format!("http://{grpc}")).await.expect("the server accepts connections");
+pub fn stock_site(grpc: &Door, site: &str, items: usize) {
+    block_on(async {
+        let mut client = StockServiceClient::with_interceptor(grpc.channel(), grpc.bearer.clone());
         for first in (0..items).step_by(1_000) {
             let target = |item| v1::SetStockItem {
                 unit: Some(reference(item).into()),
@@ -102,4 +166,9 @@ pub fn stock_site(grpc: SocketAddr, site: &str, items: usize) {
             client.set_stock(request).await.expect("the levels can be set");
         }
     });
+}
+
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("the runtime starts");
+    runtime.block_on(future)
 }
