@@ -50,6 +50,16 @@ pub(super) enum Task {
     Probe(Reply<()>),
 }
 
+impl Task {
+    /// The site whose settings it changes; `None` for the upkeep of the whole database.
+    pub(super) const fn site(&self) -> Option<SiteId> {
+        match self {
+            Self::ConfigureSite(site, ..) | Self::ConfigureUnits(site, ..) => Some(*site),
+            Self::Age(..) | Self::Prune(..) | Self::Probe(..) => None,
+        }
+    }
+}
+
 /// A command, and what its items meant to the caller's thread.
 pub(super) struct Change {
     pub(super) command: Command,

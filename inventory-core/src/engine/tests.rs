@@ -25,10 +25,14 @@ fn engine(faults: &[Fault]) -> (Engine, Arc<Mutex<Books>>) {
 }
 
 fn give(request_id: &str, pieces: i64) -> Command {
+    give_to(1, request_id, pieces)
+}
+
+fn give_to(site: u128, request_id: &str, pieces: i64) -> Command {
     let unit = UnitSelector::Reference(CatalogReference::new("app", "item", Map::new()).expect("in bounds"));
     let quantity = Quantity::new(pieces).expect("in bounds");
     let lines = vec![Line { unit, location: None, quantity, subscription: false }];
-    let site = SiteId::from_uuid(Uuid::from_u128(1));
+    let site = SiteId::from_uuid(Uuid::from_u128(site));
     let (request_id, author) = (request_id.to_owned(), Author::default());
     let header = Header { site, request_id, order: None, reason: Reason::Unspecified, author, note: String::new() };
     Command::new(header, Action::Increment { lines }).expect("in bounds")
@@ -284,4 +288,34 @@ async fn cached_levels_are_never_older_than_the_sequence_number() {
     another_server_sets(&books, 70, false);
     books.lock().expect("no panic").faults.push(Fault::ConnectionLostBeforeCommit);
     assert_eq!(level_after(engine.submit(give("d", 1), soon()).await), 71, "a new connection has an empty cache");
+}
+
+#[tokio::test]
+async fn a_site_waits_for_no_other_site_s_backlog() {
+    let (engine, books) = engine(&[]);
+    let gate = Arc::clone(&books.lock().expect("no panic").gate);
+    let (commands, mut answers) = engine.stream();
+    let mut other = {
+        let _closed = gate.lock().await;
+        let flood = (0..10 * limits::BATCH_COMMANDS_MAX as u64)
+            .map(|id| StreamCommand::new(id, give(&id.to_string(), 1), soon()))
+            .collect();
+        commands.submit(flood);
+        let mut other = Box::pin(engine.submit(give_to(2, "other", 1), soon()));
+        tokio::select! { biased; told = &mut other => panic!("{told:?}"), () = std::future::ready(()) => {} }
+        other
+    };
+    // Whatever the writer took before the gate closed, the other site is in the batch after.
+    let mut before = 0;
+    loop {
+        tokio::select! {
+            biased;
+            told = &mut other => {
+                assert!(is_applied(&told), "{told:?}");
+                break;
+            }
+            some = answers.next() => before += some.expect("the stream is open").iter().filter(|one| is_applied(&one.result)).count(),
+        }
+    }
+    assert!(before <= 2 * limits::BATCH_COMMANDS_MAX, "{before} commands of the flood came first");
 }
