@@ -40,7 +40,7 @@ fn main() {
         for offered in OFFERED.map(f64::from) {
             let (due, later) = rest.split_at((offered * time.as_secs_f64()) as usize);
             rest = later;
-            let loaded = load::open(started.http.address, due, CONNECTIONS, offered).expect(200);
+            let loaded = load::open(started.http.clone(), due, CONNECTIONS, offered).expect(200);
             sent += due.len();
             let (answered, p50, p99) = (loaded.rate(), loaded.millis(50.0), loaded.millis(99.0));
             let name = contender.name().into();

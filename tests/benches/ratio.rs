@@ -149,7 +149,7 @@ impl Orders {
         let offered = closed.rate() / 2.0;
         let steady = &self.requests[self.steady..self.single];
         let steady = &steady[..steady.len().min((offered * seconds()) as usize)];
-        let steady = load::open(started.http.address, steady, CONNECTIONS, offered).expect(200);
+        let steady = load::open(started.http.clone(), steady, CONNECTIONS, offered).expect(200);
         let measured = Duration::from_secs_f64(seconds());
         let window = Window { warm_up: measured / 4, measured: measured / 2 };
         let single = load::during(started.http.clone(), &self.requests[self.single..], 1, window).expect(200);

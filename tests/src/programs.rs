@@ -120,8 +120,17 @@ impl Running {
 
     /// The resident memory of the process now, in megabytes of 1,000,000 bytes.
     pub fn resident_megabytes(&self) -> f64 {
+        self.memory("VmRSS:")
+    }
+
+    /// The most resident memory that the process has had, in megabytes of 1,000,000 bytes.
+    pub fn peak_megabytes(&self) -> f64 {
+        self.memory("VmHWM:")
+    }
+
+    fn memory(&self, name: &str) -> f64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap_or_default();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default();
         line.trim().trim_end_matches(" kB").parse::<f64>().unwrap_or(f64::NAN) * 1_024.0 / 1e6
     }
 

@@ -3,19 +3,16 @@
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
 use std::ops::Range;
 use std::rc::Rc;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use futures_util::future::join_all;
 use hdrhistogram::Histogram;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::LocalSet;
 
-use crate::bench::door::Door;
+use crate::bench::door::{Connection, Door};
 
 /// The result of a load.
 pub struct Loaded {
@@ -116,20 +113,7 @@ fn drive(server: &Door, requests: &[Vec<u8>], connections: usize, measured: Rang
                 while sent < measured.end
                     && let Some(request) = requests.get(next.replace(next.get() + 1))
                 {
-                    connection.write_all(request).await.expect("the server reads the request");
-                    connection.flush().await.expect("the server reads the request");
-                    buffer.clear();
-                    let status = loop {
-                        assert_ne!(
-                            connection.read_buf(&mut buffer).await.expect("the server answers"),
-                            0,
-                            "the server closed the connection"
-                        );
-                        match head(&buffer) {
-                            Some((status, length)) if buffer.len() >= length => break status,
-                            _ => {}
-                        }
-                    };
+                    let status = exchange(&mut connection, request, &mut buffer).await;
                     *statuses.entry(status).or_insert(0) += 1;
                     let answered = Instant::now();
                     if measured.contains(&answered) {
@@ -140,50 +124,72 @@ fn drive(server: &Door, requests: &[Vec<u8>], connections: usize, measured: Rang
                 (latency, statuses)
             }
         };
-        futures_util::future::join_all((0..connections).map(worker)).await
+        join_all((0..connections).map(worker)).await
     }));
     (results, next.get() > requests.len())
 }
 
 /// Open loop: requests are due at a steady rate, whether or not earlier ones were answered. Latency counts from the
 /// moment when a request was due, so a stall of the server counts for all requests that were due meanwhile (no
-/// coordinated omission).
-pub fn open(address: SocketAddr, requests: &[Vec<u8>], connections: usize, rate: f64) -> Loaded {
-    let next = Arc::new(AtomicUsize::new(0));
+/// coordinated omission). The clock of the generator ticks every millisecond, and that is part of the latency.
+pub fn open(server: impl Into<Door>, requests: &[Vec<u8>], connections: usize, rate: f64) -> Loaded {
+    open_by_status(server, requests, connections, rate).0
+}
+
+/// The same, with the latencies of the answers of each status, from the moment when the request was sent. A request is
+/// sent when it is due and a connection is free.
+pub fn open_by_status(
+    server: impl Into<Door>,
+    requests: &[Vec<u8>],
+    connections: usize,
+    rate: f64,
+) -> (Loaded, BTreeMap<u16, Histogram<u64>>) {
+    let (server, next) = (server.into(), Cell::new(0_usize));
     let started = Instant::now() + Duration::from_millis(20);
-    let results = std::thread::scope(|scope| {
-        let worker = |_| {
-            let next = Arc::clone(&next);
-            scope.spawn(move || {
-                let mut connection = TcpStream::connect(address).expect("the server accepts connections");
-                connection.set_nodelay(true).expect("every TCP socket has the option");
-                let (mut latency, mut statuses) = (histogram(), BTreeMap::new());
-                let mut buffer = vec![0_u8; 65_536];
-                loop {
-                    let index = next.fetch_add(1, Ordering::Relaxed);
-                    let Some(request) = requests.get(index) else { return (latency, statuses) };
-                    let due = started + Duration::from_secs_f64(index as f64 / rate);
-                    std::thread::sleep(due.saturating_duration_since(Instant::now()));
-                    connection.write_all(request).expect("the server reads the request");
-                    let mut filled = 0;
-                    let status = loop {
-                        let read = connection.read(&mut buffer[filled..]).expect("the server answers");
-                        assert_ne!(read, 0, "the server closed the connection");
-                        filled += read;
-                        match head(&buffer[..filled]) {
-                            Some((status, length)) if filled >= length => break status,
-                            _ => {}
-                        }
-                    };
-                    *statuses.entry(status).or_insert(0) += 1;
-                    latency.saturating_record(due.elapsed().as_micros() as u64);
-                }
-            })
-        };
-        let workers: Vec<_> = (0..connections).map(worker).collect();
-        workers.into_iter().map(|worker| worker.join().expect("no panic")).collect()
-    });
-    merge(started.elapsed(), results)
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("the runtime starts");
+    let worker = async |_| {
+        let mut connection = server.connect().await;
+        let (mut latency, mut statuses) = (histogram(), BTreeMap::new());
+        let (mut by_status, mut buffer) = (BTreeMap::new(), Vec::with_capacity(4_096));
+        loop {
+            let index = next.replace(next.get() + 1);
+            let Some(request) = requests.get(index) else { return (latency, statuses, by_status) };
+            let due = started + Duration::from_secs_f64(index as f64 / rate);
+            tokio::time::sleep_until(due.into()).await;
+            let sent = Instant::now();
+            let status = exchange(&mut connection, request, &mut buffer).await;
+            *statuses.entry(status).or_insert(0) += 1;
+            by_status.entry(status).or_insert_with(histogram).saturating_record(sent.elapsed().as_micros() as u64);
+            latency.saturating_record(due.elapsed().as_micros() as u64);
+        }
+    };
+    let workers = LocalSet::new();
+    let results = runtime.block_on(workers.run_until(join_all((0..connections).map(worker))));
+    let took = started.elapsed();
+    let mut all: BTreeMap<u16, Histogram<u64>> = BTreeMap::new();
+    let mut own = Vec::new();
+    for (latency, statuses, by_status) in results {
+        own.push((latency, statuses));
+        for (status, latency) in by_status {
+            all.entry(status).or_insert_with(histogram).add(latency).expect("the bounds are the same");
+        }
+    }
+    (merge(took, own), all)
+}
+
+/// Sends a request and reads its answer. Returns the status.
+async fn exchange(connection: &mut Box<dyn Connection>, request: &[u8], buffer: &mut Vec<u8>) -> u16 {
+    connection.write_all(request).await.expect("the server reads the request");
+    connection.flush().await.expect("the server reads the request");
+    buffer.clear();
+    loop {
+        let read = connection.read_buf(buffer).await.expect("the server answers");
+        assert_ne!(read, 0, "the server closed the connection");
+        match head(buffer) {
+            Some((status, length)) if buffer.len() >= length => return status,
+            _ => {}
+        }
+    }
 }
 
 /// What one connection measured: the latency, and the number of answers with each status.

@@ -56,10 +56,6 @@ impl<C, T> Turns<C, T> {
         Self { lanes: HashMap::new(), changes: VecDeque::new(), tasks: VecDeque::new(), task_is_next: false }
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.lanes.is_empty()
-    }
-
     /// Adds a change of so many items behind the other work of its lane.
     pub(super) fn add_change(&mut self, lane: Lane, items: usize, change: C) {
         self.add(lane, Work::Change(change, items));

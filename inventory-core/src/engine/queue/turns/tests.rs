@@ -30,7 +30,7 @@ fn a_lane_keeps_its_order() {
     assert_eq!(batch(&mut turns), [0, 1, 2]);
     assert_eq!(turns.next(), Some(Turn::Task(lane(1), 3)));
     assert_eq!(batch(&mut turns), [4]);
-    assert!(turns.is_empty() && turns.next().is_none());
+    assert!(turns.next().is_none() && turns.lanes.is_empty());
 }
 
 #[test]

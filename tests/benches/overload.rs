@@ -1,0 +1,122 @@
+//! What callers meet when more comes than the machine can do: orders at twice the rate that it reached, and a small
+//! site beside a site that floods with orders of 300 items. Both sites share a writer.
+//!
+//!     cargo bench -p inventory-tests --bench overload
+
+use std::time::Duration;
+
+use inventory_tests::bench::fixtures::{SITE, Workload, requests, requests_of};
+use inventory_tests::bench::load::{self, Window};
+use inventory_tests::bench::report::{Figure, Table, heading, runs, seconds};
+use inventory_tests::bench::rig::{Rig, Shape, stock_site};
+use inventory_tests::programs::Running;
+use inventory_tests::world::Backend;
+
+/// Connections of the closed loop.
+const CONNECTIONS: usize = 64;
+/// Connections of the open loop: Wix has as many as it has shoppers at checkout.
+const MANY: usize = 1_000;
+/// The small site. Its id and that of `SITE` have the same remainder for every number of writers up to ten, so one
+/// writer has both.
+const SMALL: &str = "5eed0000-0000-4000-8000-0000000013b1";
+/// Orders per second of the small site.
+const SMALL_RATE: f64 = 50.0;
+const SHAPES: [(&str, Shape); 2] =
+    [("Postgres", Shape::TwoProcesses(Backend::Postgres)), ("SQLite, `standalone`", Shape::Standalone)];
+
+fn main() {
+    heading("overload");
+    let window = Window { warm_up: Duration::from_secs(1), measured: Duration::from_secs_f64(seconds()) };
+    twice_the_rate(window);
+    beside_a_flood(window);
+}
+
+fn twice_the_rate(window: Window) {
+    let mut table = Table::new(&[
+        "at twice the rate",
+        "store",
+        "reached /s",
+        "offered /s",
+        "answered 200 /s",
+        "p99 ms",
+        "refused with 503",
+        "p99 ms",
+        "peak memory of each process, MB",
+    ]);
+    for workload in [Workload::Hot, Workload::Bulk] {
+        let most = workload.orders_per_second() * seconds();
+        let closed = requests(workload, 1, (most * 1.5) as usize);
+        let twice = requests(workload, 2, (most * 2.0) as usize);
+        for (name, shape) in SHAPES {
+            let rig = Rig::start(shape);
+            let reached = load::during(rig.http.clone(), &closed, CONNECTIONS, window).expect(200).rate();
+            let offered = 2.0 * reached;
+            let twice = &twice[..twice.len().min((offered * seconds()) as usize)];
+            let (loaded, by_status) = load::open_by_status(rig.http.clone(), twice, MANY, offered);
+            let of = |status| by_status.get(&status).map_or(0, |latency| latency.len());
+            let p99 = |status: u16| {
+                let latency = by_status.get(&status);
+                latency.map_or("–".into(), |all| format!("{:.0}", all.value_at_quantile(0.99) as f64 / 1_000.0))
+            };
+            assert_eq!(of(200) + of(503), twice.len() as u64, "another status: {:?}", loaded.statuses);
+            let memory = rig.servers.iter().map(|server| format!("{:.0}", server.peak_megabytes()));
+            table.row(vec![
+                workload.name().into(),
+                name.into(),
+                format!("{reached:.0}"),
+                format!("{offered:.0}"),
+                format!("{:.0}", of(200) as f64 / loaded.seconds),
+                p99(200),
+                of(503).to_string(),
+                p99(503),
+                memory.collect::<Vec<_>>().join(" + "),
+            ]);
+            rig.servers.into_iter().for_each(|server| assert!(Running::terminate(server).success()));
+        }
+    }
+    table.print();
+}
+
+fn beside_a_flood(window: Window) {
+    let flood = requests(Workload::Bulk, 1, (Workload::Bulk.orders_per_second() * (seconds() + 2.0)) as usize);
+    let small = requests_of(SMALL, Workload::Hot, 3, (SMALL_RATE * seconds()) as usize);
+    let more = requests_of(SMALL, Workload::Hot, 4, small.len());
+    let mut table = Table::new(&[
+        "a small site, 50 orders /s",
+        "alone: p50 ms",
+        "p99 ms",
+        "beside the flood: p50 ms",
+        "p99 ms",
+        "the flood's orders /s",
+        "p50 ms",
+    ]);
+    for (name, shape) in SHAPES {
+        let mut figures: [Vec<f64>; 6] = Default::default();
+        for _ in 0..runs() {
+            let rig = Rig::start(shape);
+            stock_site(&rig.grpc, SMALL, 1);
+            let alone = load::open(rig.http.clone(), &small, 8, SMALL_RATE).expect(200);
+            let (flooded, beside) = std::thread::scope(|scope| {
+                let flooding = scope.spawn(|| load::during(rig.http.clone(), &flood, CONNECTIONS, window).expect(200));
+                std::thread::sleep(window.warm_up);
+                let beside = load::open(rig.http.clone(), &more, 8, SMALL_RATE).expect(200);
+                (flooding.join().expect("no panic"), beside)
+            });
+            let [p50, p99] = [50.0, 99.0];
+            let own = [
+                alone.millis(p50),
+                alone.millis(p99),
+                beside.millis(p50),
+                beside.millis(p99),
+                flooded.rate(),
+                flooded.millis(p50),
+            ];
+            figures.iter_mut().zip(own).for_each(|(figures, figure)| figures.push(figure));
+            rig.servers.into_iter().for_each(|server| assert!(server.terminate().success()));
+        }
+        let shown = figures.map(|figures| Figure::from(figures).shown(1));
+        table.row([vec![name.to_owned()], shown.to_vec()].concat());
+    }
+    table.print();
+    println!("\nthe flood: site {SITE}, {CONNECTIONS} connections, orders of 300 items");
+}
