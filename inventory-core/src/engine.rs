@@ -23,6 +23,7 @@ mod measure;
 mod message;
 mod queue;
 mod resolve;
+pub mod retention;
 pub mod storage;
 mod stream;
 mod supervisor;

@@ -31,5 +31,6 @@ pub mod level;
 pub mod limits;
 pub mod order;
 pub mod outcome;
+pub mod retention;
 pub mod site;
 pub mod unit;

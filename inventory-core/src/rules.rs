@@ -25,7 +25,7 @@ use crate::model::action::Action;
 use crate::model::entry::Marks;
 use crate::model::ids::{LevelId, UnitId};
 use crate::model::kind::{UnitRules, UnitState};
-use crate::model::level::{LevelState, ResolvedLevel};
+use crate::model::level::{LevelState, Past, ResolvedLevel};
 use crate::model::order::OrderHistory;
 use crate::model::outcome::Refusal;
 use crate::model::site::OrderPolicies;
@@ -66,8 +66,8 @@ pub struct Movement {
 pub trait View {
     /// A level now.
     fn level(&self, level: LevelId) -> LevelState;
-    /// A level as of a sequence number; `None` if the ledger has not reached it.
-    fn level_at(&self, level: LevelId, sequence: i64) -> Option<i64>;
+    /// A level as of a sequence number.
+    fn level_at(&self, level: LevelId, sequence: i64) -> Past;
     /// What is known of a unit.
     fn unit(&self, unit: UnitId) -> UnitState;
     /// The time of the decision: microseconds since 1970.

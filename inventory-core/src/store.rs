@@ -6,17 +6,22 @@
 
 mod access;
 mod age;
+mod backup;
 mod chain;
 mod classify;
 mod connection;
+mod copy;
 mod describe;
+mod faults;
 mod guid;
+mod layout;
 mod measure;
 mod migrate;
 mod postgres;
 pub mod read;
 mod readers;
 mod records;
+mod retention;
 mod shared;
 mod sqlite;
 mod tables;
@@ -26,6 +31,8 @@ use std::sync::Arc;
 
 use diesel::r2d2::{ConnectionManager, PoolError};
 
+pub use self::backup::{Backup, BackupError};
+pub use self::copy::{Copied, CopyError, CopyProgress, Copying};
 pub use self::migrate::{MigrateError, Migrated};
 pub use self::read::{EntryFilter, Page, SiteRead, Snapshot, StockCursor, StockFilter, Terms, UnitScope};
 pub use self::url::{BadUrl, DatabaseUrl};
@@ -67,6 +74,19 @@ impl Store {
         if how == Open::Migrate {
             migrate::migrate(&url)?;
         }
+        Self::checked(url, how, migrate::check)
+    }
+
+    /// Opens the target of a copy for reading, whether or not the copy has ended. Blocks.
+    fn half_copied(url: DatabaseUrl) -> Result<Self, OpenError> {
+        Self::checked(url, Open::ReadOnly, migrate::check_copy)
+    }
+
+    fn checked(
+        url: DatabaseUrl,
+        how: Open,
+        check: fn(&mut AnyConnection<'_>) -> Result<(), MigrateError>,
+    ) -> Result<Self, OpenError> {
         let mut files = None;
         let readers = match &url {
             DatabaseUrl::Sqlite(path) => {
@@ -84,8 +104,8 @@ impl Store {
             }
         };
         match &readers {
-            Readers::Sqlite(pool) => migrate::check(&mut AnyConnection::Sqlite(&mut *pool.get()?))?,
-            Readers::Postgres(pool) => migrate::check(&mut AnyConnection::Postgres(&mut *pool.get()?))?,
+            Readers::Sqlite(pool) => check(&mut AnyConnection::Sqlite(&mut *pool.get()?))?,
+            Readers::Postgres(pool) => check(&mut AnyConnection::Postgres(&mut *pool.get()?))?,
         }
         measure::describe();
         Ok(Self { url, how, files, reading: Reading::over(readers) })

@@ -1,23 +1,43 @@
 //! The operator's commands.
 //!
 //! They use the public contract, as any client could: against a running server, or against one that they start for
-//! themselves on a database. They have no other way to the stock. Only `token` works on the database itself, because
-//! no caller may change tokens.
+//! themselves on a database. They have no other way to the stock. Some work on the database itself: `token`, `ledger
+//! archive` and `site delete`, because no caller may change tokens or remove entries; `backup` and `copy`, because they
+//! take all rows as they are. `stock`, `why`, `order` and `watch` are for people, and ask a running server only.
 
+pub mod archive;
+pub mod backup;
+pub mod copy;
 pub mod export;
+#[cfg(feature = "fuzz")]
+pub(crate) mod fuzz;
 pub mod health;
 pub mod import;
+mod json;
+mod names;
+pub mod order;
 mod output;
+mod page;
+mod print;
+mod proof;
 mod rows;
+mod session;
+pub mod site;
+pub mod stock;
 pub mod token;
 pub mod verify;
+pub mod watch;
+pub mod why;
 
 use std::error::Error;
 use std::io::IsTerminal;
 use std::path::Path;
+use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 use inventory_core::store::{Open, Store};
+use inventory_program::tls::BadUpstream;
+use inventory_program::{Unsettled, with_causes};
 use inventory_proto::v1::ledger_service_client::LedgerServiceClient;
 use inventory_proto::v1::site_service_client::SiteServiceClient;
 use inventory_proto::v1::stock_service_client::StockServiceClient;
@@ -31,11 +51,13 @@ use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Request, Status};
 
 use crate::access::OwnToken;
-use crate::config::Upstream;
+use crate::config::{Remote, Upstream};
 use crate::server::{self, Options, ServeError};
 
 /// The actor of a command's changes in the ledger.
 const ACTOR: &str = "inventory-grpc";
+/// Time for a new connection to a running server.
+const CONNECT_TIME_MAX: Duration = Duration::from_secs(5);
 /// Bytes of an answer: a page of 1,000 entries with the longest options.
 const ANSWER_BYTES_MAX: usize = 16 * 1024 * 1024;
 
@@ -51,13 +73,22 @@ struct Connection {
 }
 
 impl Connection {
+    /// Connects to the running server. `Unsettled` if it does not answer.
+    async fn to(remote: &Remote) -> Result<Self, Box<dyn Error>> {
+        let Remote { server, token_file, site_id: _ } = remote;
+        let bearer = token_file.as_deref().map(read_token).transpose()?.unwrap_or_default();
+        let channel = server.connect(|endpoint| endpoint.connect_timeout(CONNECT_TIME_MAX)).await;
+        match channel {
+            Ok(channel) => Ok(Self { channel, bearer, own: None }),
+            Err(error @ BadUpstream::NoAnswer { .. }) => Err(Unsettled(with_causes(&error)).into()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     /// Connects to the running server, or to one of its own on the command's database, which is opened as `how` says.
     async fn open(upstream: &Upstream, how: Open) -> Result<Self, Box<dyn Error>> {
-        let Upstream { server, database_url, token_file, site_id: _ } = upstream;
-        let Some(url) = database_url.clone() else {
-            let bearer = token_file.as_deref().map(read_token).transpose()?.unwrap_or_default();
-            return Ok(Self { channel: server.connect(|endpoint| endpoint).await?, bearer, own: None });
-        };
+        let Upstream { remote, database_url } = upstream;
+        let Some(url) = database_url.clone() else { return Self::to(remote).await };
         let store = tokio::task::spawn_blocking(move || Store::open(url, how)).await??;
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let endpoint = Endpoint::from_shared(format!("http://{}", listener.local_addr()?))?;

@@ -1,7 +1,11 @@
 //! The settings of the program. Each is a flag, most are an environment variable too, and all are read once, at the
 //! start. A wrong value ends the program with a sentence that names the flag.
 
+pub mod by_hand;
+pub mod databases;
+pub mod retention;
 pub mod token;
+pub mod unit_name;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -51,12 +55,34 @@ pub enum Command {
     Export(Export),
     /// Add up the ledger of a site and compare it with every level. Exits with 1 if they differ.
     Verify(Verify),
+    /// Write everything of a database on SQLite to a new file, while its servers go on. The file is checked before it
+    /// appears under its name. For Postgres use its own means.
+    Backup(databases::Backup),
+    /// Copy everything of a database into an empty one, such as from SQLite to Postgres, and compare both. Interrupted,
+    /// the same command goes on where it stopped.
+    Copy(databases::Copy),
     /// Ask a running server whether it is ready: whether its writers can commit. Exits with 0 if they can, otherwise
     /// with 1. It needs no token. A container's health check can run it.
     Health(GrpcUpstream),
+    /// Show, set and adjust stock levels.
+    #[command(subcommand)]
+    Stock(by_hand::Stock),
+    /// Explain a level: what made it, which orders hold pieces, its last entries, and how the unit is counted.
+    #[command(after_help = by_hand::UNIT)]
+    Why(by_hand::Why),
+    /// Show an order: what it holds, and each of its calls with its outcome.
+    Order(by_hand::Order),
+    /// Print every ledger entry of a site as it happens, one line each. Goes on after the server was away.
+    Watch(by_hand::Watch),
     /// Create, list and revoke the tokens of callers.
     #[command(subcommand)]
     Token(token::Command),
+    /// Archive old entries of all sites.
+    #[command(subcommand)]
+    Ledger(retention::LedgerCommand),
+    /// Delete a site.
+    #[command(subcommand)]
+    Site(retention::SiteCommand),
 }
 
 /// How to migrate.
@@ -77,26 +103,34 @@ pub struct Migrate {
 pub enum SchemaChange {
     /// It does.
     Auto,
-    /// It does not. If the schema is not its own, it does not start.
+    /// It does not. If the schema lacks a step, it does not start.
     Never,
 }
 
-/// Whom the operator's commands ask: a running server, or a database that they open themselves.
+/// A site of a running server.
 #[derive(Debug, Args)]
-pub struct Upstream {
+pub struct Remote {
     /// The running server.
     #[command(flatten)]
     pub server: GrpcUpstream,
-    /// Open this database instead of asking a server. `import` brings its schema up to date; `export` and `verify`
-    /// write nothing, unless `verify` repairs, and work on a read-only copy.
-    #[arg(long)]
-    pub database_url: Option<DatabaseUrl>,
-    /// A file that holds the token for the running server. A database that the command opens itself needs none.
+    /// A file that holds the token for the running server. A server on loopback needs none until a token is created.
     #[arg(long, env = "TOKEN_FILE")]
     pub token_file: Option<PathBuf>,
     /// The site, a GUID. For Wix, the `instanceId` of the app's installation.
     #[arg(long, env = "SITE_ID")]
     pub site_id: String,
+}
+
+/// Whom the operator's commands ask: a running server, or a database that they open themselves.
+#[derive(Debug, Args)]
+pub struct Upstream {
+    /// The site of the running server.
+    #[command(flatten)]
+    pub remote: Remote,
+    /// Open this database instead of asking a server. `import` brings its schema up to date; `export` and `verify`
+    /// write nothing, unless `verify` repairs, and work on a read-only copy.
+    #[arg(long)]
+    pub database_url: Option<DatabaseUrl>,
 }
 
 /// What to import.

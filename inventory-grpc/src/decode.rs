@@ -6,14 +6,14 @@
 
 mod availability;
 mod fields;
-#[cfg(test)]
-mod fuzz;
 mod kind;
 mod ledger;
 mod levels;
 mod metadata;
 mod site;
 mod stock;
+#[cfg(test)]
+mod tests;
 mod time;
 mod unit;
 mod unit_change;

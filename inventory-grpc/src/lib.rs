@@ -6,6 +6,8 @@ pub mod commands;
 pub mod config;
 mod decode;
 mod encode;
+#[cfg(feature = "fuzz")]
+pub mod fuzz;
 mod gauges;
 mod large;
 mod page;

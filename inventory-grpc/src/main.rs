@@ -1,7 +1,7 @@
 //! The program `inventory-grpc`: the server and the operator's commands, chosen by the first argument.
 //!
-//! It ends with exit code 0, or with 1 and one sentence on standard error. It decides nothing itself: `server` and
-//! `commands` do the work.
+//! It ends with exit code 0, or with one sentence on standard error and exit code 1, or 2 for wrong usage and for a
+//! server that was not reached. It decides nothing itself: `server` and `commands` do the work.
 
 use std::error::Error;
 use std::process::ExitCode;
@@ -24,8 +24,16 @@ fn main() -> ExitCode {
             Command::Import(settings) => commands::import::import(settings).await,
             Command::Export(settings) => commands::export::export(settings).await,
             Command::Verify(settings) => commands::verify::verify(settings).await,
+            Command::Backup(settings) => commands::backup::backup(settings).await,
+            Command::Copy(settings) => commands::copy::copy(settings).await,
             Command::Health(server) => commands::health::health(server).await,
+            Command::Stock(command) => commands::stock::stock(command).await,
+            Command::Why(settings) => commands::why::why(settings).await,
+            Command::Order(settings) => commands::order::order(settings).await,
+            Command::Watch(settings) => commands::watch::watch(settings).await,
             Command::Token(command) => commands::token::token(command).await,
+            Command::Ledger(command) => commands::archive::ledger(command).await,
+            Command::Site(command) => commands::site::site(command).await,
         }
     })
 }

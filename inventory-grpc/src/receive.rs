@@ -1,4 +1,4 @@
-//! The layer that bounds what arrives: the time for a message, and the memory of all messages.
+//! The layer that bounds what arrives: the time for a message, and the memory of all messages and all heads.
 //!
 //! A call without a stream of requests must arrive within [`MESSAGE_TIME_MAX`], and is charged for its message until it
 //! is answered. In a stream of requests that goes for each message that has begun.
@@ -20,7 +20,7 @@ use prost_types::FileDescriptorSet;
 use tokio::time::{Instant, Sleep, sleep_until};
 use tonic::Status;
 use tonic::body::Body;
-use tonic::codegen::http::{Request, Response};
+use tonic::codegen::http::{HeaderMap, Request, Response};
 use tower_layer::Layer;
 use tower_service::Service;
 
@@ -36,21 +36,45 @@ const FIRST_BYTES_MAX: usize = 64 * 1024 * 1024;
 const OTHER_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Bytes that a message is charged for before they arrive. The decoder refuses a longer one.
 const ANNOUNCED_MAX: usize = 4 * 1024 * 1024;
+/// Bytes of a head in memory that count as its first ones. A token and a trace fit into them.
+const FIRST_HEAD_BYTES: usize = 4 * 1024;
+/// First bytes of all heads together: those of as many calls as a port takes.
+const FIRST_HEAD_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Other bytes of all heads together.
+const OTHER_HEAD_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// Bytes that a header takes in memory beside its name and its value.
+const HEADER_BYTES: usize = 120;
 /// Bytes before each message: whether it is compressed, and its length.
 const PREFIX_BYTES: usize = 5;
 
 /// The layer. Cheap to clone.
-#[derive(Clone)]
-pub(crate) struct ReceiveLayer {
+pub(crate) struct ReceiveLayer<B> {
     streams: Arc<HashSet<String>>,
     memory: Memory,
+    heads: Memory,
+    refuse: fn() -> Response<B>,
 }
 
-impl ReceiveLayer {
-    pub(crate) fn new() -> Self {
+impl<B> ReceiveLayer<B> {
+    /// A layer that answers a call by `refuse` if there is no memory for its head.
+    pub(crate) fn new(refuse: fn() -> Response<B>) -> Self {
         let memory = Memory::new(FIRST_BYTES, FIRST_BYTES_MAX, OTHER_BYTES_MAX);
-        Self { streams: Arc::new(request_streams()), memory }
+        let heads = Memory::new(FIRST_HEAD_BYTES, FIRST_HEAD_BYTES_MAX, OTHER_HEAD_BYTES_MAX);
+        Self { streams: Arc::new(request_streams()), memory, heads, refuse }
     }
+}
+
+// Derived, it would need a body that can be cloned.
+impl<B> Clone for ReceiveLayer<B> {
+    fn clone(&self) -> Self {
+        let Self { streams, memory, heads, refuse } = self;
+        Self { streams: streams.clone(), memory: memory.clone(), heads: heads.clone(), refuse: *refuse }
+    }
+}
+
+/// Bytes that the headers of a call take in memory.
+fn head_bytes(headers: &HeaderMap) -> usize {
+    headers.iter().map(|(name, value)| name.as_str().len() + value.len() + HEADER_BYTES).sum()
 }
 
 /// The paths of the methods with a stream of requests.
@@ -75,34 +99,43 @@ fn request_streams() -> HashSet<String> {
     streams
 }
 
-impl<S> Layer<S> for ReceiveLayer {
-    type Service = Receive<S>;
+impl<S, B> Layer<S> for ReceiveLayer<B> {
+    type Service = Receive<S, B>;
 
-    fn layer(&self, inner: S) -> Receive<S> {
+    fn layer(&self, inner: S) -> Receive<S, B> {
         Receive { inner, layer: self.clone() }
     }
 }
 
 /// Services whose requests are bounded.
-#[derive(Clone)]
-pub(crate) struct Receive<S> {
+pub(crate) struct Receive<S, B> {
     inner: S,
-    layer: ReceiveLayer,
+    layer: ReceiveLayer<B>,
 }
 
-impl<S, B> Service<Request<Body>> for Receive<S>
+impl<S: Clone, B> Clone for Receive<S, B> {
+    fn clone(&self) -> Self {
+        Self { inner: self.inner.clone(), layer: self.layer.clone() }
+    }
+}
+
+impl<S, B> Service<Request<Body>> for Receive<S, B>
 where
     S: Service<Request<Body>, Response = Response<B>>,
 {
     type Response = Response<B>;
     type Error = S::Error;
-    type Future = ReceiveFuture<S::Future>;
+    type Future = ReceiveFuture<S::Future, B>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(context)
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let mut head = Charged::default();
+        if !self.layer.heads.charge(&mut head, head_bytes(request.headers())) {
+            return ReceiveFuture::Refused { answer: Some((self.layer.refuse)()) };
+        }
         let is_stream = self.layer.streams.contains(request.uri().path());
         let charged = Arc::new(Mutex::new(Charged::default()));
         let request = request.map(|body| {
@@ -117,24 +150,37 @@ where
                 timer: None,
             })
         });
-        ReceiveFuture { inner: self.inner.call(request), _charged: charged }
+        ReceiveFuture::Called { inner: self.inner.call(request), _charged: charged, _head: head }
     }
 }
 
 pin_project! {
     /// A call that is not answered yet. It stays charged.
-    pub(crate) struct ReceiveFuture<F> {
-        #[pin]
-        inner: F,
-        _charged: Arc<Mutex<Charged>>,
+    #[project = ReceiveProjection]
+    pub(crate) enum ReceiveFuture<F, B> {
+        Called {
+            #[pin]
+            inner: F,
+            _charged: Arc<Mutex<Charged>>,
+            _head: Charged,
+        },
+        Refused {
+            answer: Option<Response<B>>,
+        },
     }
 }
 
-impl<F: Future> Future for ReceiveFuture<F> {
+impl<F: Future<Output = Result<Response<B>, E>>, B, E> Future for ReceiveFuture<F, B> {
     type Output = F::Output;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
-        self.project().inner.poll(context)
+        match self.project() {
+            ReceiveProjection::Called { inner, _charged, _head } => inner.poll(context),
+            // Nobody polls a future that is ready.
+            ReceiveProjection::Refused { answer } => {
+                answer.take().map_or(Poll::Pending, |answer| Poll::Ready(Ok(answer)))
+            }
+        }
     }
 }
 

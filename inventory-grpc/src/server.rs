@@ -176,7 +176,7 @@ pub async fn serve(
     let serving = Server::builder()
         .layer(seen)
         .layer(CallLayer::new(overloaded))
-        .layer(ReceiveLayer::new())
+        .layer(ReceiveLayer::new(overloaded))
         .http2_keepalive_interval(Some(KEEPALIVE_EVERY))
         .http2_keepalive_timeout(Some(KEEPALIVE_ANSWER))
         .http2_max_header_list_size(HEADER_BYTES_MAX)

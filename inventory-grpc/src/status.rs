@@ -26,6 +26,9 @@ const INVALID_FIELD: &str = "INVALID_FIELD";
 /// The reason of a request for a unit that does not exist.
 pub(crate) const UNIT_NOT_FOUND: &str = "UNIT_NOT_FOUND";
 
+/// The reason of a request that reaches back to entries that are archived.
+const ENTRIES_ARCHIVED: &str = "ENTRIES_ARCHIVED";
+
 /// The calls that fail now, by the reason.
 static FAILURES: Repeats = Repeats::new();
 /// How often the end of failures is looked for.
@@ -149,6 +152,7 @@ fn of_invalid(invalid: Invalid, paths: Paths) -> Status {
             at_field(Code::InvalidArgument, INVALID_FIELD, "catalogs".to_owned(), message)
         }
         Invalid::LocationInUse => status(Code::FailedPrecondition, "LOCATION_IN_USE", message, Vec::new()),
+        Invalid::Archived { cut: _ } => status(Code::FailedPrecondition, ENTRIES_ARCHIVED, message, Vec::new()),
         Invalid::AfterLastEntry { sequence: _ } => {
             at_field(Code::InvalidArgument, INVALID_FIELD, paths.sequence.to_owned(), message)
         }
@@ -283,6 +287,7 @@ mod tests {
             ),
             (Invalid::TooManyCatalogs { max: 100 }, Paths::REQUEST, Code::InvalidArgument, "INVALID_FIELD", "catalogs"),
             (Invalid::LocationInUse, Paths::REQUEST, Code::FailedPrecondition, "LOCATION_IN_USE", ""),
+            (Invalid::Archived { cut: 7 }, Paths::WATCH, Code::FailedPrecondition, "ENTRIES_ARCHIVED", ""),
             (
                 Invalid::AfterLastEntry { sequence: 3 },
                 Paths::REQUEST,

@@ -2,11 +2,13 @@
 //!
 //! tonic's own codec reports such a message as INTERNAL, as if the server had failed. It is the caller's mistake:
 //! invalid UTF-8, a wrong wire type, a `Struct` nested too deep. So the server says INVALID_ARGUMENT, with an
-//! `ErrorInfo` of the reason [`UNDECODABLE`].
+//! `ErrorInfo` of the reason [`UNDECODABLE`]. A message with far more fields than any request may have is not decoded.
 
 use std::collections::HashMap;
 
 use prost::Message;
+use prost::bytes::Buf;
+use prost::encoding::{WireType, decode_key, decode_varint};
 use tonic::codec::{BufferSettings, Codec, DecodeBuf, Decoder};
 use tonic::{Code, Status};
 use tonic_prost::{ProstCodec, ProstDecoder, ProstEncoder};
@@ -46,6 +48,37 @@ where
     }
 }
 
+/// Bytes of a message whose fields are counted before it is decoded.
+const LARGE_BYTES: usize = 64 * 1024;
+/// Fields of a large message, without those of the messages in it, but with each element of a list. The longest list
+/// that is accepted has 1,000 elements. An element of two bytes becomes a value of some hundred.
+const FIELDS_MAX: usize = 4_000;
+
+fn undecodable(why: &str) -> Status {
+    let message = format!("the message cannot be decoded: {why}");
+    let details = ErrorDetails::with_error_info(UNDECODABLE, ERROR_DOMAIN, HashMap::new());
+    Status::with_error_details(Code::InvalidArgument, message, details)
+}
+
+/// Whether an encoded message has more than [`FIELDS_MAX`] fields. What is no message is left to the decoder.
+fn has_too_many_fields(mut bytes: &[u8]) -> bool {
+    let mut fields = 0;
+    while let Ok((_, kind)) = decode_key(&mut bytes) {
+        fields += 1;
+        let skipped = match kind {
+            WireType::Varint => decode_varint(&mut bytes).ok().map(|_| 0),
+            WireType::SixtyFourBit => Some(8),
+            WireType::ThirtyTwoBit => Some(4),
+            WireType::LengthDelimited => decode_varint(&mut bytes).ok().and_then(|length| usize::try_from(length).ok()),
+            // What stands in a group counts too.
+            WireType::StartGroup | WireType::EndGroup => Some(0),
+        };
+        let Some(rest) = skipped.and_then(|skipped| bytes.get(skipped..)) else { break };
+        bytes = rest;
+    }
+    fields > FIELDS_MAX
+}
+
 /// Decodes a request. The error is INVALID_ARGUMENT, [`UNDECODABLE`].
 #[derive(Debug)]
 pub struct RequestDecoder<U>(ProstDecoder<U>);
@@ -55,14 +88,38 @@ impl<U: Message + Default> Decoder for RequestDecoder<U> {
     type Error = Status;
 
     fn decode(&mut self, buf: &mut DecodeBuf<'_>) -> Result<Option<U>, Status> {
-        self.0.decode(buf).map_err(|status| {
-            let message = format!("the message cannot be decoded: {}", status.message());
-            let details = ErrorDetails::with_error_info(UNDECODABLE, ERROR_DOMAIN, HashMap::new());
-            Status::with_error_details(Code::InvalidArgument, message, details)
-        })
+        if buf.remaining() > LARGE_BYTES && has_too_many_fields(buf.chunk()) {
+            return Err(undecodable(&format!("it has more than {FIELDS_MAX} fields")));
+        }
+        self.0.decode(buf).map_err(|status| undecodable(status.message()))
     }
 
     fn buffer_settings(&self) -> BufferSettings {
         self.0.buffer_settings()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::v1;
+
+    #[test]
+    fn fields_are_counted_as_far_as_there_are_any() {
+        let request = |count| v1::DecrementAvailabilityRequest {
+            site_id: "site".into(),
+            items: vec![v1::Item { quantity: 1, location_id: "x".repeat(200), ..Default::default() }; count],
+            restrict_inventory_value: Some(true),
+            ..Default::default()
+        };
+        assert!(!has_too_many_fields(&request(FIELDS_MAX - 2).encode_to_vec()));
+        assert!(has_too_many_fields(&request(FIELDS_MAX - 1).encode_to_vec()));
+        // A varint, eight bytes, four bytes, a text, and the two ends of a group.
+        let each = [&[0x08, 0xff, 0x01][..], &[0x11; 9], &[0x25; 5], &[0x2a, 1, b'x'], &[0x33, 0x34]].concat();
+        assert!(!has_too_many_fields(&each.repeat(FIELDS_MAX / 6)));
+        assert!(has_too_many_fields(&each.repeat(FIELDS_MAX / 6 + 1)));
+        for broken in [&[][..], &[0x08], &[0x0a, 0xff], &[0x07], &[0xff; 20]] {
+            assert!(!has_too_many_fields(broken), "{broken:?}");
+        }
     }
 }

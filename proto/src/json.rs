@@ -2,7 +2,7 @@
 
 mod lenient;
 
-pub use self::lenient::{Lenient, mend_surrogates, read_object};
+pub use self::lenient::{Lenient, mend_surrogates, read_object, read_struct};
 
 use prost_types::value::Kind;
 use prost_types::{ListValue, Struct, Value as ProtoValue};

@@ -4,6 +4,7 @@ mod bearer;
 mod change;
 pub mod codec;
 pub mod json;
+pub mod shared_call;
 mod unit;
 
 pub use crate::bearer::{Bearer, NoToken, TOKEN_PREFIX};

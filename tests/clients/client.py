@@ -8,7 +8,7 @@ from google.protobuf import descriptor_pool, message_factory
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 
-address, site = sys.argv[1:]
+address, site = sys.argv[1:3]
 channel = grpc.insecure_channel(address)
 database = ProtoReflectionDescriptorDatabase(channel)
 services = set(database.get_services())

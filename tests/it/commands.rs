@@ -208,7 +208,7 @@ fn the_commands_work_through_a_running_server() {
     let imported = run(&["import", &file, "--grpc-upstream", &upstream]);
     assert_eq!((imported.0, imported.1.contains("1 levels changed")), (0, true), "{imported:?}");
     let (code, _, errors) = run(&["export", "stock", "--grpc-upstream", "127.0.0.1:1"]);
-    assert_eq!((code, errors.contains("no server answers at 127.0.0.1:1")), (1, true), "{errors}");
+    assert_eq!((code, errors.contains("no server answers at 127.0.0.1:1")), (2, true), "{errors}");
     let exported = run(&["export", "stock", "--grpc-upstream", &upstream]);
     assert_eq!(exported.1, format!("{HEADER}\na,1,,,5,,,,,,,\n"));
     // A falsified level is reported, then repaired.

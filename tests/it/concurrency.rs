@@ -1,8 +1,11 @@
-//! Many callers at the same time, on one server and on two.
+//! Many callers at the same time, on one server and on two. All calls are recorded, and have to be explained by the
+//! model.
 
 use futures_util::future::join_all;
+use inventory_tests::history::{History, RecordedGrpc};
 use inventory_tests::on_both;
 use inventory_tests::programs::{adapter, grpc_server};
+use inventory_tests::tokens::channel_to;
 use inventory_tests::wix_caller::{WixCaller, item, order};
 use inventory_tests::world::{Backend, Database, World};
 use serde_json::{Value, json};
@@ -38,24 +41,29 @@ fn count(statuses: &[u16], status: u16) -> usize {
 }
 
 async fn a_thousand_orders_get_the_last_hundred_pieces_once(world: World) {
+    let world = world.recording();
     world.set(&[("A", 100)]).await;
     let orders = (0..1_000).map(|_| ("decrement", order(&world.site, json!([item("A", 1)])))).collect();
-    let statuses = send_all(std::slice::from_ref(&world.wix), orders).await;
+    let statuses = while_reading(&world, send_all(std::slice::from_ref(&world.wix), orders)).await;
     assert_eq!((count(&statuses, 200), count(&statuses, 428)), (100, 900));
     assert_eq!(world.level("A").await, 0);
+    world.check().await;
 }
 
 async fn replays_under_load_change_nothing(world: World) {
+    let world = world.recording();
     world.set(&[("A", 1_000)]).await;
     let distinct: Vec<Value> = (0..100).map(|_| order(&world.site, json!([item("A", 1)]))).collect();
     let orders = (0..1_000).map(|index| ("decrement", distinct[index % 100].clone())).collect();
-    let statuses = send_all(std::slice::from_ref(&world.wix), orders).await;
+    let statuses = while_reading(&world, send_all(std::slice::from_ref(&world.wix), orders)).await;
     assert_eq!(count(&statuses, 200), 1_000);
     assert_eq!(world.level("A").await, 900);
     assert_eq!(world.entries().await.len(), 101);
+    world.check().await;
 }
 
 async fn orders_with_items_in_opposite_order_do_not_deadlock(world: World) {
+    let world = world.recording();
     world.set(&[("A", 500), ("B", 500)]).await;
     let orders = (0..400).map(|index| {
         let items =
@@ -64,6 +72,20 @@ async fn orders_with_items_in_opposite_order_do_not_deadlock(world: World) {
     });
     assert_eq!(count(&send_all(std::slice::from_ref(&world.wix), orders.collect()).await, 200), 400);
     assert_eq!((world.level("A").await, world.level("B").await), (100, 100));
+    world.check().await;
+}
+
+/// Reads a level again and again until `work` is done.
+async fn while_reading<T>(world: &World, work: impl Future<Output = T>) -> T {
+    let read = async {
+        loop {
+            world.level("A").await;
+        }
+    };
+    tokio::select! {
+        done = work => done,
+        () = read => unreachable!("it reads for ever"),
+    }
 }
 
 /// Two server processes on one Postgres, each behind an adapter process of its own.
@@ -72,7 +94,8 @@ async fn two_servers_sell_the_last_hundred_pieces_once() {
     let database = Database::fresh(Backend::Postgres);
     let servers = [grpc_server(&database.text), grpc_server(&database.text)];
     let adapters = servers.each_ref().map(|server| adapter(server.addresses[0]));
-    let callers = adapters.each_ref().map(|adapter| WixCaller::new(adapter.addresses[0]));
+    let history = History::default();
+    let callers = adapters.each_ref().map(|adapter| WixCaller::new(adapter.addresses[0]).recording(&history));
     let sites: [String; 2] = [Uuid::new_v4().to_string(), Uuid::new_v4().to_string()];
     for site in &sites {
         assert_eq!(callers[0].call("increment", order(site, json!([item("A", 100)]))).await.status, 200);
@@ -90,4 +113,5 @@ async fn two_servers_sell_the_last_hundred_pieces_once() {
         let answer = callers[1].call("decrement", order(site, json!([item("A", 1)]))).await;
         assert_eq!(answer.error_data("shortages")[0]["available"], 0);
     }
+    RecordedGrpc::new(&history, channel_to(servers[1].addresses[0])).check().await;
 }

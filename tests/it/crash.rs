@@ -1,11 +1,13 @@
 //! A server is killed with SIGKILL under load. Every answered order is in the ledger once, and no order is there by
-//! half.
+//! half. All calls are recorded, and have to be explained by the model.
 
 use std::collections::HashSet;
 use std::time::Duration;
 
 use inventory_tests::books;
+use inventory_tests::history::{History, RecordedGrpc};
 use inventory_tests::programs::{Running, adapter, grpc_server};
+use inventory_tests::tokens::channel_to;
 use inventory_tests::wix_caller::{WixCaller, item, order, order_id};
 use inventory_tests::world::{Backend, Database};
 use serde_json::{Value, json};
@@ -29,12 +31,13 @@ const ANSWERS_BEFORE_A_KILL: usize = 150;
 async fn run(backend: Backend) {
     let database = Database::fresh(backend);
     let site = Uuid::new_v4().to_string();
+    let history = History::default();
     let mut answered: Vec<String> = Vec::new();
     let mut unanswered: Vec<Value> = Vec::new();
     for _ in 0..KILLS {
         let mut server = grpc_server(&database.text);
         let front = adapter(server.addresses[0]);
-        let (done, lost) = load_until_killed(&mut server, &front, &site).await;
+        let (done, lost) = load_until_killed(&mut server, &front, &site, &history).await;
         answered.extend(done);
         unanswered.extend(lost);
         // Nothing was repaired after the kill. The books must be right already.
@@ -44,7 +47,7 @@ async fn run(backend: Backend) {
 
     let server = grpc_server(&database.text);
     let front = adapter(server.addresses[0]);
-    let caller = WixCaller::new(front.addresses[0]);
+    let caller = WixCaller::new(front.addresses[0]).recording(&history);
     // The outcome of the unanswered requests is unknown. A replay finds it out, and applies those that were lost.
     for data in &unanswered {
         assert_eq!(caller.call("increment", data.clone()).await.status, 200, "a replay after the kill");
@@ -60,6 +63,7 @@ async fn run(backend: Backend) {
     let halves =
         books::count(&database.url, "SELECT count(*) AS wrong FROM change WHERE last_sequence <> first_sequence + 1");
     assert_eq!(halves, 0, "every order has an entry for each of its two items");
+    RecordedGrpc::new(&history, channel_to(server.addresses[0])).check().await;
 }
 
 /// The order id as hexadecimal digits.
@@ -69,10 +73,16 @@ fn order_digits(data: &Value) -> String {
 
 /// Loads the server from several callers and kills it after enough answers. Returns the answered orders and the
 /// unanswered requests.
-async fn load_until_killed(server: &mut Running, front: &Running, site: &str) -> (Vec<String>, Vec<Value>) {
+async fn load_until_killed(
+    server: &mut Running,
+    front: &Running,
+    site: &str,
+    history: &History,
+) -> (Vec<String>, Vec<Value>) {
     let (sender, mut results) = mpsc::unbounded_channel::<Result<String, Value>>();
     for _ in 0..CALLERS {
-        let (caller, sender, site) = (WixCaller::new(front.addresses[0]), sender.clone(), site.to_owned());
+        let caller = WixCaller::new(front.addresses[0]).recording(history);
+        let (sender, site) = (sender.clone(), site.to_owned());
         tokio::spawn(async move {
             loop {
                 let data = order(&site, json!([item("A", 1), item("B", 2)]));

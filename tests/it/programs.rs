@@ -20,7 +20,7 @@ fn run(mut command: Command) -> (i32, String) {
 
 #[test]
 fn a_wrong_setting_ends_the_program_with_a_message_that_names_it() {
-    let rows: [(&str, &[&str], &str); 9] = [
+    let rows: [(&str, &[&str], &str); 11] = [
         ("inventory-grpc", &["serve", "--database-url", "mysql://x"], "a database is sqlite:PATH or postgres://"),
         ("inventory-grpc", &["serve", "--grpc-listen", "here"], "--grpc-listen"),
         ("inventory-grpc", &["serve", "--grpc-listen", "0.0.0.0:0"], "--allow-plaintext"),
@@ -33,6 +33,8 @@ fn a_wrong_setting_ends_the_program_with_a_message_that_names_it() {
         ("wix-adapter", &["serve", "--wix-app-id", APP_ID], "--wix-public-key (WIX_PUBLIC_KEY)"),
         ("wix-adapter", &["serve", "--wix-app-id", APP_ID, "--wix-public-key", "y"], "public key 1 cannot be read"),
         ("wix-adapter", &["serve", "--grpc-upstream", "ftp://x"], "must be HOST:PORT or http://HOST:PORT"),
+        ("wix-adapter", &["serve", "--grpc-upstream", "a:1,b"], "invalid value 'b' for '--grpc-upstream"),
+        ("wix-adapter", &["serve", "--drain-seconds", "5", "--announce-seconds", "5"], "--announce-seconds"),
         ("wix-adapter", &["send", "decrement", "--item", "a:x"], "must be ITEM or ITEM:QUANTITY"),
     ];
     for (name, arguments, message) in rows {
@@ -46,7 +48,7 @@ fn a_wrong_setting_ends_the_program_with_a_message_that_names_it() {
 }
 
 #[test]
-fn migrations_run_once_and_a_newer_schema_is_refused() {
+fn migrations_run_once_and_a_schema_that_misses_something_is_refused() {
     for backend in [Backend::Sqlite, Backend::Postgres] {
         let database = Database::fresh(backend);
         let migrate = || {
@@ -58,8 +60,17 @@ fn migrations_run_once_and_a_newer_schema_is_refused() {
         assert!(code == 0 && output.contains("applied"), "{output}");
         let (code, output) = migrate();
         assert!(code == 0 && output.contains("up to date"), "{output}");
-        let newer = "INSERT INTO __diesel_schema_migrations (version) VALUES ('29991231000001')";
-        books::execute(&database.url, newer).expect("the migration of a newer version can be recorded");
+        let record = |version: &str| {
+            let step = format!("INSERT INTO __diesel_schema_migrations (version) VALUES ('{version}')");
+            books::execute(&database.url, &step).expect("the step of a later version can be recorded");
+        };
+        // A later version added something. Then this one is a version to go back to.
+        record("29991231000001");
+        let (code, output) = migrate();
+        assert!(code == 0 && output.contains("up to date"), "{output}");
+        assert!(grpc_server(&database.text).terminate().success());
+        // A still later one took something away that this one uses.
+        record("29991231000002needs29991231000001");
         let (code, output) = migrate();
         assert!(code != 0 && output.contains("newer than this program"), "{output}");
         let mut command = program("inventory-grpc");

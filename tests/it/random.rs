@@ -9,13 +9,14 @@ use inventory_core::model::access::Author;
 use inventory_core::model::ids::SiteId;
 use inventory_core::reports::journal::order_journal;
 use inventory_core::store::{EntryFilter, Open, Store, Terms};
+use inventory_tests::model::convert::{by_reference, entry, item, location, order, soon};
 use inventory_tests::model::kinds::{Case, Catalog, InForce, UnitChange};
 use inventory_tests::model::{Answer, Entry, ITEMS, Model, Policies, Request, UNITS};
 use inventory_tests::test_clock::{TestClock, YEAR_2100};
 use inventory_tests::world::{Backend, Database};
 use uuid::Uuid;
 
-use self::convert::{by_reference, entry, in_force, item, location, order, soon, submit_all, with_sku};
+use self::convert::{in_force, submit_all, with_sku};
 
 const SITES: usize = 3;
 /// The most commands that are sent at once. The engine forms batches of every size from them.

@@ -50,7 +50,7 @@ fn another_schema_is_refused_and_stays_as_it_is() {
         for (change, part) in [
             ("DELETE FROM __diesel_schema_migrations WHERE version > '20261124000006'", "is older than this program's"),
             (
-                "INSERT INTO __diesel_schema_migrations (version) VALUES ('20991231000001')",
+                "INSERT INTO __diesel_schema_migrations (version) VALUES ('20991231000001needs20991230000001')",
                 "is newer than this program",
             ),
         ] {

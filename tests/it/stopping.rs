@@ -8,12 +8,13 @@ use inventory_proto::v1::availability_service_client::AvailabilityServiceClient;
 use inventory_proto::v1::ledger_service_client::LedgerServiceClient;
 use inventory_proto::v1::stock_service_client::StockServiceClient;
 use inventory_tests::chaos::Link;
-use inventory_tests::programs::{Running, grpc_server, program};
+use inventory_tests::programs::{Running, adapter_of, grpc_server, program};
 use inventory_tests::requests::{decrement, guid, set, set_item};
 use inventory_tests::test_keys::app_key;
 use inventory_tests::tokens::channel_to;
-use inventory_tests::wix_caller::APP_ID;
+use inventory_tests::wix_caller::{APP_ID, WixCaller, item, order};
 use inventory_tests::world::{Backend, Database};
+use serde_json::json;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -163,4 +164,54 @@ async fn readiness_goes_off_before_the_ports_close() {
     TcpStream::connect(at_grpc).await.expect("the port is still open");
     while TcpStream::connect(at_grpc).await.is_ok() {}
     assert_eq!(stopped.await.expect("no panic"), Some(0));
+}
+
+/// A program that announces its stop for an hour.
+fn announcing(mut command: std::process::Command, log: &std::path::Path) -> Running {
+    command.env("DRAIN_SECONDS", "3600").env("ANNOUNCE_SECONDS", "3599");
+    Running::start_logging(command, 1, log)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn programs_take_calls_while_they_announce_their_stop() {
+    let database = Database::fresh(Backend::Sqlite);
+    let folder = TempDir::new().expect("the temporary folder is writable");
+    let mut command = program("inventory-grpc");
+    command.args(["serve", "--grpc-listen", "127.0.0.1:0", "--database-url", &database.text]);
+    let server = announcing(command, &folder.path().join("grpc"));
+    let at_grpc = server.addresses[0];
+    let front = announcing(adapter_of(&[at_grpc]), &folder.path().join("http"));
+    let at_http = front.addresses[0];
+    while readyz(at_http).await.as_deref() != Some("200") {}
+    front.begin_stop();
+    while readyz(at_http).await.as_deref() != Some("503") {}
+    let give = || order(&guid(), json!([item("A", 1)]));
+    assert_eq!(WixCaller::new(at_http).call("increment", give()).await.status, 200, "a new connection is served");
+    drop(front);
+
+    let watch = HealthCheckRequest { service: String::new() };
+    let mut health = HealthClient::new(channel_to(at_grpc)).watch(watch).await.expect("it can be watched").into_inner();
+    server.begin_stop();
+    while health.message().await.expect("the health").expect("one more").status() != ServingStatus::NotServing {}
+    let order = decrement(&guid(), &[("A", 1)]);
+    let refused = AvailabilityServiceClient::new(channel_to(at_grpc)).decrement_availability(order).await;
+    assert_eq!(
+        refused.expect_err("there is none").code(),
+        tonic::Code::FailedPrecondition,
+        "a new connection is served"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ctrl_c_is_not_announced() {
+    let database = Database::fresh(Backend::Sqlite);
+    let folder = TempDir::new().expect("the temporary folder is writable");
+    let mut command = program("inventory-grpc");
+    command.args(["serve", "--grpc-listen", "127.0.0.1:0", "--database-url", &database.text]);
+    let mut server = announcing(command, &folder.path().join("grpc"));
+    let mut front = announcing(adapter_of(&[server.addresses[0]]), &folder.path().join("http"));
+    for program in [&mut front, &mut server] {
+        program.interrupt();
+        assert!(program.wait().success(), "it ends although it could announce its stop for an hour");
+    }
 }

@@ -127,8 +127,9 @@ async fn a_bad_message_fails_alone(world: World) {
 
 async fn calls_beyond_the_bound_wait_for_their_turn(world: World) {
     const CALLS: u64 = 5_000;
+    let world = world.recording();
     world.set(&[("A", 10_000)]).await;
-    let mut stream = CallStream::open(world.availability()).await;
+    let mut stream = CallStream::open(world.availability()).await.recording(world.history());
     for _ in 0..CALLS {
         stream.send(take(&world, 1));
     }
@@ -139,13 +140,16 @@ async fn calls_beyond_the_bound_wait_for_their_turn(world: World) {
         assert!(answered.insert(correlation_id), "each call is answered once");
     }
     assert_eq!(world.level("A").await, 10_000 - CALLS as i64);
+    world.check().await;
 }
 
 async fn a_stopping_server_loses_no_answer(world: World) {
     let stop = CancellationToken::new();
     let grpc = start_grpc(world.database.url.clone(), stop.clone()).await;
+    let world = world.recording();
     world.set(&[("A", 1_000_000)]).await;
-    let mut stream = CallStream::open(AvailabilityServiceClient::new(channel_to(grpc))).await;
+    let stream = CallStream::open(AvailabilityServiceClient::new(channel_to(grpc))).await;
+    let mut stream = stream.recording(world.history());
     for _ in 0..20_000 {
         stream.send(take(&world, 1));
     }
@@ -164,6 +168,7 @@ async fn a_stopping_server_loses_no_answer(world: World) {
     }
     assert!((100..20_000).contains(&answered), "{answered}");
     assert_eq!(world.level("A").await, 1_000_000 - answered, "what was read was answered, and nothing else was taken");
+    world.check().await;
 }
 
 async fn a_caller_that_is_done_gets_all_answers(world: World) {
@@ -213,14 +218,14 @@ async fn a_number_that_is_not_answered_yet_cannot_be_used_again() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn calls_that_a_cut_leaves_unknown_are_found_out_on_a_new_stream() {
-    let world = World::start(Backend::Postgres).await;
+    let world = World::start(Backend::Postgres).await.recording();
     world.set(&[("A", 1_000)]).await;
     let stop = CancellationToken::new();
     let grpc = start_grpc(world.database.url.clone(), stop.clone()).await;
     let link = Link::to(grpc).await;
     let client = || AvailabilityServiceClient::new(channel_to(link.address));
     let orders: Vec<_> = (0..500).map(|_| take(&world, 1)).collect();
-    let mut stream = CallStream::open(client()).await;
+    let mut stream = CallStream::open(client()).await.recording(world.history());
     for order in &orders {
         stream.send(order.clone());
     }
@@ -234,7 +239,7 @@ async fn calls_that_a_cut_leaves_unknown_are_found_out_on_a_new_stream() {
         answer.expect("applied");
     }
     link.restore();
-    let mut again = CallStream::open(client()).await;
+    let mut again = CallStream::open(client()).await.recording(world.history());
     for order in &orders {
         again.send(order.clone());
     }
@@ -243,6 +248,7 @@ async fn calls_that_a_cut_leaves_unknown_are_found_out_on_a_new_stream() {
     }
     assert_eq!(world.level("A").await, 500, "every order took its piece once");
     assert_eq!(world.entries().await.len(), 501);
+    world.check().await;
 }
 
 /// A database with one token for `sites`, and a client that has it.

@@ -6,6 +6,8 @@
 
 mod commits;
 mod documents;
+mod expand;
+mod fault_points;
 mod layers;
 mod packaging;
 mod schema;

@@ -76,9 +76,10 @@ fn a_call_needs_tls_and_the_right_authority() {
         assert_eq!(code, 0, "{text}");
     }
     let (code, text) = import(&format!("https://localhost:{port}"), &[ca, &other.file()]);
-    assert!(code == 1 && text.contains(&format!("no server answers at localhost:{port}")), "{text}");
+    assert!(code == 2 && text.contains(&format!("no server answers at localhost:{port}")), "{text}");
     assert!(text.contains("invalid peer certificate"), "{text}");
     let (code, text) = import(&format!("http://localhost:{port}"), &[]);
+    // What answers there is no gRPC.
     assert_eq!(code, 1, "{text}");
     let (code, text) = import(&format!("https://localhost:{port}"), &[]);
     assert!(code == 1 && text.contains("is https, so --upstream-ca (UPSTREAM_CA) is required"), "{text}");

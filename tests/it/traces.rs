@@ -47,7 +47,8 @@ impl Collector {
         url
     }
 
-    /// The spans of one trace for each root, from the root down: name, kind, whether it failed.
+    /// The spans of one trace for each root, from the root down: name, kind, whether it failed. Reports of the server's
+    /// health are left out.
     fn traces(&self) -> Vec<Vec<(String, SpanKind, bool)>> {
         let spans = self.0.lock().expect("no panic");
         let children: BTreeMap<&[u8], &Span> =
@@ -63,7 +64,7 @@ impl Collector {
             let failed = |span: &Span| span.status.as_ref().is_some_and(|status| status.code() == StatusCode::Error);
             chain.iter().map(|span| (span.name.clone(), span.kind(), failed(span))).collect()
         };
-        roots.into_iter().map(down).collect()
+        roots.into_iter().filter(|root| !root.name.starts_with("grpc.health.")).map(down).collect()
     }
 }
 

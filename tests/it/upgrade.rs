@@ -12,6 +12,7 @@ use inventory_tests::books;
 use inventory_tests::programs::program;
 use inventory_tests::requests::{decrement, reference_of};
 use inventory_tests::scenario::BOOKINGS;
+use inventory_tests::steps;
 use inventory_tests::test_clock::{SECOND, YEAR_2100, timestamp};
 use inventory_tests::world::{Backend, Database, start_grpc};
 use tokio_util::sync::CancellationToken;
@@ -28,23 +29,6 @@ const MIGRATIONS: [&str; 5] = [
 ];
 const ENTRIES: i64 = 300;
 
-/// Runs the first migrations on an empty database, as a program of that time did.
-fn migrate_to(database: &Database, backend: Backend, migrations: &[&str]) {
-    let folder = match backend {
-        Backend::Sqlite => "sqlite",
-        Backend::Postgres => "postgres",
-    };
-    let run = |sql: &str| books::execute(&database.url, sql).unwrap_or_else(|error| panic!("{sql}: {error}"));
-    run("CREATE TABLE __diesel_schema_migrations (version VARCHAR(50) PRIMARY KEY NOT NULL, \
-         run_on TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP)");
-    for name in migrations {
-        let path = format!("{}/../migrations/{folder}/{name}/up.sql", env!("CARGO_MANIFEST_DIR"));
-        books::script(&database.url, &std::fs::read_to_string(path).expect("the migration can be read"));
-        let version: String = name.chars().take_while(|c| *c != '_').filter(char::is_ascii_digit).collect();
-        run(&format!("INSERT INTO __diesel_schema_migrations (version) VALUES ('{version}')"));
-    }
-}
-
 /// A GUID as SQL of the store.
 fn stored(backend: Backend, guid: &Uuid) -> String {
     match backend {
@@ -58,7 +42,7 @@ fn a_database_of_the_first_schema_gets_its_chains() {
     for backend in [Backend::Sqlite, Backend::Postgres] {
         let database = Database::fresh(backend);
         let run = |sql: &str| books::execute(&database.url, sql).unwrap_or_else(|error| panic!("{sql}: {error}"));
-        migrate_to(&database, backend, &MIGRATIONS[..1]);
+        steps::apply_first(&database, backend, &MIGRATIONS[..1]);
         let id = |digit: u128| stored(backend, &Uuid::from_u128(digit));
         let (site, unit, shop) = (id(1), id(2), id(3));
         run(&format!("INSERT INTO site (site_id, sequence) VALUES ({site}, {ENTRIES})"));
@@ -195,7 +179,7 @@ async fn upgrade_to_kinds(backend: Backend) {
     use v1::SettingSource::{BuiltIn, Unit};
     use v1::Tracking::{Quantity, Status, Untracked};
     let database = Database::fresh(backend);
-    migrate_to(&database, backend, &MIGRATIONS);
+    steps::apply_first(&database, backend, &MIGRATIONS);
     let last_time = fill(&database, backend);
     let stop = CancellationToken::new();
     let address = format!("http://{}", start_grpc(database.url.clone(), stop.clone()).await);

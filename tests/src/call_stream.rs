@@ -1,5 +1,7 @@
 //! A stream of calls, as an internal service uses it.
 
+use std::collections::HashMap;
+
 use inventory_proto::v1;
 use inventory_proto::v1::availability_service_client::AvailabilityServiceClient;
 use inventory_proto::v1::change_availability_request::Change;
@@ -11,11 +13,14 @@ use tonic::{Code, Request, Status, Streaming};
 
 use futures_util::stream::poll_fn;
 
+use crate::history::{Call, History};
+
 /// A stream of calls.
 pub struct CallStream {
     calls: Option<mpsc::UnboundedSender<v1::ChangeAvailabilityRequest>>,
     answers: Streaming<v1::ChangeAvailabilityResponse>,
     next: u64,
+    recorded: Option<(History, HashMap<u64, Call>)>,
 }
 
 impl CallStream {
@@ -34,7 +39,12 @@ impl CallStream {
         change(&mut request);
         let request = request.map(|()| poll_fn(move |context| receiver.poll_recv(context)));
         let answers = client.change_availability(request).await?.into_inner();
-        Ok(Self { calls: Some(calls), answers, next: 0 })
+        Ok(Self { calls: Some(calls), answers, next: 0, recorded: None })
+    }
+
+    /// The same stream, whose calls are recorded from now on: those that [`CallStream::send`] sends.
+    pub fn recording(self, history: &History) -> Self {
+        Self { recorded: Some((history.clone(), HashMap::new())), ..self }
     }
 
     /// Sends a message as it is. Nothing happens if the stream has ended.
@@ -46,7 +56,11 @@ impl CallStream {
     pub fn send(&mut self, change: impl Into<Change>) -> u64 {
         let correlation_id = self.next;
         self.next += 1;
-        let change = Some(change.into());
+        let change = change.into();
+        if let Some((history, calls)) = &mut self.recorded {
+            calls.insert(correlation_id, history.begin_change(&change));
+        }
+        let change = Some(change);
         self.send_message(v1::ChangeAvailabilityRequest { correlation_id, change, ..Default::default() });
         correlation_id
     }
@@ -63,6 +77,11 @@ impl CallStream {
             Outcome::Applied(applied) => Ok(applied),
             Outcome::Refused(status) | Outcome::Failed(status) => Err(status_of(&status)),
         };
+        if let Some((history, calls)) = &mut self.recorded
+            && let Some(call) = calls.remove(&answer.correlation_id)
+        {
+            history.end_change(call, &result);
+        }
         Ok(Some((answer.correlation_id, result)))
     }
 

@@ -59,8 +59,15 @@ impl Authority {
 
     /// Signs a new certificate and writes it to the files of `name`, over those that may be there.
     pub fn issue(&self, name: &str) -> Pair {
+        self.issue_until(name, 4096)
+    }
+
+    /// The same, of a certificate that expires at the beginning of a year.
+    pub fn issue_until(&self, name: &str, year: i32) -> Pair {
         let key_pair = key();
-        let params = CertificateParams::new(["localhost", "127.0.0.1"].map(str::to_owned)).expect("the names are good");
+        let names = ["localhost", "127.0.0.1"].map(str::to_owned);
+        let mut params = CertificateParams::new(names).expect("the names are good");
+        params.not_after = rcgen::date_time_ymd(year, 1, 1);
         let der = params.signed_by(&key_pair, &self.issuer).expect("a certificate can be signed").der().clone();
         let file = |ending: &str| self.folder.path().join(format!("{name}.{ending}"));
         let (certificate, key) = (file("pem"), file("key"));

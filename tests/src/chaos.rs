@@ -12,6 +12,7 @@ pub struct Link {
     /// The address to connect to instead of the target's.
     pub address: SocketAddr,
     state: watch::Sender<State>,
+    target: watch::Sender<SocketAddr>,
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -27,9 +28,11 @@ impl Link {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
         let address = listener.local_addr().expect("a listener has an address");
         let (sender, state) = watch::channel(State::Up);
+        let (target, targets) = watch::channel(target);
         tokio::spawn(async move {
             while let Ok((near, _)) = listener.accept().await {
                 let mut state = state.clone();
+                let target = *targets.borrow();
                 tokio::spawn(async move {
                     if *state.borrow_and_update() == State::Down {
                         return;
@@ -46,7 +49,12 @@ impl Link {
                 });
             }
         });
-        Self { address, state: sender }
+        Self { address, state: sender, target }
+    }
+
+    /// Leads new connections to another target.
+    pub fn lead_to(&self, target: SocketAddr) {
+        self.target.send_replace(target);
     }
 
     /// Breaks every connection and closes new ones at once.

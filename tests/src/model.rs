@@ -1,6 +1,7 @@
 //! The reference model: the stock of a site in maps. Random runs are compared with it. It has the rules, but no
 //! batches, transactions or SQL.
 
+pub mod convert;
 pub mod kinds;
 mod orders;
 
@@ -15,7 +16,7 @@ pub const ITEMS: usize = 20;
 pub const UNITS: usize = ITEMS / 2;
 
 /// A request. Items are numbers from 0 to `ITEMS` - 1.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Request {
     /// Takes items: lines, whether it is restricted, the order, and whether the order is placed or edited.
     Decrement(Vec<Line>, bool, usize, bool),
@@ -33,7 +34,7 @@ pub enum Request {
 pub type Line = (usize, i64, bool);
 
 /// A level to be set.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Target {
     /// The item.
     pub item: usize,
@@ -135,6 +136,7 @@ impl Entry {
 }
 
 /// The stock of one site.
+#[derive(Clone)]
 pub struct Model {
     /// The settings of each unit.
     pub units: [Unit; UNITS],
@@ -175,6 +177,7 @@ impl Default for Model {
 }
 
 /// A call of an order. It has no entries if it was refused or suppressed.
+#[derive(Clone)]
 struct Call {
     placed: bool,
     entries: Vec<Entry>,
@@ -184,9 +187,8 @@ impl Model {
     /// Answers a request under an idempotency key, while the clock shows `clock`. With `by_sku`, its items are SKUs at
     /// the two locations, not units.
     pub fn answer(&mut self, clock: i64, key: u64, by_sku: bool, request: &Request) -> Answer {
-        if let Some((earlier_by_sku, earlier, answer)) = self.recorded.get(&key) {
-            let is_replay = *earlier_by_sku == by_sku && earlier == request;
-            return if is_replay { answer.clone() } else { Answer::KeyReused };
+        if let Some(answer) = self.replay(key, by_sku, request) {
+            return answer;
         }
         if clock < self.time {
             self.note(Case::ClockBehind);
@@ -202,6 +204,25 @@ impl Model {
         let answer = refusal.unwrap_or(Answer::Applied(self.entries.len() as i64));
         self.recorded.insert(key, (by_sku, request.clone(), answer.clone()));
         answer
+    }
+
+    /// The answer to a request whose key is recorded, which changes nothing; `None` if the key is new.
+    pub fn replay(&self, key: u64, by_sku: bool, request: &Request) -> Option<Answer> {
+        let (earlier_by_sku, earlier, answer) = self.recorded.get(&key)?;
+        let is_replay = *earlier_by_sku == by_sku && earlier == request;
+        Some(if is_replay { answer.clone() } else { Answer::KeyReused })
+    }
+
+    /// Why a request under a new key would be refused now, which changes no level; `None` if it would be applied.
+    pub fn refusal(&self, request: &Request) -> Option<Answer> {
+        match request {
+            Request::Decrement(lines, restricted, order, placed) => {
+                self.refused_decrement(lines, *restricted, *order, *placed, &mut |_| {})
+            }
+            Request::Increment(..) | Request::Adjust(_) => None,
+            Request::Set(targets) => self.refused_set(targets),
+            Request::Move(moves, restricted) => self.refused_move(moves, *restricted),
+        }
     }
 
     /// The request with units in place of SKUs.
@@ -255,7 +276,7 @@ impl Model {
         None
     }
 
-    fn set(&mut self, targets: &[Target]) -> Option<Answer> {
+    fn refused_set(&self, targets: &[Target]) -> Option<Answer> {
         let mut changed = Vec::new();
         for Target { item, expected, expected_revision, as_of, .. } in targets {
             if expected.is_some_and(|expected| expected != self.level(*item))
@@ -267,8 +288,12 @@ impl Model {
                 return Some(Answer::NotYet);
             }
         }
-        if !changed.is_empty() {
-            return Some(Answer::Changed(changed));
+        (!changed.is_empty()).then_some(Answer::Changed(changed))
+    }
+
+    fn set(&mut self, targets: &[Target]) -> Option<Answer> {
+        if let Some(refusal) = self.refused_set(targets) {
+            return Some(refusal);
         }
         let before = self.entries.len();
         for Target { item, level, as_of, .. } in targets {
@@ -288,9 +313,8 @@ impl Model {
         None
     }
 
-    fn move_stock(&mut self, moves: &[(usize, usize, i64)], restricted: bool) -> Option<Answer> {
+    fn refused_move(&self, moves: &[(usize, usize, i64)], restricted: bool) -> Option<Answer> {
         let mut after = self.levels.clone();
-        let moving = |(from, to, _): &&(usize, usize, i64)| from != to;
         for (from, to, pieces) in moves.iter().filter(moving) {
             for (item, delta) in [(from, -pieces), (to, *pieces)] {
                 let counts = self.in_force(*item % UNITS).counts(false);
@@ -306,8 +330,12 @@ impl Model {
                 short.push(Shortage { item: *from, asked: available - left, available, short: -left, why });
             }
         }
-        if !short.is_empty() {
-            return Some(Answer::Short(short));
+        (!short.is_empty()).then_some(Answer::Short(short))
+    }
+
+    fn move_stock(&mut self, moves: &[(usize, usize, i64)], restricted: bool) -> Option<Answer> {
+        if let Some(refusal) = self.refused_move(moves, restricted) {
+            return Some(refusal);
         }
         for (from, to, pieces) in moves.iter().filter(moving) {
             if !self.in_force(*from % UNITS).counts(false) {
@@ -333,4 +361,21 @@ impl Model {
         *self.revisions.entry(entry.item).or_default() += 1;
         self.entries.push(entry);
     }
+}
+
+/// Whether a move goes to another item.
+fn moving((from, to, _): &&(usize, usize, i64)) -> bool {
+    from != to
+}
+
+/// The number of entries that a request makes if it is applied, and not suppressed; `None` if that depends on the
+/// levels.
+pub fn entries_of(request: &Request) -> Option<i64> {
+    let count = match request {
+        Request::Decrement(lines, ..) | Request::Increment(lines, _) => orders::sum(lines).len(),
+        Request::Set(_) => return None,
+        Request::Adjust(deltas) => deltas.len(),
+        Request::Move(moves, _) => 2 * moves.iter().filter(moving).count(),
+    };
+    Some(count as i64)
 }

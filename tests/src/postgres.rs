@@ -124,7 +124,13 @@ impl Home {
         self.run(&self.bin.join(program))
     }
 
-    fn run(&self, program: &Path) -> Command {
+    /// The folder of Postgres's programs.
+    pub(crate) fn bin(&self) -> &Path {
+        &self.bin
+    }
+
+    /// Any program, as the user who runs Postgres.
+    pub(crate) fn run(&self, program: &Path) -> Command {
         let mut command = Command::new(program);
         command.current_dir(&self.folder);
         if let Some((uid, gid)) = self.user {

@@ -1,10 +1,10 @@
 //! Runs the real programs as processes, for tests that need a process: kill -9, signals, settings, memory.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Lines};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::{OnceLock, mpsc};
 use std::time::Duration;
 
@@ -60,14 +60,18 @@ pub fn program_of(folder: &Path, name: &str) -> Command {
     for setting in ["DATABASE_URL", "GRPC_LISTEN", "HTTP_LISTEN", "GRPC_UPSTREAM", "WIX_APP_ID", "ADMIN_LISTEN"] {
         command.env_remove(setting);
     }
-    command.env_remove("WIX_PUBLIC_KEY").env_remove("WIX_PUBLIC_KEY_FILE");
+    command.env_remove("WIX_PUBLIC_KEY").env_remove("WIX_PUBLIC_KEY_FILE").env_remove("REHEARSAL_PUBLIC_KEY_FILE");
     for setting in ["TOKEN_FILE", "UPSTREAM_TOKEN_FILE", "ALLOW_ANONYMOUS", "NO_REFLECTION"] {
         command.env_remove(setting);
     }
     for setting in ["TLS_CERT", "TLS_KEY", "TLS_CLIENT_CA", "ALLOW_PLAINTEXT", "UPSTREAM_CA", "UPSTREAM_CERT"] {
         command.env_remove(setting);
     }
-    command.env_remove("UPSTREAM_KEY").env_remove("DRAIN_SECONDS");
+    command.env_remove("UPSTREAM_KEY").env_remove("DRAIN_SECONDS").env_remove("ANNOUNCE_SECONDS");
+    command.env_remove("COPY_FROM").env_remove("COPY_TO").env_remove("SITE_ID");
+    for setting in ["NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE"] {
+        command.env_remove(setting);
+    }
     for setting in ["OTLP_ENDPOINT", "OTLP_CA", "LOG_CALLS", "RUST_LOG"] {
         command.env_remove(setting);
     }
@@ -93,16 +97,26 @@ impl Running {
     }
 
     /// The same, with standard error going to `log`.
-    pub fn start_with_log(mut command: Command, lines: usize, log: impl Into<Stdio>) -> Self {
+    pub fn start_with_log(command: Command, lines: usize, log: impl Into<Stdio>) -> Self {
+        let (running, output) = Self::spawn(command, lines, log);
+        // Reads all later output, so that the pipe never fills up and blocks the program.
+        std::thread::spawn(move || output.for_each(drop));
+        running
+    }
+
+    /// The same as `start`, with the lines that the program prints later.
+    pub fn start_reading(command: Command, lines: usize) -> (Self, Lines<BufReader<ChildStdout>>) {
+        Self::spawn(command, lines, Stdio::null())
+    }
+
+    fn spawn(mut command: Command, lines: usize, log: impl Into<Stdio>) -> (Self, Lines<BufReader<ChildStdout>>) {
         let mut child = command.stdout(Stdio::piped()).stderr(log).spawn().expect("the program starts");
         let mut output = BufReader::new(child.stdout.take().expect("standard output is piped")).lines();
         let address = |line: String| line.rsplit(' ').next().and_then(|address| address.parse().ok());
         let addresses = output.by_ref().take(lines).map_while(Result::ok).filter_map(address).collect();
-        // Reads all later output, so that the pipe never fills up and blocks the program.
-        std::thread::spawn(move || output.for_each(drop));
         let running = Self { child, addresses };
         assert_eq!(running.addresses.len(), lines, "the program did not print all of its addresses");
-        running
+        (running, output)
     }
 
     /// The process's id.
@@ -120,17 +134,22 @@ impl Running {
 
     /// The resident memory of the process now, in megabytes of 1,000,000 bytes.
     pub fn resident_megabytes(&self) -> f64 {
-        self.memory("VmRSS:")
+        self.megabytes("VmRSS:")
     }
 
-    /// The most resident memory that the process has had, in megabytes of 1,000,000 bytes.
+    /// The most resident memory that the process had since its start, or since the peak was forgotten, in megabytes.
     pub fn peak_megabytes(&self) -> f64 {
-        self.memory("VmHWM:")
+        self.megabytes("VmHWM:")
     }
 
-    fn memory(&self, name: &str) -> f64 {
+    /// Makes the resident memory of now the peak.
+    pub fn forget_peak(&self) {
+        std::fs::write(format!("/proc/{}/clear_refs", self.child.id()), "5").expect("the peak can be forgotten");
+    }
+
+    fn megabytes(&self, field: &str) -> f64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap_or_default();
-        let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix(field)).unwrap_or_default();
         line.trim().trim_end_matches(" kB").parse::<f64>().unwrap_or(f64::NAN) * 1_024.0 / 1e6
     }
 
@@ -150,6 +169,26 @@ impl Running {
     pub fn kill(&mut self) {
         self.child.kill().expect("the process can be killed");
         self.child.wait().expect("the process ends");
+    }
+
+    /// Stops the process with SIGSTOP: it does nothing more, and its connections stay open.
+    pub fn freeze(&self) {
+        self.signal("-STOP");
+    }
+
+    /// Lets a frozen process go on.
+    pub fn thaw(&self) {
+        self.signal("-CONT");
+    }
+
+    /// Sends SIGINT, as Ctrl-C does.
+    pub fn interrupt(&self) {
+        self.signal("-INT");
+    }
+
+    /// Sends SIGTERM, and does not wait for the end.
+    pub fn begin_stop(&self) {
+        self.signal("-TERM");
     }
 
     /// Sends SIGHUP.
@@ -215,17 +254,32 @@ impl Drop for Running {
 
 /// Starts `inventory-grpc serve` on a database.
 pub fn grpc_server(database_url: &str) -> Running {
-    let mut command = program("inventory-grpc");
-    command.args(["serve", "--grpc-listen", "127.0.0.1:0", "--database-url", database_url]);
-    Running::start(command, 1)
+    grpc_server_at("127.0.0.1:0", database_url)
+}
+
+/// Starts `inventory-grpc serve` on a database, at an address such as that of a server that has ended.
+pub fn grpc_server_at(address: &str, database_url: &str) -> Running {
+    serve_at(program("inventory-grpc"), address, database_url)
+}
+
+/// Starts `serve` of a gRPC server, which may be another version of `inventory-grpc`.
+pub fn serve_at(mut program: Command, address: &str, database_url: &str) -> Running {
+    program.args(["serve", "--grpc-listen", address, "--database-url", database_url]);
+    Running::start(program, 1)
 }
 
 /// Starts `wix-adapter serve` in front of a gRPC server. It accepts tokens that the tests' key signed.
 pub fn adapter(grpc: SocketAddr) -> Running {
+    Running::start(adapter_of(&[grpc]), 1)
+}
+
+/// The command that starts `wix-adapter serve` in front of gRPC servers.
+pub fn adapter_of(grpc: &[SocketAddr]) -> Command {
     let mut command = program("wix-adapter");
+    let upstreams = grpc.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
     command
         .args(["serve", "--http-listen", "127.0.0.1:0", "--wix-app-id", APP_ID])
-        .args(["--grpc-upstream", &grpc.to_string()])
+        .args(["--grpc-upstream", &upstreams])
         .env("WIX_PUBLIC_KEY", &test_keys::app_key().public);
-    Running::start(command, 1)
+    command
 }

@@ -1,8 +1,9 @@
 //! Two Postgres servers for one test: a primary, and a standby that copies it. A test can freeze, kill and promote
-//! them, and start them again.
+//! them, start them again, and let the old primary follow the new one.
 //!
 //! The servers end with the test process, and with the [`Pair`].
 
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::{Child, Command};
 use std::sync::{Mutex, PoisonError};
@@ -39,13 +40,14 @@ impl Pair {
         let home = Home::new();
         let primary = Node::at(&home, "primary");
         home.initdb(&primary.data);
+        // pg_rewind wants the hints and all of the WAL, and starts the server without the settings of `Node::start`.
+        let settings = std::fs::OpenOptions::new().append(true).open(primary.data.join("postgresql.conf"));
+        settings
+            .and_then(|mut file| file.write_all(b"wal_log_hints = on\nwal_keep_size = 256MB\n"))
+            .expect("initdb wrote the file");
         primary.start(&home);
         let standby = Node::at(&home, "standby");
-        let mut copy = home.command("pg_basebackup");
-        copy.args(["--checkpoint=fast", "--no-sync", "--write-recovery-conf", "--wal-method=stream", "--dbname"]);
-        copy.arg(format!("postgres://postgres@127.0.0.1:{}/?application_name=standby", primary.port));
-        copy.arg("--pgdata").arg(&standby.data);
-        succeed(copy);
+        copy(&home, &standby, &primary);
         standby.start(&home);
         Self { primary, standby, home }
     }
@@ -60,12 +62,26 @@ impl Pair {
     /// Lets every commit of the primary wait for the standby, from now on.
     pub fn require_standby(&self) {
         // The standby has no such setting: once it is promoted, its commits wait for nobody.
-        books::script(&self.primary.url(), "ALTER SYSTEM SET synchronous_standby_names = 'standby'");
-        books::script(&self.primary.url(), "SELECT pg_reload_conf()");
-        let waiting = "SELECT count(*) AS wrong FROM pg_stat_replication WHERE sync_state = 'sync'";
-        while books::count(&self.primary.url(), waiting) != 1 {
-            std::thread::yield_now();
-        }
+        self.primary.require_standby();
+    }
+
+    /// Makes a killed server a standby of the other one, which takes the writes. Its cluster is rewound: what it wrote
+    /// and the other one does not have is gone.
+    pub fn rewind(&self, node: &Node, primary: &Node) {
+        // Until its first checkpoint, a new primary says that it is on the timeline of the old one.
+        books::script(&primary.url(), "CHECKPOINT");
+        let mut rewind = self.home.command("pg_rewind");
+        rewind.args(["--no-sync", "--write-recovery-conf", "--source-server", &conninfo(primary)]);
+        rewind.arg("--target-pgdata").arg(&node.data);
+        succeed(rewind);
+        node.start(&self.home);
+    }
+
+    /// The same, with a new copy of the other server's cluster.
+    pub fn rebuild(&self, node: &Node, primary: &Node) {
+        std::fs::remove_dir_all(&node.data).expect("the cluster can be removed");
+        copy(&self.home, node, primary);
+        node.start(&self.home);
     }
 
     /// The database on whichever of both takes writes: the primary stands first.
@@ -100,7 +116,8 @@ impl Node {
     }
 
     fn start(&self, home: &Home) {
-        let settings = ["max_connections=100", "fsync=off", "wal_receiver_status_interval=1"];
+        let settings =
+            ["max_connections=100", "fsync=off", "wal_receiver_status_interval=1", "wal_retrieve_retry_interval=100"];
         let script = SCRIPT.replace("$PID_FILE", &self.pid_file().display().to_string());
         let shell = home.serve(&script, &self.data, self.port, &settings);
         *self.shell.lock().unwrap_or_else(PoisonError::into_inner) = Some(shell);
@@ -141,6 +158,16 @@ impl Node {
         assert_eq!(refused, 0, "the standby is promoted");
     }
 
+    /// Lets every commit wait for the standby, from now on. Returns when the standby has everything so far.
+    pub fn require_standby(&self) {
+        books::script(&self.url(), "ALTER SYSTEM SET synchronous_standby_names = 'standby'");
+        books::script(&self.url(), "SELECT pg_reload_conf()");
+        let waiting = "SELECT count(*) AS wrong FROM pg_stat_replication WHERE sync_state = 'sync'";
+        while books::count(&self.url(), waiting) != 1 {
+            std::thread::yield_now();
+        }
+    }
+
     /// How many connections wait for a standby in their COMMIT.
     pub fn waiting_for_standby(&self) -> i64 {
         books::count(&self.url(), "SELECT count(*) AS wrong FROM pg_stat_activity WHERE wait_event = 'SyncRep'")
@@ -156,7 +183,21 @@ impl Node {
     }
 }
 
-fn send(signal: &str, processes: &[u32]) {
+/// How a standby reaches its primary.
+fn conninfo(primary: &Node) -> String {
+    format!("host=127.0.0.1 port={} user=postgres dbname=postgres application_name=standby", primary.port)
+}
+
+/// Copies the cluster of a running server, as that of a standby.
+fn copy(home: &Home, standby: &Node, primary: &Node) {
+    let mut copy = home.command("pg_basebackup");
+    copy.args(["--checkpoint=fast", "--no-sync", "--write-recovery-conf", "--wal-method=stream"]);
+    copy.args(["--dbname", &conninfo(primary)]).arg("--pgdata").arg(&standby.data);
+    succeed(copy);
+}
+
+/// Sends a signal to processes.
+pub(crate) fn send(signal: &str, processes: &[u32]) {
     let mut kill = Command::new("/bin/sh");
     kill.args(["-c", "kill -s \"$0\" \"$@\" 2> /dev/null", signal]).args(processes.iter().map(u32::to_string));
     // A process that has just ended is no error.
@@ -164,7 +205,7 @@ fn send(signal: &str, processes: &[u32]) {
 }
 
 /// The processes whose parent is `parent`.
-fn children(parent: u32) -> Vec<u32> {
+pub(crate) fn children(parent: u32) -> Vec<u32> {
     let processes = std::fs::read_dir("/proc").expect("Linux shows its processes").flatten();
     let all = processes.filter_map(|process| process.file_name().to_str()?.parse::<u32>().ok());
     let of_parent = |process: &u32| {

@@ -15,6 +15,7 @@ use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use crate::history::History;
 use crate::test_keys;
 
 /// The app that test tokens are for.
@@ -28,6 +29,7 @@ pub struct WixCaller {
     client: Client<HttpConnector, Full<Bytes>>,
     address: SocketAddr,
     key: EncodingKey,
+    history: Option<History>,
 }
 
 /// The answer of the adapter.
@@ -59,12 +61,22 @@ impl WixCaller {
     /// A caller of the adapter at `address`.
     pub fn new(address: SocketAddr) -> Self {
         let client = Client::builder(TokioExecutor::new()).build_http();
-        Self { client, address, key: test_keys::signing_key(test_keys::app_key()) }
+        Self { client, address, key: test_keys::signing_key(test_keys::app_key()), history: None }
+    }
+
+    /// The same caller, whose calls are recorded from now on: those that [`WixCaller::call`] makes.
+    pub fn recording(self, history: &History) -> Self {
+        Self { history: Some(history.clone()), ..self }
     }
 
     /// Signs `data` and posts it to a method of the plugin.
     pub async fn call(&self, method: &str, data: Value) -> Answered {
-        self.post(&format!("/v1/{method}"), self.token(data)).await
+        let recorded = self.history.as_ref().map(|history| (history, history.begin_wix(method, &data)));
+        let answer = self.post(&format!("/v1/{method}"), self.token(data)).await;
+        if let Some((history, call)) = recorded {
+            history.end_wix(call, &answer);
+        }
+        answer
     }
 
     /// A token that carries `data`, as Wix would sign it.

@@ -16,12 +16,14 @@ use tokio::net::TcpListener;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Response, Status};
-use wix_adapter::client::Upstream;
+use wix_adapter::client::Upstreams;
 use wix_adapter::keys;
 use wix_adapter::routes::Adapter;
 use wix_adapter::token::Verifier;
 
 use crate::chaos::Link;
+use crate::history::{History, RecordedGrpc, Seen};
+use crate::model::Answer;
 use crate::postgres::{Durability, fresh_database};
 use crate::requests::{all_pages, guid, reference, set, set_item};
 use crate::test_clock::TestClock;
@@ -100,6 +102,7 @@ pub struct World {
     /// The clock of the gRPC server.
     pub clock: TestClock,
     channel: Channel,
+    history: Option<History>,
     /// Stops the servers. Fields are dropped in order, so this happens before the database is checked.
     _stop: DropGuard,
     /// The database.
@@ -131,7 +134,24 @@ impl World {
         let http = start_adapter(grpc, stop.clone()).await;
         let channel = channel_to(grpc);
         let (wix, site) = (WixCaller::new(http), guid());
-        Self { http, grpc, wix, site, clock, channel, _stop: stop.drop_guard(), database }
+        Self { http, grpc, wix, site, clock, channel, history: None, _stop: stop.drop_guard(), database }
+    }
+
+    /// The same world, which records the calls of `wix`, and those of [`World::set`] and [`World::level`]. A test that
+    /// makes others records them too. See [`World::check`].
+    pub fn recording(self) -> Self {
+        let history = History::default();
+        Self { wix: self.wix.clone().recording(&history), history: Some(history), ..self }
+    }
+
+    /// The history of a world that records.
+    pub fn history(&self) -> &History {
+        self.history.as_ref().expect("the world records")
+    }
+
+    /// Checks the history of a world that records, when no call is under way.
+    pub async fn check(&self) {
+        RecordedGrpc::new(self.history(), self.channel()).check().await;
     }
 
     /// The gRPC server, for a test that connects to it in a way of its own.
@@ -167,7 +187,13 @@ impl World {
     /// Sets levels of units of the tests' catalog at the default location.
     pub async fn set(&self, levels: &[(&str, i64)]) {
         let items = levels.iter().map(|(id, available)| set_item(id, *available)).collect();
-        self.stock().set_stock(set(&self.site, items)).await.expect("the levels can be set");
+        let request = set(&self.site, items);
+        let begin = |history: &History| history.begin_set(&self.site, &request.request_id, levels);
+        let call = self.history.as_ref().map(begin);
+        let answer = self.stock().set_stock(request).await.expect("the levels can be set").into_inner();
+        if let Some(call) = call {
+            call.answered(Answer::Applied(answer.sequence));
+        }
     }
 
     /// The stock of a unit of the tests' catalog at a location; an empty `location_id` is the default location.
@@ -184,7 +210,12 @@ impl World {
 
     /// The level of a unit of the tests' catalog at the default location.
     pub async fn level(&self, id: &str) -> i64 {
-        self.stock_at(id, "").await.available
+        let call = self.history.as_ref().map(|history| history.begin_level(&self.site, id));
+        let stock = self.stock_at(id, "").await;
+        if let Some(call) = call {
+            call.end(Seen::Level(stock.available, stock.revision, stock.last_sequence));
+        }
+        stock.available
     }
 
     /// All entries of the site's ledger, in order.
@@ -251,7 +282,7 @@ pub async fn start_grpc_with(url: DatabaseUrl, options: Options, stop: Cancellat
 pub async fn start_adapter(grpc: SocketAddr, stop: CancellationToken) -> SocketAddr {
     let key = keys::parse(&test_keys::app_key().public).expect("a new key can be parsed");
     let endpoint = Endpoint::from_shared(format!("http://{grpc}")).expect("the URL is valid");
-    let adapter = Adapter { verifier: Verifier::new(APP_ID, vec![key]), upstream: Upstream::new(endpoint) };
+    let adapter = Adapter { verifier: Verifier::new(APP_ID, vec![key]), upstreams: Upstreams::one(endpoint) };
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
     let address = listener.local_addr().expect("a listener has an address");
     tokio::spawn(wix_adapter::server::serve(listener, adapter, stop));

@@ -131,25 +131,58 @@ impl Answer {
     }
 }
 
-impl IntoResponse for Answer {
-    fn into_response(self) -> Response {
-        let (status, body) = match self {
+impl Answer {
+    /// The status, and the body as JSON.
+    fn parts(&self) -> (StatusCode, Value) {
+        let message = |text: &str| json!({"message": text});
+        match self {
             Self::Done => (StatusCode::OK, json!({})),
             Self::NotPossible(method, data) => {
-                let code = match method {
-                    Method::Decrement => "DECREMENT_NOT_POSSIBLE",
-                    Method::Increment => "INCREMENT_NOT_POSSIBLE",
-                };
-                (StatusCode::PRECONDITION_REQUIRED, json!({"applicationError": {"code": code, "data": data}}))
+                let error = json!({"code": not_possible(*method), "data": data});
+                (StatusCode::PRECONDITION_REQUIRED, json!({"applicationError": error}))
             }
-            Self::Unauthorized => (StatusCode::UNAUTHORIZED, json!({"message": "the token was not accepted"})),
-            Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, json!({"message": "the body is too large"})),
-            Self::TooSlow => (StatusCode::REQUEST_TIMEOUT, json!({"message": "the body did not arrive in time"})),
-            Self::NoSuchPath => (StatusCode::NOT_FOUND, json!({"message": "no such path"})),
-            Self::WrongMethod => (StatusCode::METHOD_NOT_ALLOWED, json!({"message": "use POST"})),
-            Self::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, json!({"message": "try again"})),
-            Self::Bug => (StatusCode::INTERNAL_SERVER_ERROR, json!({"message": "internal error"})),
-        };
+            Self::Unauthorized => (StatusCode::UNAUTHORIZED, message("the token was not accepted")),
+            Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, message("the body is too large")),
+            Self::TooSlow => (StatusCode::REQUEST_TIMEOUT, message("the body did not arrive in time")),
+            Self::NoSuchPath => (StatusCode::NOT_FOUND, message("no such path")),
+            Self::WrongMethod => (StatusCode::METHOD_NOT_ALLOWED, message("use POST")),
+            Self::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, message("try again")),
+            Self::Bug => (StatusCode::INTERNAL_SERVER_ERROR, message("internal error")),
+        }
+    }
+}
+
+/// The code of a refusal (documented).
+const fn not_possible(method: Method) -> &'static str {
+    match method {
+        Method::Decrement => "DECREMENT_NOT_POSSIBLE",
+        Method::Increment => "INCREMENT_NOT_POSSIBLE",
+    }
+}
+
+/// Whether an adapter gives this answer. Otherwise something before it does, such as a proxy.
+pub fn is_of_adapter(status: u16, body: &str) -> bool {
+    let Ok(body) = serde_json::from_str::<Value>(body) else { return false };
+    if status == StatusCode::PRECONDITION_REQUIRED.as_u16() {
+        let code = &body["applicationError"]["code"];
+        return [Method::Decrement, Method::Increment].iter().any(|method| code == not_possible(*method));
+    }
+    let fixed = [
+        Answer::Done,
+        Answer::Unauthorized,
+        Answer::TooLarge,
+        Answer::TooSlow,
+        Answer::NoSuchPath,
+        Answer::WrongMethod,
+        Answer::Unavailable,
+        Answer::Bug,
+    ];
+    fixed.iter().map(Answer::parts).any(|(own, own_body)| (own.as_u16(), own_body) == (status, body.clone()))
+}
+
+impl IntoResponse for Answer {
+    fn into_response(self) -> Response {
+        let (status, body) = self.parts();
         let content_type = (header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         let mut response = (status, [content_type], body.to_string()).into_response();
         let headers = response.headers_mut();
@@ -182,6 +215,21 @@ mod tests {
             }
         };
         of_result(Method::Decrement, Err(status)).into_response().status().as_u16()
+    }
+
+    #[test]
+    fn answers_of_the_adapter_are_told_from_those_of_a_proxy() {
+        let refusal = |method| Answer::NotPossible(method, json!({"reason": "X"}));
+        let ours = [refusal(Method::Decrement), refusal(Method::Increment), Answer::Done, Answer::Unavailable];
+        for answer in ours {
+            let (status, body) = answer.parts();
+            assert!(is_of_adapter(status.as_u16(), &body.to_string()), "{answer:?}");
+        }
+        let others =
+            [(200, ""), (200, "<html>"), (200, "{\"message\":\"try again\"}"), (401, "{}"), (428, "{}"), (502, "{}")];
+        for (status, body) in others {
+            assert!(!is_of_adapter(status, body), "{status} {body}");
+        }
     }
 
     #[test]

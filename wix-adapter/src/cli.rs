@@ -5,6 +5,7 @@ use inventory_program::Sight;
 
 use crate::config::Serve;
 use crate::health::Health;
+use crate::rehearse::Rehearse;
 use crate::send::Send;
 #[cfg(feature = "standalone")]
 use crate::standalone::Standalone;
@@ -29,8 +30,12 @@ pub enum Command {
     /// Serve Wix and gRPC in one process, on one database.
     #[cfg(feature = "standalone")]
     Standalone(Box<Standalone>),
-    /// Sign a request as Wix does, send it, and print the answer.
+    /// Sign calls as Wix does, send them, and print what comes back: one call, or a scenario.
     Send(Box<Send>),
+    /// Try a deployment through its public URL before Wix does: TLS, path, keys, clock, both calls, a replay, a
+    /// refusal, 300 items, and how long it takes. Exits with 0 if all is well, with 1 if a check failed, and with 2 if
+    /// the rehearsal could not begin.
+    Rehearse(Box<Rehearse>),
     /// Ask the adapter of this machine whether it is ready, as `GET /readyz` does. Exits with 0 if it is, otherwise
     /// with 1. A container's health check can run it, with the variables that `serve` has.
     Health(Health),

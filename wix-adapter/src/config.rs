@@ -5,11 +5,11 @@
 //! Public keys are never printed.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use inventory_program::drain::Drain;
-use inventory_program::tls::{GrpcUpstream, Protection};
+use inventory_program::tls::{GrpcUpstreams, Protection};
 use inventory_program::{Reload, Reloaded};
 use inventory_proto::{Bearer, NoToken};
 
@@ -27,13 +27,13 @@ pub struct Serve {
     /// The tokens to accept.
     #[command(flatten)]
     pub wix: Wix,
-    /// The gRPC server.
+    /// The gRPC servers.
     #[command(flatten)]
-    pub upstream: GrpcUpstream,
+    pub upstreams: GrpcUpstreams,
     /// Who can read and change what travels.
     #[command(flatten)]
     pub protection: Protection,
-    /// A file that holds the token for the gRPC server. It needs the scope `orders`. The file is read again when it
+    /// A file that holds the token for the gRPC servers. It needs the scope `orders`. The file is read again when it
     /// changes. Unset: the adapter calls without a token.
     #[arg(long, env = "UPSTREAM_TOKEN_FILE")]
     pub upstream_token_file: Option<PathBuf>,
@@ -100,6 +100,10 @@ pub struct Wix {
     /// A file that holds one or more public keys. Repeatable, or separated by commas. Read again when it changes.
     #[arg(long, env = "WIX_PUBLIC_KEY_FILE", value_delimiter = ',')]
     pub wix_public_key_file: Vec<PathBuf>,
+    /// A file with the public key of `wix-adapter rehearse`. It is believed for the rehearsal's site alone
+    /// (7e577e57-7e57-4e57-8e57-7e577e577e57). Read again when it changes. Unset: nobody can rehearse.
+    #[arg(long, env = "REHEARSAL_PUBLIC_KEY_FILE", value_name = "FILE")]
+    pub rehearsal_public_key_file: Option<PathBuf>,
 }
 
 /// A setting that is missing or wrong.
@@ -126,16 +130,20 @@ pub enum BadSetting {
         source: BadKey,
     },
     /// A key in a file cannot be read.
-    #[error("--wix-public-key-file (WIX_PUBLIC_KEY_FILE): {path} holds no public key that can be read")]
+    #[error("{flag}: {path} holds no public key that can be read")]
     KeyOfFile {
+        /// The flag that names the file.
+        flag: &'static str,
         /// The file.
         path: PathBuf,
         /// The cause.
         source: BadKey,
     },
     /// A key file cannot be read.
-    #[error("--wix-public-key-file (WIX_PUBLIC_KEY_FILE): {path} cannot be read")]
+    #[error("{flag}: {path} cannot be read")]
     File {
+        /// The flag that names the file.
+        flag: &'static str,
         /// The file.
         path: PathBuf,
         /// The cause.
@@ -162,11 +170,27 @@ impl Wix {
             found.push(keys::parse(text).map_err(|source| BadSetting::Key { number, source })?);
         }
         for path in &self.wix_public_key_file {
-            let text = std::fs::read_to_string(path);
-            let text = text.map_err(|source| BadSetting::File { path: path.clone(), source })?;
-            let bad = |source| BadSetting::KeyOfFile { path: path.clone(), source };
-            found.extend(keys::parse_file(&text).map_err(bad)?);
+            found.extend(keys_of_file(KEY_FILE, path)?);
         }
         if found.is_empty() { Err(BadSetting::NoKey) } else { Ok(found) }
     }
+
+    /// The keys of rehearsals; `None` if nobody may rehearse. Must be called inside the runtime.
+    pub fn rehearsal(&self, reload: Reload) -> Result<Option<Reloaded<Vec<PublicKey>>>, BadSetting> {
+        let Some(path) = self.rehearsal_public_key_file.clone() else { return Ok(None) };
+        let load = move || keys_of_file(REHEARSAL_KEY_FILE, &path);
+        let files = self.rehearsal_public_key_file.clone().into_iter().collect();
+        Reloaded::follow("--rehearsal-public-key-file", files, reload, load).map(Some)
+    }
+}
+
+/// The flags that name files of keys, as errors name them.
+const KEY_FILE: &str = "--wix-public-key-file (WIX_PUBLIC_KEY_FILE)";
+const REHEARSAL_KEY_FILE: &str = "--rehearsal-public-key-file (REHEARSAL_PUBLIC_KEY_FILE)";
+
+/// The keys in the file that `flag` names, at least one.
+fn keys_of_file(flag: &'static str, path: &Path) -> Result<Vec<PublicKey>, BadSetting> {
+    let text = std::fs::read_to_string(path);
+    let text = text.map_err(|source| BadSetting::File { flag, path: path.to_owned(), source })?;
+    keys::parse_file(&text).map_err(|source| BadSetting::KeyOfFile { flag, path: path.to_owned(), source })
 }

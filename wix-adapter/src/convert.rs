@@ -131,6 +131,10 @@ fn sha256(text: &str) -> String {
     format!("{:x}", Sha256::digest(text))
 }
 
+/// Wix's names of the reasons.
+pub const REASONS: [&str; 6] =
+    ["ORDER_PLACED", "ORDER_PAID", "ORDER_EDITED", "ORDER_CANCELED", "ORDER_REFUNDED", "ORDER_REJECTED"];
+
 /// Reads the reason by Wix's name of it. A number, an unknown name or `null` must not stop a stock change.
 fn reason_of(reason: Option<&RawValue>) -> v1::Reason {
     let name = reason.and_then(|reason| serde_json::from_str::<wire::Text<'_>>(reason.get()).ok());
@@ -236,5 +240,10 @@ mod tests {
             assert_eq!(reason_of(serde_json::from_str(text).expect("JSON")), reason, "{text}");
         }
         assert_eq!(reason_of(None), v1::Reason::Unspecified);
+        for name in REASONS {
+            let text = format!("{name:?}");
+            let reason = reason_of(Some(serde_json::from_str(&text).expect("JSON")));
+            assert_eq!(reason.as_str_name(), format!("REASON_{name}"));
+        }
     }
 }

@@ -41,7 +41,7 @@ pub async fn health(settings: Health) -> Result<(), Box<dyn Error>> {
             println!("ready");
             Ok(())
         }
-        "503" => Err(format!("{address}: the adapter is not ready: the gRPC server does not answer, or is not").into()),
+        "503" => Err(format!("{address}: the adapter is not ready: no gRPC server answers that is ready").into()),
         _ => Err(format!("{address}: this is no adapter's port; check --http-listen (HTTP_LISTEN)").into()),
     }
 }

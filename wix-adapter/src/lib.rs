@@ -2,15 +2,20 @@
 
 pub mod answer;
 mod body;
+pub mod caller;
 pub mod cli;
 pub mod client;
 pub mod config;
 pub mod convert;
 pub mod demo;
+#[cfg(feature = "fuzz")]
+pub mod fuzz;
 pub mod health;
 pub mod keys;
 mod measure;
+mod print;
 mod refusal;
+pub mod rehearse;
 pub mod routes;
 mod seen;
 pub mod send;

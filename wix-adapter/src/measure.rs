@@ -4,7 +4,9 @@
 
 use std::time::Duration;
 
-use metrics::{Counter, Histogram, Unit, counter, describe_counter, describe_histogram, histogram};
+use metrics::{
+    Counter, Gauge, Histogram, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
+};
 
 use crate::answer::Answer;
 use crate::convert::Method;
@@ -14,6 +16,8 @@ const CALLS: &str = "wix_calls_total";
 const CALL_SECONDS: &str = "wix_call_seconds";
 const TOKEN_REFUSALS: &str = "wix_token_refusals_total";
 const UPSTREAM_RETRIES: &str = "wix_upstream_retries_total";
+const UPSTREAM_UP: &str = "wix_upstream_up";
+const UPSTREAM_OUTAGES: &str = "wix_upstream_outages_total";
 
 /// The label `method` of a call that is none of the plugin's.
 const NO_METHOD: &str = "none";
@@ -84,14 +88,72 @@ fn retries(code: &'static str, count: u64) {
     counter!(UPSTREAM_RETRIES, "code" => code).increment(count);
 }
 
+/// Why a gRPC server does not serve.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outage {
+    /// There is no connection to it, or it reports no health.
+    Unreachable,
+    /// It takes the connection, and does not answer.
+    Silent,
+    /// It reports that it does not serve: it stops, or its writers cannot commit.
+    NotServing,
+    /// The connection broke, because it ended, hangs, or cannot be reached any more.
+    Lost,
+}
+
+impl Outage {
+    const ALL: [Self; 4] = [Self::Unreachable, Self::Silent, Self::NotServing, Self::Lost];
+
+    const fn label(self) -> &'static str {
+        match self {
+            Self::Unreachable => "unreachable",
+            Self::Silent => "silent",
+            Self::NotServing => "not_serving",
+            Self::Lost => "lost",
+        }
+    }
+}
+
+/// The handles of one gRPC server.
+pub(crate) struct UpstreamMeasures {
+    up: Gauge,
+    outages: [Counter; Outage::ALL.len()],
+}
+
+impl UpstreamMeasures {
+    /// Names the metrics of a server, and makes them.
+    pub(crate) fn new(upstream: &str) -> Self {
+        describe_gauge!(UPSTREAM_UP, "1 if the gRPC server serves, as far as the adapter knows, otherwise 0.");
+        describe_counter!(UPSTREAM_OUTAGES, "How often a gRPC server no longer served, by server and cause.");
+        let up = gauge!(UPSTREAM_UP, "upstream" => upstream.to_owned());
+        let outages = Outage::ALL
+            .map(|outage| counter!(UPSTREAM_OUTAGES, "upstream" => upstream.to_owned(), "cause" => outage.label()));
+        Self { up, outages }
+    }
+
+    /// The server serves.
+    pub(crate) fn serves(&self) {
+        self.up.set(1.0);
+    }
+
+    /// The server no longer serves.
+    pub(crate) fn left(&self, outage: Outage) {
+        self.up.set(0.0);
+        self.outages[outage as usize].increment(1);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn every_method_has_its_own_handles() {
+    fn every_method_and_every_outage_has_its_own_handles() {
         for (index, method) in METHODS.into_iter().enumerate() {
             assert_eq!(method as usize, index);
+        }
+        for (index, outage) in Outage::ALL.into_iter().enumerate() {
+            assert_eq!(outage as usize, index);
         }
     }
 }

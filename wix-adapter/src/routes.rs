@@ -1,6 +1,7 @@
 //! The HTTP routes: finds the call by its path, and runs it through the adapter's steps.
 //!
-//! A call that is not answered [`ANSWER_TIME_MAX`] after its head came in gets a 503, whatever it waits for.
+//! A call that is not answered [`ANSWER_TIME_MAX`] after its head came in gets a 503, whatever it waits for. This is
+//! the only timer of a call.
 //!
 //! Wix appends its paths to the deployment URI of the app (documented; how it joins the slashes is not). So the end of
 //! the path names the call: a prefix, `//v1`, a trailing slash and a query string all work. Logs and traces carry the
@@ -21,7 +22,7 @@ use tracing::Instrument;
 
 use crate::answer::{self, Answer};
 use crate::body::{self, Bodies};
-use crate::client::{ANSWER_TIME_MAX, Upstream};
+use crate::client::{ANSWER_TIME_MAX, Upstreams};
 use crate::convert::{Converted, Method, convert};
 use crate::measure::{self, Measures};
 use crate::seen::Seen;
@@ -34,8 +35,8 @@ const STRAY_PATH_CHARS: usize = 200;
 pub struct Adapter {
     /// Checks tokens.
     pub verifier: Verifier,
-    /// Calls the gRPC server.
-    pub upstream: Upstream,
+    /// Calls the gRPC servers.
+    pub upstreams: Upstreams,
 }
 
 /// What the routes share.
@@ -56,7 +57,7 @@ pub fn router(adapter: Adapter, stop: Stop) -> Router {
 }
 
 async fn readyz(State(shared): State<Arc<Shared>>) -> StatusCode {
-    let is_ready = !shared.stop.is_unready() && shared.adapter.upstream.is_ready().await;
+    let is_ready = !shared.stop.is_unready() && shared.adapter.upstreams.is_ready().await;
     if is_ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }
 }
 
@@ -177,7 +178,7 @@ async fn handle(
         answer::of_bad_field(method, &bad)
     })?;
     seen.names(&change, wix_request_id);
-    let result = adapter.upstream.submit(change, until).await;
+    let result = adapter.upstreams.submit(change, until).await;
     let status = result.as_ref().err().cloned();
     let answer = answer::of_result(method, result);
     if let Some(status) = status {

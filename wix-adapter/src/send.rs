@@ -1,35 +1,82 @@
 //! `wix-adapter send`: a simulator of Wix for people who develop against the adapter.
 //!
-//! It signs one request with a private key, sends it once, and prints the answer. It does not retry, and it sends no
-//! field that the flags cannot set.
+//! It sends one signed call and prints the answer, or plays a scenario: several calls, what came back, and what the
+//! ledger says (`play`). It does not retry, and it sends no field that the flags cannot set. The exit code tells a
+//! script what happened ([`Ended`]).
+
+mod ledger;
+mod play;
+mod scenarios;
 
 use std::error::Error;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 
-use axum::body::Bytes;
-use axum::http::{Request, Uri};
-use clap::{Args, ValueEnum};
-use http_body_util::{BodyExt, Full};
-use hyper_util::client::legacy::Client;
-use hyper_util::rt::TokioExecutor;
-use jsonwebtoken::EncodingKey;
-use serde_json::value::{RawValue, to_raw_value};
-use serde_json::{Map, Value};
-use uuid::Uuid;
+use axum::http::Uri;
+use clap::{Args, Subcommand};
+use inventory_program::tell_error;
+use inventory_program::tls::GrpcUpstream;
 
-use crate::convert::Method;
-use crate::{demo, signing, wire};
+pub use self::scenarios::Scenario;
+use crate::caller::{self, Answered, Call, Caller, Options, Piece, Simulator};
+use crate::convert::{Method, REASONS};
+use crate::print::Out;
+use crate::{demo, signing};
 
 /// Settings of `send`.
 #[derive(Debug, Clone, Args)]
 pub struct Send {
-    /// The call.
-    pub method: SendMethod,
+    /// Whom to call, as whom.
+    #[command(flatten)]
+    pub target: Target,
+    /// What to send.
+    #[command(subcommand)]
+    pub what: What,
+}
+
+/// Whom to call, and for whom to sign. The defaults are those of `standalone --demo`.
+#[derive(Debug, Clone, Args)]
+pub struct Target {
+    /// The URL of the adapter. For https the certificate is checked.
+    #[arg(long, global = true, default_value = "http://127.0.0.1:8080", value_parser = caller::url)]
+    pub url: Uri,
+    /// For https: an authority in this PEM file must have signed the certificate. Unset: one that this system trusts.
+    #[arg(long, global = true, value_name = "FILE")]
+    pub ca: Option<PathBuf>,
+    /// The app's installation: the site.
+    #[arg(long, global = true, default_value = demo::SITE_ID)]
+    pub instance_id: String,
+    /// The app that the token is for.
+    #[arg(long, global = true, default_value = demo::APP_ID)]
+    pub app_id: String,
+    /// The catalog's app id, of every item.
+    #[arg(long, global = true, default_value = demo::CATALOG_APP_ID)]
+    pub catalog_app_id: String,
+    /// The private key that signs the token, a PEM file. `wix-adapter standalone --demo` makes one.
+    #[arg(long, global = true, value_name = "FILE", default_value = demo::KEY_FILE)]
+    pub key_file: PathBuf,
+}
+
+/// One call, or a scenario.
+#[derive(Debug, Clone, Subcommand)]
+pub enum What {
+    /// One call that takes stock away. Exits with 0 for 200, with 1 for 428, and with 2 for all else.
+    Decrement(One),
+    /// One call that gives stock back. Exits as `decrement` does.
+    Increment(One),
+    /// Several calls.
+    #[command(flatten)]
+    Scenario(Box<Scenario>),
+}
+
+/// The fields of one call.
+#[derive(Debug, Clone, Args)]
+pub struct One {
     /// A catalog item id and a quantity, as ITEM or ITEM:QUANTITY. Repeatable.
-    #[arg(long = "item", required = true, value_parser = item)]
-    pub items: Vec<(String, i64)>,
+    #[arg(long = "item", required = true, value_parser = Piece::parse)]
+    pub items: Vec<Piece>,
     /// The options of every item, as a JSON object.
-    #[arg(long, value_parser = options)]
+    #[arg(long, value_parser = Options::parse)]
     pub options: Option<Options>,
     /// The location of every item, a GUID.
     #[arg(long)]
@@ -40,154 +87,122 @@ pub struct Send {
     /// Wix's id of the request; a new one unless given. The same id again is a replay.
     #[arg(long)]
     pub request_id: Option<String>,
-    /// The reason, by Wix's name, such as ORDER_PAID.
-    #[arg(long)]
-    pub reason: Option<String>,
-    /// Allow levels below zero (`restrictInventoryValue: false`).
+    /// The reason, by Wix's name: ORDER_PLACED, ORDER_PAID, ORDER_EDITED, ORDER_CANCELED, ORDER_REFUNDED or
+    /// ORDER_REJECTED. Unset: ORDER_PLACED for a decrement, ORDER_CANCELED for an increment.
+    #[arg(long, value_parser = reason)]
+    pub reason: Option<&'static str>,
+    /// Allow levels below zero (`restrictInventoryValue: false`). Of a decrement.
     #[arg(long)]
     pub unrestricted: bool,
-    /// The app's installation: the site.
-    #[arg(long, default_value = demo::SITE_ID)]
-    pub instance_id: String,
-    /// The app that the token is for.
-    #[arg(long, default_value = demo::APP_ID)]
-    pub app_id: String,
-    /// The catalog's app id, of every item.
-    #[arg(long, default_value = demo::CATALOG_APP_ID)]
-    pub catalog_app_id: String,
-    /// The private key that signs the token, a PEM file.
-    #[arg(long, default_value = demo::KEY_FILE)]
-    pub key_file: PathBuf,
-    /// The URL of the adapter.
-    #[arg(long, default_value = "http://127.0.0.1:8080")]
-    pub url: Uri,
 }
 
-/// The two calls.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-pub enum SendMethod {
-    /// Takes stock away.
-    Decrement,
-    /// Gives stock back.
-    Increment,
+/// The server whose ledger a scenario reads.
+#[derive(Debug, Clone, Args)]
+pub struct Asked {
+    /// The server.
+    #[command(flatten)]
+    pub server: GrpcUpstream,
+    /// A file that holds a token for the gRPC server, with the scope `stock:read`. Unset: none is sent.
+    #[arg(long, env = "TOKEN_FILE", value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
 }
 
-/// The options of an item.
-#[derive(Clone, Debug)]
-pub struct Options(Box<RawValue>);
-
-/// An answer, with the ids that were sent.
-#[derive(Debug)]
-pub struct Sent {
-    /// The order id of the request.
-    pub order_id: String,
-    /// Wix's id of the request.
-    pub request_id: String,
-    /// The HTTP status of the answer.
-    pub status: u16,
-    /// The body of the answer.
-    pub body: String,
+/// How `send` ends. It is the exit code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// 0: the call is applied; of a scenario: everything came out as the scenario says.
+    AsExpected,
+    /// 1: the call is refused, and nothing was changed; of a scenario: something came out otherwise.
+    Otherwise,
+    /// 2: no adapter was reached, or it did not believe the token, or it answered that it cannot serve.
+    NotServed,
 }
 
-/// The adapter does not answer.
-#[derive(Debug, thiserror::Error)]
-#[error("no adapter answers at {url}; start one, or name another with --url")]
-pub struct NoAnswer {
-    url: String,
-    source: hyper_util::client::legacy::Error,
+impl Ended {
+    /// The end that one answer means.
+    const fn of(status: u16) -> Self {
+        match status {
+            200 => Self::AsExpected,
+            428 => Self::Otherwise,
+            _ => Self::NotServed,
+        }
+    }
 }
 
-impl Send {
-    /// A decrement of one piece in the demo's catalog, as `send decrement --item ITEM` makes it.
-    pub fn demo(item: &str, url: Uri) -> Self {
+impl From<Ended> for ExitCode {
+    fn from(ended: Ended) -> Self {
+        match ended {
+            Ended::AsExpected => Self::SUCCESS,
+            Ended::Otherwise => Self::FAILURE,
+            Ended::NotServed => Self::from(2),
+        }
+    }
+}
+
+/// Runs `send` to its end. An error is one line on standard error, and means that nothing was served.
+pub async fn send(settings: Send) -> ExitCode {
+    let Send { target, what } = settings;
+    let result = match what {
+        What::Decrement(one) => send_one(&target, Method::Decrement, one).await,
+        What::Increment(one) => send_one(&target, Method::Increment, one).await,
+        What::Scenario(scenario) => scenarios::run(&target, *scenario).await,
+    };
+    result
+        .unwrap_or_else(|error| {
+            tell_error("wix-adapter", error.as_ref());
+            Ended::NotServed
+        })
+        .into()
+}
+
+/// Sends one call and prints the ids, the status and the body.
+async fn send_one(target: &Target, method: Method, one: One) -> Result<Ended, Box<dyn Error>> {
+    let One { items, options, location_id, order_id, request_id, reason, unrestricted } = one;
+    let wix = target.simulator()?;
+    let call = Call::new(method, &wix.site_id, &wix.catalog_app_id, items);
+    let call = Call {
+        order_id: order_id.unwrap_or_else(|| call.order_id.clone()),
+        request_id: request_id.unwrap_or_else(|| call.request_id.clone()),
+        reason: reason.unwrap_or(call.reason),
+        is_unrestricted: unrestricted,
+        options,
+        location_id,
+        ..call
+    };
+    let Answered { status, body, .. } = wix.send(&call).await?;
+    let mut out = Out::default();
+    out.line(format_args!("order {} request {}", call.order_id, call.request_id))?;
+    out.line(format_args!("{status} {body}"))?;
+    Ok(Ended::of(status))
+}
+
+impl Target {
+    /// The demo's names, with the key that the demo keeps in the working folder, and an adapter at `url`.
+    pub fn demo(url: Uri) -> Self {
         Self {
-            method: SendMethod::Decrement,
-            items: vec![(item.to_owned(), 1)],
-            options: None,
-            location_id: None,
-            order_id: None,
-            request_id: None,
-            reason: None,
-            unrestricted: false,
+            url,
+            ca: None,
             instance_id: demo::SITE_ID.to_owned(),
             app_id: demo::APP_ID.to_owned(),
             catalog_app_id: demo::CATALOG_APP_ID.to_owned(),
-            key_file: demo::KEY_FILE.into(),
-            url,
+            key_file: Path::new(demo::KEY_FILE).to_owned(),
         }
     }
 
-    /// Signs the request, sends it, and returns the answer.
-    pub async fn run(&self) -> Result<Sent, Box<dyn Error>> {
-        let key = signing::read_private(&self.key_file)?;
-        let order_id = self.order_id.clone().unwrap_or_else(|| Uuid::new_v4().to_string());
-        let request_id = self.request_id.clone().unwrap_or_else(|| Uuid::new_v4().to_string());
-        let token = self.token(&key, &order_id, &request_id)?;
-        let method = match self.method {
-            SendMethod::Decrement => Method::Decrement,
-            SendMethod::Increment => Method::Increment,
-        };
-        let url = format!("{}/v1/{}", self.url.to_string().trim_end_matches('/'), method.name());
-        let request = Request::post(&url).header("content-type", "text/plain").body(Full::new(Bytes::from(token)))?;
-        let answer = Client::builder(TokioExecutor::new()).build_http().request(request).await;
-        let answer = answer.map_err(|source| NoAnswer { url, source })?;
-        let status = answer.status().as_u16();
-        let body = String::from_utf8_lossy(&answer.into_body().collect().await?.to_bytes()).into_owned();
-        Ok(Sent { order_id, request_id, status, body })
-    }
-
-    fn token(&self, key: &EncodingKey, order_id: &str, request_id: &str) -> Result<String, Box<dyn Error>> {
-        let items = self.items.iter().map(|(id, quantity)| wire::Item {
-            catalog_reference: Some(wire::CatalogReference {
-                catalog_item_id: id.as_str().into(),
-                app_id: self.catalog_app_id.as_str().into(),
-                options: self.options.as_ref().map(|options| &*options.0),
-            }),
-            location_id: self.location_id.as_deref().unwrap_or_default().into(),
-            quantity: *quantity,
-            subscription_item: false,
-        });
-        let (restrict, reason) = match self.method {
-            SendMethod::Decrement => (Some(!self.unrestricted), "ORDER_PLACED"),
-            SendMethod::Increment => (None, "ORDER_CANCELED"),
-        };
-        let reason = to_raw_value(self.reason.as_deref().unwrap_or(reason))?;
-        let data = wire::Data {
-            request: Some(wire::AvailabilityRequest {
-                items: items.collect(),
-                restrict_inventory_value: restrict,
-                order_id: order_id.into(),
-                reason: Some(&reason),
-            }),
-            metadata: Some(wire::Metadata {
-                request_id: request_id.into(),
-                instance_id: self.instance_id.as_str().into(),
-                app_extension_type: "ECOM_INVENTORY".into(),
-            }),
-        };
-        Ok(signing::sign(key, &self.app_id, &data)?)
+    /// A stand-in for Wix. Must be called inside the runtime.
+    pub fn simulator(&self) -> Result<Simulator, Box<dyn Error>> {
+        Ok(Simulator {
+            caller: Caller::new(&self.url, self.ca.as_deref())?,
+            key: signing::read_private(&self.key_file)?,
+            app_id: self.app_id.clone(),
+            site_id: self.instance_id.clone(),
+            catalog_app_id: self.catalog_app_id.clone(),
+        })
     }
 }
 
-/// Runs `send` and prints the ids, the status and the body.
-pub async fn send(settings: Send) -> Result<(), Box<dyn Error>> {
-    let Sent { order_id, request_id, status, body } = settings.run().await?;
-    println!("order {order_id} request {request_id}");
-    println!("{status} {body}");
-    Ok(())
-}
-
-fn item(text: &str) -> Result<(String, i64), String> {
-    match text.rsplit_once(':') {
-        None => Ok((text.to_owned(), 1)),
-        Some((item, quantity)) => match quantity.parse() {
-            Ok(quantity) => Ok((item.to_owned(), quantity)),
-            Err(_) => Err("must be ITEM or ITEM:QUANTITY".into()),
-        },
-    }
-}
-
-fn options(text: &str) -> Result<Options, String> {
-    let object = serde_json::from_str::<Map<String, Value>>(text).and_then(|object| to_raw_value(&object));
-    object.map(Options).map_err(|_| "must be a JSON object".into())
+/// The form of `--reason`.
+fn reason(text: &str) -> Result<&'static str, String> {
+    let known = REASONS.into_iter().find(|name| *name == text);
+    known.ok_or_else(|| format!("must be one of {}", REASONS.join(", ")))
 }

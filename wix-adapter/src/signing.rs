@@ -1,8 +1,10 @@
-//! Makes RSA keys and signs requests as Wix does: for the simulator `wix-adapter send`, the demo and the tests.
+//! Makes RSA keys and signs requests as Wix does: for `wix-adapter send` and `rehearse`, the demo and the tests.
 //!
 //! The servers never use it to check a token.
 
-use std::path::Path;
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der, PublicKeyX509Der};
@@ -23,7 +25,7 @@ const LIFETIME_SECONDS: u64 = 300;
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
     /// The file cannot be read.
-    #[error("cannot read the key file {path}; name another, or make one with `wix-adapter standalone --demo`")]
+    #[error("cannot read the key file {path}; name another with --key-file, or make one (see --help)")]
     File {
         /// Its path.
         path: String,
@@ -39,6 +41,14 @@ pub enum KeyError {
     /// The generator failed.
     #[error("an RSA key cannot be generated")]
     Generate,
+    /// A file cannot be written.
+    #[error("cannot write the key file {path}; name another, or run in a folder that is writable")]
+    Write {
+        /// Its path.
+        path: String,
+        /// The cause.
+        source: std::io::Error,
+    },
 }
 
 /// A private key and its public half.
@@ -57,6 +67,31 @@ pub fn generate() -> Result<KeyFiles, KeyError> {
     Ok(KeyFiles { private: pem("PRIVATE KEY", private.as_ref()), public: pem("PUBLIC KEY", public.as_ref()) })
 }
 
+/// Makes a new private key that nobody else knows.
+pub fn generate_private() -> Result<EncodingKey, KeyError> {
+    EncodingKey::from_rsa_pem(generate()?.private.as_bytes()).map_err(|_| KeyError::Generate)
+}
+
+/// Makes a new key as files: `private`, which only its owner may read and which must not exist yet, and the public key
+/// beside it. Returns the path of the public key.
+pub fn write_new(private: &Path) -> Result<PathBuf, KeyError> {
+    let cannot_write = |path: &Path| {
+        let path = path.display().to_string();
+        |source| KeyError::Write { path, source }
+    };
+    let (files, public) = (generate()?, public_file(private));
+    let mut options = std::fs::OpenOptions::new();
+    let mut file = options.write(true).create_new(true).mode(0o600).open(private).map_err(cannot_write(private))?;
+    file.write_all(files.private.as_bytes()).map_err(cannot_write(private))?;
+    std::fs::write(&public, files.public).map_err(cannot_write(&public))?;
+    Ok(public)
+}
+
+/// The file of the public key beside that of a private key: `key.public.pem` beside `key.pem`.
+pub fn public_file(private: &Path) -> PathBuf {
+    private.with_extension("public.pem")
+}
+
 /// Reads a private RSA key from a PEM file.
 pub fn read_private(path: &Path) -> Result<EncodingKey, KeyError> {
     let shown = || path.display().to_string();
@@ -73,10 +108,43 @@ struct Claims<'a> {
     exp: u64,
 }
 
-/// A token for `app_id` that carries `data`. It is issued now and expires in 300 seconds.
-pub fn sign(key: &EncodingKey, app_id: &str, data: &Data<'_>) -> Result<String, jsonwebtoken::errors::Error> {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-    let claims = Claims { data, aud: app_id, iss: ISSUER, iat: now, exp: now.saturating_add(LIFETIME_SECONDS) };
+/// When a token is issued and expires, in seconds since 1970.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Times {
+    /// The claim `iat`.
+    pub issued: u64,
+    /// The claim `exp`.
+    pub expires: u64,
+}
+
+impl Times {
+    /// Issued now, to expire in 300 seconds.
+    pub fn now() -> Self {
+        let issued = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        Self { issued, expires: issued.saturating_add(LIFETIME_SECONDS) }
+    }
+
+    /// Issued so many seconds from now.
+    pub fn ahead(seconds: u64) -> Self {
+        let Self { issued, expires } = Self::now();
+        Self { issued: issued.saturating_add(seconds), expires: expires.saturating_add(seconds) }
+    }
+
+    /// Expired so many seconds ago.
+    pub fn expired(seconds: u64) -> Self {
+        let expires = Self::now().issued.saturating_sub(seconds);
+        Self { issued: expires.saturating_sub(LIFETIME_SECONDS), expires }
+    }
+}
+
+/// A token for `app_id` that carries `data`.
+pub fn sign(
+    key: &EncodingKey,
+    app_id: &str,
+    times: Times,
+    data: &Data<'_>,
+) -> Result<String, jsonwebtoken::errors::Error> {
+    let claims = Claims { data, aud: app_id, iss: ISSUER, iat: times.issued, exp: times.expires };
     jsonwebtoken::encode(&Header::new(Algorithm::RS256), &claims, key)
 }
 

@@ -4,9 +4,7 @@
 //! loopback, so both halves behave as in two processes. At a stop the adapter ends first, then the server.
 
 use std::error::Error;
-use std::io::Write;
 use std::net::SocketAddr;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use clap::Args;
@@ -22,10 +20,13 @@ use tokio_util::sync::CancellationToken;
 use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Channel, Endpoint};
 
-use crate::client::{self, Upstream};
+use crate::caller::Call;
+use crate::client::{self, Upstreams};
 use crate::config::{Http, Wix};
+use crate::convert::Method;
+use crate::print::Out;
 use crate::routes::Adapter;
-use crate::send::{Send, Sent};
+use crate::send::Target;
 use crate::server::{self, reachable};
 use crate::token::Verifier;
 use crate::{demo, keys, signing};
@@ -56,29 +57,13 @@ pub struct Standalone {
     pub drain: Drain,
 }
 
-/// The demo's key files cannot be used.
+/// The demo's public key cannot be read, although its private key exists.
 #[derive(Debug, thiserror::Error)]
-pub enum DemoKeyError {
-    /// A file cannot be written.
-    #[error("--demo: cannot write the key file {path}; run in a folder that is writable")]
-    Write {
-        /// The file.
-        path: String,
-        /// The cause.
-        source: std::io::Error,
-    },
-    /// The public key cannot be read, although the private key exists.
-    #[error(
-        "--demo: cannot read the public key file {public}; remove the private key file {private} to make both anew"
-    )]
-    Read {
-        /// The file of the public key.
-        public: String,
-        /// The file of the private key.
-        private: String,
-        /// The cause.
-        source: std::io::Error,
-    },
+#[error("--demo: cannot read the public key file {public}; remove the private key file {private} to make both anew")]
+pub struct NoDemoKey {
+    public: String,
+    private: String,
+    source: std::io::Error,
 }
 
 /// Serves until `stop` begins. Then it answers the requests under way, commits what is queued, and returns.
@@ -90,6 +75,7 @@ pub async fn run(settings: Standalone, stop: Stop, reload: Reload) -> Result<(),
     if settings.demo && protection.is_tls() {
         return Err("--demo shows calls without TLS: leave out --tls-cert".into());
     }
+    let rehearsal = settings.wix.rehearsal(reload.clone())?;
     let (app_id, keys) = if settings.demo && settings.wix.wix_app_id.is_none() {
         (demo::APP_ID.to_owned(), Reloaded::fixed(vec![keys::parse(&demo_key(Path::new(demo::KEY_FILE))?)?]))
     } else {
@@ -104,18 +90,21 @@ pub async fn run(settings: Standalone, stop: Stop, reload: Reload) -> Result<(),
     let http = server::bind(settings.http.http_listen, &http_protection, reload.clone())?;
     let (store, mut grpc) = inventory_grpc::open(&settings.grpc, reload).await?;
     let (grpc_at, http_at) = (grpc.local_addr()?, http.local_addr()?);
-    println!("grpc listening on {grpc_at}");
-    println!("http listening on {http_at}");
+    let mut out = Out::default();
+    out.line(format_args!("grpc listening on {grpc_at}"))?;
+    out.line(format_args!("http listening on {http_at}"))?;
     inventory_grpc::tell_start(backend, grpc_at, Some(http_at), settings.http.admin_listen);
 
     let endpoint = Endpoint::from_shared(format!("http://{}", reachable(grpc_at)))?;
-    let upstream = match protection.is_tls() {
-        false => Upstream::new(endpoint.clone()),
+    let connection = client::settings(endpoint.clone());
+    let channel = match protection.is_tls() {
+        false => connection.connect_lazy(),
         // The adapter needs neither the certificate's name nor a certificate of its own to reach its own process.
-        true => Upstream::over(client::settings(endpoint.clone()).connect_with_connector_lazy(grpc.pipe())),
+        true => connection.connect_with_connector_lazy(grpc.pipe()),
     };
-    let upstream = upstream.with_token(Reloaded::fixed(bearer.clone()));
-    let adapter = Adapter { verifier: Verifier::reloaded(&app_id, keys), upstream };
+    let upstreams = Upstreams::in_process(channel, Reloaded::fixed(bearer.clone()));
+    let verifier = Verifier::reloaded(&app_id, keys).with_rehearsal(rehearsal);
+    let adapter = Adapter { verifier, upstreams };
     // The adapter stops first: its requests under way still need the server.
     let close_grpc = CancellationToken::new();
     let grpc_stop = stop.but_closing(close_grpc.clone());
@@ -131,47 +120,59 @@ pub async fn run(settings: Standalone, stop: Stop, reload: Reload) -> Result<(),
     Ok(grpc_server.await??)
 }
 
-/// The public half of the demo's key. Makes the key if there is none: the private file, which only its owner may read,
-/// and the public file beside it.
+/// The public half of the demo's key. Makes the key if there is none.
 fn demo_key(private: &Path) -> Result<String, Box<dyn Error>> {
-    let public = private.with_extension("public.pem");
-    let shown = |path: &Path| path.display().to_string();
     if !private.exists() {
-        let cannot_write = |path: &Path| {
-            let path = shown(path);
-            |source| DemoKeyError::Write { path, source }
-        };
-        let files = signing::generate()?;
-        let mut options = std::fs::OpenOptions::new();
-        let mut file = options.write(true).create_new(true).mode(0o600).open(private).map_err(cannot_write(private))?;
-        file.write_all(files.private.as_bytes()).map_err(cannot_write(private))?;
-        std::fs::write(&public, files.public).map_err(cannot_write(&public))?;
+        signing::write_new(private)?;
     }
+    let public = signing::public_file(private);
     let key = std::fs::read_to_string(&public);
-    Ok(key.map_err(|source| DemoKeyError::Read { public: shown(&public), private: shown(private), source })?)
+    let shown = |path: &Path| path.display().to_string();
+    Ok(key.map_err(|source| NoDemoKey { public: shown(&public), private: shown(private), source })?)
 }
 
 /// Sends one order and prints it: the signed call, the answer, the ledger entry, and commands to try next.
 async fn tour(grpc: Endpoint, bearer: Bearer, http: SocketAddr) -> Result<(), Box<dyn Error>> {
     let channel = grpc.connect().await?;
-    stock_demo_items(StockServiceClient::with_interceptor(channel.clone(), bearer.clone())).await?;
-    let sent = Send::demo("shirt", format!("http://{}", reachable(http)).parse()?).run().await?;
-    let Sent { order_id, request_id, status, body } = sent;
-    println!("\nA signed order for 1 shirt was sent as Wix sends it. The answer:\n  {status} {body}");
-    println!(
-        "The ledger entry that proves it:\n  {}",
-        proof(LedgerServiceClient::with_interceptor(channel, bearer), &order_id).await?
-    );
+    let sku = stock_demo_items(StockServiceClient::with_interceptor(channel.clone(), bearer.clone())).await?;
+    let url = format!("http://{}", reachable(http));
+    let wix = Target::demo(url.parse()?).simulator()?;
+    let call = wix.call(Method::Decrement, &[("shirt", 1)]);
+    let answer = wix.send(&call).await?;
+    let mut out = Out::default();
+    out.line("\nA signed order for 1 shirt was sent as Wix sends it. The answer:")?;
+    out.line(format_args!("  {} {}", answer.status, answer.body))?;
+    out.line("The ledger entry that proves it:")?;
+    let ledger = LedgerServiceClient::with_interceptor(channel, bearer);
+    out.line(format_args!("  {}", proof(ledger, &call.order_id).await?))?;
+    hints(&mut out, &url, &authority(&grpc), &call, &sku)?;
+    Ok(())
+}
+
+/// Prints commands that work against these servers, whatever their ports are.
+fn hints(out: &mut Out, url: &str, grpc: &str, call: &Call, sku: &str) -> std::io::Result<()> {
     // The path by which this program was started, so that the commands can be copied as they are.
     let program = std::env::args().next().unwrap_or_else(|| "wix-adapter".to_owned());
-    println!("\nThe servers keep running. In another terminal, from this folder:");
-    println!("  # a replay of the same request: the recorded answer, and no second entry");
-    println!("  {program} send decrement --item shirt --order-id {order_id} --request-id {request_id}");
-    println!("  # more than is available: refused, and all shortages are listed");
-    println!("  {program} send decrement --item mug:99 --item last-one:2");
-    println!("  # every ledger entry of the site");
-    println!("  grpcurl -plaintext -d '{{\"site_id\":\"{}\"}}' \\", demo::SITE_ID);
-    println!("    {} inventory.v1.LedgerService/ListEntries", authority(&grpc));
+    let (at, asked) = (format!("--url {url}"), format!("--grpc-upstream {grpc}"));
+    let Call { order_id, request_id, .. } = call;
+    out.line("\nThe servers keep running. In another terminal, from this folder:")?;
+    out.line("  # a replay of the same request: the recorded answer, and no second entry")?;
+    out.line(format_args!("  {program} send {at} decrement --item shirt \\"))?;
+    out.line(format_args!("    --order-id {order_id} --request-id {request_id}"))?;
+    out.line("  # more than is available: refused, and all shortages are listed")?;
+    out.line(format_args!("  {program} send {at} decrement --item mug:99 --item last-one:2"))?;
+    out.line("  # twenty buyers for the last five pieces; `send --help` lists the other scenarios")?;
+    out.line(format_args!("  {program} send {at} rush {asked}"))?;
+    out.line("  # the stock of the site, why a number is what it is, and every entry as it happens")?;
+    // Both programs are built into one folder.
+    let inventory = Path::new(&program).with_file_name("inventory-grpc");
+    if program.contains('/') && !inventory.exists() {
+        out.line("  cargo build --release --bin inventory-grpc")?;
+    }
+    out.line(format_args!("  export SITE_ID={} GRPC_UPSTREAM={grpc}", demo::SITE_ID))?;
+    for command in ["stock show", &format!("why {sku}"), "watch"] {
+        out.line(format_args!("  {} {command}", inventory.display()))?;
+    }
     Ok(())
 }
 
@@ -180,30 +181,37 @@ fn authority(endpoint: &Endpoint) -> String {
     endpoint.uri().authority().map(ToString::to_string).unwrap_or_default()
 }
 
-/// Sets the levels of the demo's items that were never written. Other levels stay as they are.
-async fn stock_demo_items(mut client: StockServiceClient<Caller>) -> Result<(), tonic::Status> {
+/// Stocks the demo's items that were never stocked, and gives those without a SKU their ids as SKUs. Returns the SKU of
+/// the first item.
+async fn stock_demo_items(mut client: StockServiceClient<Caller>) -> Result<String, tonic::Status> {
     let reference = |item: &str| {
         let (app_id, catalog_item_id) = (demo::CATALOG_APP_ID.to_owned(), item.to_owned());
         v1::CatalogReference { app_id, catalog_item_id, ..Default::default() }
     };
-    let items =
-        demo::STOCK.map(|(item, _)| v1::BatchGetStockItem { unit: Some(reference(item).into()), ..Default::default() });
     let site_id = demo::SITE_ID.to_owned();
-    let present =
-        client.batch_get_stock(v1::BatchGetStockRequest { site_id, items: items.into(), ..Default::default() }).await?;
-    let missing = demo::STOCK.iter().zip(present.into_inner().stock).filter(|(_, stock)| stock.revision == 0);
-    let items: Vec<_> = missing
-        .map(|(&(item, available), _)| v1::SetStockItem {
-            unit: Some(reference(item).into()),
-            available,
-            ..Default::default()
-        })
-        .collect();
+    let asked =
+        demo::STOCK.map(|(item, _)| v1::BatchGetStockItem { unit: Some(reference(item).into()), ..Default::default() });
+    let request = v1::BatchGetStockRequest { site_id: site_id.clone(), items: asked.into(), ..Default::default() };
+    let present = client.batch_get_stock(request).await?.into_inner().stock;
+    let (mut items, mut requests) = (Vec::new(), Vec::new());
+    for (&(item, available), stock) in demo::STOCK.iter().zip(&present) {
+        if stock.revision == 0 {
+            let unit = Some(reference(item).into());
+            items.push(v1::SetStockItem { unit, available, ..Default::default() });
+        }
+        if stock.sku.is_empty() {
+            let (unit, new_sku) = (Some(reference(item).into()), Some(item.to_owned()));
+            requests.push(v1::UpdateUnitRequest { unit, new_sku, ..Default::default() });
+        }
+    }
+    if !requests.is_empty() {
+        client.batch_update_units(v1::BatchUpdateUnitsRequest { site_id: site_id.clone(), requests }).await?;
+    }
     if !items.is_empty() {
-        let site_id = demo::SITE_ID.to_owned();
         client.set_stock(v1::SetStockRequest { site_id, items, ..Default::default() }).await?;
     }
-    Ok(())
+    let sku = present.into_iter().next().map(|stock| stock.sku).filter(|sku| !sku.is_empty());
+    Ok(sku.unwrap_or_else(|| demo::STOCK[0].0.to_owned()))
 }
 
 /// The order's ledger entry, as one line.

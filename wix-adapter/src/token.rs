@@ -7,6 +7,7 @@
 //!   sign with HS256 and use the public key as the shared secret.
 //! - `aud`, `iss`, `exp` and `iat` are required, which is stricter than Wix's own SDK.
 //! - Every part has a bound, and the signature is checked before the claims are parsed.
+//! - A rehearsal's key opens one site alone, [`REHEARSAL_SITE_ID`]; so whoever gets hold of it cannot touch any other.
 //! - There is no replay check: a replayed token has the same idempotency key, and the server answers from its record.
 //! - No error, log or debug text shows any part of a token.
 
@@ -31,6 +32,10 @@ pub const LEEWAY_SECONDS: u64 = 30;
 /// The issuer of every token of Wix (documented).
 pub const ISSUER: &str = "wix.com";
 
+/// The site of rehearsals (`wix-adapter rehearse`): the only one that the rehearsal's keys open. It belongs to no app's
+/// installation, and spells TEST.
+pub const REHEARSAL_SITE_ID: &str = "7e577e57-7e57-4e57-8e57-7e577e577e57";
+
 /// Characters of a header. It names the algorithm, and perhaps a key or its certificates. A longer one is not read.
 const HEADER_CHARS_MAX: usize = 4_096;
 /// Characters of a signature: those of the largest key that is accepted, 8,192 bits.
@@ -40,6 +45,14 @@ const SIGNATURE_CHARS_MAX: usize = (8_192_usize / 8 * 4).div_ceil(3);
 pub struct Verifier {
     app_id: String,
     keys: Reloaded<Vec<PublicKey>>,
+    rehearsal: Option<Reloaded<Vec<PublicKey>>>,
+}
+
+/// Whose key made a signature.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Signer {
+    Wix,
+    Rehearsal,
 }
 
 /// A token that is not checked yet. Its debug text shows nothing of it.
@@ -96,6 +109,9 @@ pub enum Refused {
     /// A claim is missing.
     #[error("a required claim is missing")]
     MissingClaim,
+    /// A key of the rehearsal signed it for another site, or for none.
+    #[error("signed with a rehearsal's key, which opens the rehearsal's site alone")]
+    NotRehearsalSite,
     /// There is no key to check it with.
     #[error("no key is configured")]
     NoKey,
@@ -106,7 +122,7 @@ pub enum Refused {
 
 impl Refused {
     /// All causes.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::NotText,
         Self::NotCompact,
         Self::NotBase64,
@@ -121,6 +137,7 @@ impl Refused {
         Self::NotYetValid,
         Self::IssuedInFuture,
         Self::MissingClaim,
+        Self::NotRehearsalSite,
         Self::NoKey,
         Self::Malformed,
     ];
@@ -142,6 +159,7 @@ impl Refused {
             Self::NotYetValid => "not_yet_valid",
             Self::IssuedInFuture => "issued_in_future",
             Self::MissingClaim => "missing_claim",
+            Self::NotRehearsalSite => "not_rehearsal_site",
             Self::NoKey => "no_key",
             Self::Malformed => "malformed",
         }
@@ -197,7 +215,13 @@ impl Verifier {
 
     /// The same, with keys that may change. A token is checked with those of its time.
     pub fn reloaded(app_id: &str, keys: Reloaded<Vec<PublicKey>>) -> Self {
-        Self { app_id: app_id.to_owned(), keys }
+        Self { app_id: app_id.to_owned(), keys, rehearsal: None }
+    }
+
+    /// Also accepts tokens for [`REHEARSAL_SITE_ID`] that any of these keys signed.
+    #[must_use]
+    pub fn with_rehearsal(self, keys: Option<Reloaded<Vec<PublicKey>>>) -> Self {
+        Self { rehearsal: keys, ..self }
     }
 
     /// Checks the signature and the claims. `now` is in seconds since 1970. `payload` gets the text of the claims, from
@@ -219,9 +243,19 @@ impl Verifier {
             return Err(Refused::HeaderTooLong);
         }
         self.check_header(token)?;
-        self.check_signature(message, signature)?;
+        let signer = self.check_signature(message, signature)?;
         payload.clear();
         URL_SAFE_NO_PAD.decode_vec(claims, payload).map_err(|_| Refused::NotBase64)?;
+        let verified = self.check_claims(payload, now)?;
+        match signer {
+            Signer::Rehearsal if !verified.is_for_rehearsal() => Err(Refused::NotRehearsalSite),
+            Signer::Rehearsal | Signer::Wix => Ok(verified),
+        }
+    }
+
+    /// Checks the claims of a token alone, as if it were signed.
+    #[cfg(feature = "fuzz")]
+    pub(crate) fn unsigned<'p>(&self, payload: &'p mut Vec<u8>, now: u64) -> Result<VerifiedToken<'p>, Refused> {
         self.check_claims(payload, now)
     }
 
@@ -243,7 +277,7 @@ impl Verifier {
         Ok(())
     }
 
-    fn check_signature(&self, message: &str, signature: &str) -> Result<(), Refused> {
+    fn check_signature(&self, message: &str, signature: &str) -> Result<Signer, Refused> {
         let keys = self.keys.current();
         if keys.is_empty() {
             return Err(Refused::NoKey);
@@ -252,8 +286,12 @@ impl Verifier {
             return Err(Refused::WrongSignature);
         }
         let signature = URL_SAFE_NO_PAD.decode(signature).map_err(|_| Refused::NotBase64)?;
-        let signed = keys.iter().any(|key| key.signed(message.as_bytes(), &signature));
-        signed.then_some(()).ok_or(Refused::WrongSignature)
+        let signed = |keys: &[PublicKey]| keys.iter().any(|key| key.signed(message.as_bytes(), &signature));
+        if signed(&keys) {
+            return Ok(Signer::Wix);
+        }
+        let is_rehearsal = self.rehearsal.as_ref().is_some_and(|keys| signed(&keys.current()));
+        is_rehearsal.then_some(Signer::Rehearsal).ok_or(Refused::WrongSignature)
     }
 
     /// Reads the claims once. Only if that fails are they read again, to find out whether it is the data that is bad.
@@ -310,8 +348,17 @@ impl Verifier {
 }
 
 impl<'p> VerifiedToken<'p> {
+    /// Whether the call is for the site of rehearsals. Data that cannot be read is for none.
+    fn is_for_rehearsal(&self) -> bool {
+        let metadata = self.data.as_ref().ok().and_then(|data| data.metadata.as_ref());
+        metadata.is_some_and(|metadata| metadata.instance_id.as_str() == REHEARSAL_SITE_ID)
+    }
+
     /// The data, or its field that cannot be read.
     pub fn into_data(self) -> Result<Data<'p>, BadField> {
         self.data
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,7 +8,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use serde::de::{self, Deserializer, Visitor};
+use serde::de::{self, Deserializer, IgnoredAny, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -28,8 +28,8 @@ pub struct Data<'a> {
 #[derive(Debug, Default, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct AvailabilityRequest<'a> {
-    /// 1 to 300 items.
-    #[serde(borrow, deserialize_with = "or_default")]
+    /// 1 to 300 items. Of more, one is read, and the server refuses the order.
+    #[serde(borrow, deserialize_with = "items")]
     pub items: Vec<Item<'a>>,
     /// `None` counts as true, which never oversells. Wix does not define it.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -188,6 +188,37 @@ const WRONG_TYPE: &str = "has the wrong type";
 
 fn or_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(from: D) -> Result<T, D::Error> {
     Ok(Option::deserialize(from)?.unwrap_or_default())
+}
+
+/// Items that are read: one more than an order may have. An item takes many times the memory of its shortest text.
+const ITEMS_READ_MAX: usize = 301;
+
+fn items<'de: 'a, 'a, D: Deserializer<'de>>(from: D) -> Result<Vec<Item<'a>>, D::Error> {
+    struct Items;
+
+    impl<'de> Visitor<'de> for Items {
+        type Value = Vec<Item<'de>>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a list")
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+            let mut items = Vec::new();
+            while items.len() < ITEMS_READ_MAX {
+                let Some(item) = seq.next_element()? else { return Ok(items) };
+                items.push(item);
+            }
+            while seq.next_element::<IgnoredAny>()?.is_some() {}
+            Ok(items)
+        }
+
+        fn visit_unit<E: de::Error>(self) -> Result<Self::Value, E> {
+            Ok(Vec::new())
+        }
+    }
+
+    from.deserialize_any(Items)
 }
 
 /// A whole number in any form that a proto3 reader accepts: `5`, `5.0`, `"5"`. `null` is 0.

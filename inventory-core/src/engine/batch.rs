@@ -15,7 +15,7 @@ use crate::model::command::Command;
 use crate::model::error::{Error, Invalid};
 use crate::model::ids::{Fingerprint, LevelId, LocationId, RequestKey, SiteId, UnitId};
 use crate::model::kind::UnitState;
-use crate::model::level::ResolvedLevel;
+use crate::model::level::{Past, ResolvedLevel};
 use crate::model::limits;
 use crate::model::order::{OrderHistory, OrderKey};
 use crate::model::outcome::{Finding, LevelAfter, Outcome, Verdict};
@@ -35,7 +35,7 @@ pub(super) struct Batch {
     orders: HashMap<OrderKey, OrderHistory>,
     outcomes: HashMap<RequestKey, KnownOutcome>,
     /// Levels as of the sequence numbers that counts name.
-    past_levels: HashMap<(LevelId, i64), i64>,
+    past_levels: HashMap<(LevelId, i64), Past>,
     answers: Vec<Answer>,
     writes: Writes,
 }
@@ -128,8 +128,8 @@ impl Batch {
     }
 
     /// Takes in a level as of a sequence number.
-    pub(super) fn add_past_level(&mut self, level: LevelId, sequence: i64, available: i64) {
-        self.past_levels.insert((level, sequence), available);
+    pub(super) fn add_past_level(&mut self, level: LevelId, sequence: i64, past: Past) {
+        self.past_levels.insert((level, sequence), past);
     }
 
     /// Takes in recorded outcomes.

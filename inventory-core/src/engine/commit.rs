@@ -242,8 +242,9 @@ pub(super) fn unchanged(books: &mut Books) -> Result<(), Failure> {
     Ok(books.store.commit()?)
 }
 
-/// Commits the change of a token that is written already. It is the only commit that no writer of the engine makes.
-pub(super) fn token(store: &mut dyn BatchStore) -> Result<(), CommitError> {
+/// Commits what a command of the operator has written: the change of a token, a step of archiving, the deletion of a
+/// site. No writer of the engine makes these commits.
+pub(super) fn by_operator(store: &mut dyn BatchStore) -> Result<(), CommitError> {
     store.commit()
 }
 

@@ -164,7 +164,9 @@ impl Reason {
             Refusal::Short(shortages) => shortages.iter().any(|shortage| Self::of_shortage(shortage.reason) == self),
             Refusal::OutOfRange { .. } => self == Self::LevelOutOfRange,
             Refusal::Changed(_) => self == Self::StockChanged,
-            Refusal::NotYet { .. } | Refusal::SameLevelTwice { .. } => self == Self::InvalidField,
+            Refusal::NotYet { .. } | Refusal::Gone { .. } | Refusal::SameLevelTwice { .. } => {
+                self == Self::InvalidField
+            }
         }
     }
 }

@@ -1,6 +1,9 @@
 //! What the engine asks of a store, and the rows that pass between them. Both backends implement [`BatchStore`] with
 //! statements of their own. The engine decides in between, so a store knows no rule.
 
+pub mod faults;
+
+use crate::engine::storage::faults::Faults;
 use crate::model::access::{Author, Token, TokenHash};
 use crate::model::action::Kind;
 use crate::model::catalog::Unit;
@@ -10,6 +13,7 @@ use crate::model::error::StoreError;
 use crate::model::ids::{Fingerprint, LevelId, LocationId, OrderId, RequestKey, SiteId, UnitId};
 use crate::model::journal::SettingChange;
 use crate::model::kind::UnitState;
+use crate::model::level::Past;
 use crate::model::order::{OrderHistory, OrderKey};
 use crate::model::outcome::Refusal;
 use crate::model::site::Site;
@@ -23,6 +27,10 @@ pub trait BatchStore: Send {
     /// A store for the same database that is not connected yet; `None` if the database has one server for ever. Any
     /// thread may call it while another one waits in this store.
     fn another(&self) -> Option<Box<dyn BatchStore>>;
+    /// Where tests make it fail.
+    fn faults(&self) -> Faults {
+        Faults::default()
+    }
     /// Begins a transaction, creates the rows of `sites` that are missing, and locks all of them until it ends.
     fn begin(&mut self, sites: &[SiteId]) -> Result<Vec<Site>, StoreError>;
     /// Outside of a transaction: those of `sites` whose rows another transaction holds. Waits for nobody.
@@ -36,8 +44,9 @@ pub trait BatchStore: Send {
     fn levels(&mut self, levels: &[(LevelId, UnitId)]) -> Result<LoadedLevels, StoreError>;
     /// The history of each order. Works outside of a transaction too.
     fn orders(&mut self, orders: &[OrderKey]) -> Result<Vec<OrderHistory>, StoreError>;
-    /// A level as of the sequence number `sequence`. `head` is the sequence number of its last entry.
-    fn level_at(&mut self, site: SiteId, level: LevelId, head: i64, sequence: i64) -> Result<i64, StoreError>;
+    /// A level as of the sequence number `sequence`, which the site has reached. `head` is the sequence number of the
+    /// level's last entry. In a transaction that has locked the site.
+    fn level_at(&mut self, site: SiteId, level: LevelId, head: i64, sequence: i64) -> Result<Past, StoreError>;
     /// Writes all of `writes`, or nothing. Unless the answer is `Written::All`, roll back.
     fn write(&mut self, writes: &Writes) -> Result<Written, StoreError>;
     /// Writes and commits all of `writes` as a transaction of its own, without a lock held before: the optimistic path.
@@ -80,6 +89,14 @@ pub trait BatchStore: Send {
     /// Outside of a transaction: looks at the next request records after `after`, deletes those recorded before the
     /// time `before`, and returns the last one looked at; `None` at the end.
     fn prune(&mut self, after: PruneCursor, before: i64) -> Result<Option<PruneCursor>, StoreError>;
+    /// One step of archiving, in a transaction that has locked `site`. Adds the next entries after the cut to the
+    /// balances and holdings, removes them with their changes and waypoints, and moves the cut behind them: some
+    /// `limits::ARCHIVED_ENTRIES`, up to the end of a change, and none after `up_to`, which is the end of a change too.
+    /// Returns the sequence number of the cut.
+    fn archive(&mut self, site: SiteId, up_to: i64) -> Result<i64, StoreError>;
+    /// Removes every row of a site, in a transaction that has locked it. What stays is its cut, which keeps its
+    /// sequence numbers from being given twice, and its deletions in the journal, of which the last is written already.
+    fn delete_site(&mut self, site: &Site) -> Result<(), StoreError>;
 }
 
 /// Opens the writers' connections of a store.

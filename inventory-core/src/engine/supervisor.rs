@@ -173,6 +173,14 @@ impl Progress {
         Arc::try_unwrap(batch).ok().filter(|_| !state.replaced)
     }
 
+    /// The writer has panicked, and its connection is not used again. Gives the batch back; `None` if there is none, or
+    /// another writer has taken its place.
+    pub(super) fn broke(&self) -> Option<Arc<Vec<Pending>>> {
+        let mut state = self.state();
+        (state.since, state.server) = (None, None);
+        state.batch.take()
+    }
+
     /// Whether another writer has taken the place of this one.
     pub(super) fn is_replaced(&self) -> bool {
         self.state().replaced

@@ -166,6 +166,18 @@ async fn a_replay_waits_for_its_commit_as_the_first_call_did() {
 }
 
 #[tokio::test]
+async fn a_panic_costs_one_batch_and_the_writer_goes_on() {
+    let (engine, books) = engine(&[]);
+    assert!(is_applied(&engine.submit(give("a", 1), soon()).await));
+    books.lock().expect("no panic").faults.push(Fault::Panic);
+    let answer = engine.submit(give("b", 1), soon()).await;
+    assert!(matches!(answer, Err(Error::Failed(Failed::OutcomeUnknown(_)))), "{answer:?}");
+    another_server_sets(&books, 50, false);
+    assert_eq!(level_after(engine.submit(give("b", 1), soon()).await), 51, "a new connection has an empty cache");
+    engine.drain().await;
+}
+
+#[tokio::test]
 async fn a_writer_whose_server_hangs_is_replaced_when_another_server_takes_over() {
     let (engine, books) = engine(&[]);
     assert!(is_applied(&engine.submit(give("a", 1), soon()).await));
@@ -314,7 +326,10 @@ async fn a_site_waits_for_no_other_site_s_backlog() {
                 assert!(is_applied(&told), "{told:?}");
                 break;
             }
-            some = answers.next() => before += some.expect("the stream is open").iter().filter(|one| is_applied(&one.result)).count(),
+            some = answers.next() => {
+                let some = some.expect("the stream is open");
+                before += some.iter().filter(|one| is_applied(&one.result)).count();
+            }
         }
     }
     assert!(before <= 2 * limits::BATCH_COMMANDS_MAX, "{before} commands of the flood came first");

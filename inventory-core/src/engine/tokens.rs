@@ -102,5 +102,5 @@ fn try_write(
     let changes: Vec<_> = journal.token(before, &token).into_iter().collect();
     writer.write_token(&hash, &token)?;
     writer.write_journal(&changes)?;
-    Ok(commit::token(writer)?)
+    Ok(commit::by_operator(writer)?)
 }

@@ -1,6 +1,7 @@
 //! A writer: one thread, one connection, one batch after the other. It is a thread and not a task, because diesel
 //! blocks.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -20,7 +21,7 @@ use crate::engine::queue::{Next, Queue};
 use crate::engine::resolve::SettingsCache;
 use crate::engine::storage::BatchStore;
 use crate::engine::supervisor::Progress;
-use crate::model::error::{Error, Failed, StoreError};
+use crate::model::error::{Error, Failed, StoreError, Trouble};
 use crate::model::ids::SiteId;
 use crate::model::limits;
 
@@ -68,16 +69,43 @@ impl Writer {
                     false => queue.try_next(),
                 }
             };
-            match next {
-                Ok(Next::Batch(batch)) => self.commit(batch),
-                Ok(Next::Alone(task, ticket)) => self.alone(task, &ticket),
+            let next = match next {
+                Ok(next) => Some(next),
                 Err(TryRecvError::Disconnected) if self.aside.is_empty() => return,
-                Err(TryRecvError::Disconnected | TryRecvError::Empty) => std::thread::sleep(limits::LOCK_PAUSE),
-            }
-            if self.aside.is_due() {
-                self.look_aside();
+                Err(TryRecvError::Disconnected | TryRecvError::Empty) => {
+                    std::thread::sleep(limits::LOCK_PAUSE);
+                    None
+                }
+            };
+            // A bug that one batch meets must not take the sites of this writer away from all other callers. What the
+            // panic leaves half done is dropped: the cache, and the connection with its transaction.
+            if catch_unwind(AssertUnwindSafe(|| self.work(next))).is_err() {
+                self.recover();
             }
         }
+    }
+
+    fn work(&mut self, next: Option<Next>) {
+        match next {
+            Some(Next::Batch(batch)) => self.commit(batch),
+            Some(Next::Alone(task, ticket)) => self.alone(task, &ticket),
+            None => {}
+        }
+        if self.aside.is_due() {
+            self.look_aside();
+        }
+    }
+
+    /// Goes on after a panic, with a new connection and an empty cache. The batch may be committed.
+    fn recover(&mut self) {
+        tracing::error!("a writer panicked, which is a bug; it goes on with a new connection");
+        self.books.pulse.failed();
+        let Some(batch) = self.progress.broke() else { return };
+        let cause = "the writer panicked".into();
+        let error = Failed::OutcomeUnknown(Arc::new(StoreError::Gone(Trouble::ConnectionLost, cause)));
+        self.books.measures.outcome_unknown();
+        self.books.measures.ended(Ending::Unknown, batch.len());
+        message::answer_for_writer(&batch, &error.into());
     }
 
     /// Carries out what was set aside and is free now.
@@ -157,6 +185,7 @@ impl Writer {
         let span = commit_span(batch.len(), batch.iter().map(|(_, ticket)| ticket));
         let attempt = span.in_scope(|| self.attempt(|books, look_up| commit::batch(books, &batch, look_up)));
         drop(span);
+        self.books.store.faults().before_answer();
         // A supervisor that has replaced this writer has answered.
         let Some(batch) = self.progress.ends(batch) else { return };
         match attempt {

@@ -124,7 +124,7 @@ pub enum BadVariant {
     #[error("the options that identify stock are too large")]
     TooLarge,
     /// One of them cannot be read.
-    #[error("an option that identifies stock is a number that is too large, or is nested too deeply")]
+    #[error("an option that identifies stock is a number that is too large, is nested too deeply, or is too long")]
     Unreadable,
 }
 

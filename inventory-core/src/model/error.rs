@@ -64,6 +64,12 @@ pub enum Invalid {
         /// The site's sequence number.
         sequence: i64,
     },
+    /// The request asks for entries that are archived.
+    #[error("the entries of the site up to {cut} are archived")]
+    Archived {
+        /// The sequence number of the last entry that is archived.
+        cut: i64,
+    },
 }
 
 /// Why the service could not do it.

@@ -16,7 +16,8 @@ use crate::model::unit::UnitSettings;
 pub struct SettingChange {
     /// The site. `None` for a token.
     pub site: Option<SiteId>,
-    /// What was changed: `site`, `catalog APP`, `unit APP/ITEM`, `unit APP/ITEM/VARIANT` or `token NAME`.
+    /// What was changed: `site`, `catalog APP`, `unit APP/ITEM`, `unit APP/ITEM/VARIANT` or `token NAME`; `deletion` if
+    /// the whole site was deleted.
     pub subject: String,
     /// Who changed it.
     pub author: Author,
@@ -77,6 +78,19 @@ impl Journal<'_> {
     pub fn token(&self, before: Option<&Token>, after: &Token) -> Option<SettingChange> {
         let subject = format!("token {}", after.name);
         self.change(subject, before.map(token_map).unwrap_or_default(), token_map(after))
+    }
+
+    /// The deletion of the site with all of its `entries`. It names none of the merchant's data.
+    pub fn deletion(&self, why: &str, entries: i64) -> SettingChange {
+        let Self { site, author, recorded_at } = self;
+        SettingChange {
+            site: *site,
+            subject: "deletion".to_owned(),
+            author: (*author).clone(),
+            recorded_at: *recorded_at,
+            before: json!({ "entries": entries, "why": null }).to_string(),
+            after: json!({ "entries": 0, "why": why }).to_string(),
+        }
     }
 
     fn change(&self, subject: String, before: Map<String, Value>, after: Map<String, Value>) -> Option<SettingChange> {

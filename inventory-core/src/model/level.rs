@@ -30,6 +30,20 @@ pub struct LevelState {
     pub revision: i64,
 }
 
+/// A level as of a sequence number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Past {
+    /// The level then.
+    Known(i64),
+    /// The ledger has not reached the sequence number.
+    NotReached,
+    /// The entries up to `cut` are gone, and the sequence number is before it.
+    Gone {
+        /// The sequence number of the last entry that is gone.
+        cut: i64,
+    },
+}
+
 /// A stock level as readers get it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stock {

@@ -81,6 +81,9 @@ pub const COMMIT_DOUBTED_AFTER: Duration = Duration::from_secs(1);
 
 /// How long a batch waits for a lock of another transaction on Postgres.
 pub const LOCK_WAIT_MS_MAX: u64 = 250;
+/// How long Postgres waits for the next statement of a writer's transaction. A writer that is well takes less than a
+/// millisecond; one whose program hangs must not hold the locks of its sites for as long as callers wait.
+pub const WRITER_IDLE_MS_MAX: u64 = 1_000;
 /// How often a writer looks whether the sites are free whose commands it has set aside.
 pub const LOCK_LOOK_EVERY: Duration = Duration::from_millis(20);
 /// The pause of a writer that has nothing else to do meanwhile.
@@ -98,6 +101,8 @@ pub const CLOCK_STEP_MICROS_MAX: i64 = 2 * PRUNE_EVERY_MICROS;
 pub const PRUNED_ROWS: i64 = 500;
 /// Pause between two such steps, for the orders.
 pub const PRUNE_PAUSE: Duration = Duration::from_millis(100);
+/// Entries that one step of archiving removes, and as many more as the last change has. The site is locked meanwhile.
+pub const ARCHIVED_ENTRIES: i64 = 2_000;
 
 /// Levels and SKUs that a writer caches, at some 100 bytes each.
 pub const CACHED_LEVELS_MAX: usize = 100_000;

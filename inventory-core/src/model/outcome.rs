@@ -80,6 +80,13 @@ pub enum Refusal {
         /// Index of the item.
         item: usize,
     },
+    /// A level was counted at a sequence number whose entries are archived.
+    Gone {
+        /// Index of the item.
+        item: usize,
+        /// The sequence number of the last entry that is archived.
+        cut: i64,
+    },
     /// Levels differ from what the caller expected. Lists every such level.
     Changed(Vec<ChangedLevel>),
 }

@@ -47,7 +47,7 @@ pub struct Explained {
     pub unit: ConfiguredUnit,
     /// The level.
     pub available: i64,
-    /// The sequence number of its last entry; 0 if it has none.
+    /// The sequence number of its last entry, archived or not; 0 if it has none.
     pub sequence: i64,
     /// The level before the oldest explained entry.
     pub before: i64,
@@ -59,29 +59,38 @@ pub struct Explained {
     pub orders: Vec<(OrderId, i64)>,
     /// The last 20 entries, newest first.
     pub last_entries: Vec<Entry>,
+    /// The sequence number of the last archived entry of the site, which is before all explained ones; 0 if none is
+    /// archived. `before` is the level as of then, if fewer than the most are explained.
+    pub cut: i64,
 }
 
 /// Explains the level of a unit at a location (`None`: the default location). `Invalid::AfterLastEntry` for a sequence
-/// number that the ledger has not reached.
+/// number that the ledger has not reached, `Invalid::Archived` for a moment before the site's cut.
 pub fn explain(
     snapshot: &mut Snapshot<'_>,
     unit: &UnitSelector,
     location: Option<LocationId>,
     at: At,
 ) -> Result<Explained, Error> {
-    let sequence = snapshot.site().sequence;
+    let (sequence, cut) = (snapshot.site().sequence, snapshot.cut()?.sequence);
     let mut up_to_sequence = match at {
         At::Now => None,
         At::Sequence(asked) if asked > sequence => return Err(Invalid::AfterLastEntry { sequence }.into()),
+        At::Sequence(asked) if asked < cut => return Err(Invalid::Archived { cut }.into()),
         At::Sequence(asked) => Some(asked),
         At::Time(time) => Some(snapshot.sequence_before(time.saturating_add(1))?),
     };
     let configured = snapshot.configured_unit(unit)?;
     let mut explanation = Explanation::default();
     while explanation.entries < EXPLAINED_MAX {
-        let unit = Some(unit.clone());
-        let filter =
-            EntryFilter { unit, at: Some(location), up_to_sequence, newest_first: true, ..EntryFilter::default() };
+        let filter = EntryFilter {
+            unit: Some(unit.clone()),
+            at: Some(location),
+            after_sequence: cut,
+            up_to_sequence,
+            newest_first: true,
+            ..EntryFilter::default()
+        };
         let left = EXPLAINED_MAX - explanation.entries;
         let page = snapshot.list_entries(&filter, left.min(limits::PAGE_ROWS_MAX))?;
         page.rows.into_iter().for_each(|entry| explanation.add(entry));
@@ -90,7 +99,11 @@ pub fn explain(
             None => break,
         }
     }
-    Ok(explanation.finish(configured))
+    let balance = match explanation.last.is_empty() && cut > 0 {
+        true => snapshot.balance_of(unit, location)?,
+        false => None,
+    };
+    Ok(explanation.finish(configured, balance.unwrap_or_default(), cut))
 }
 
 /// A level's entries, added from the newest one backwards.
@@ -126,12 +139,14 @@ impl Explanation {
         }
     }
 
-    fn finish(self, unit: ConfiguredUnit) -> Explained {
+    /// `balance` is the level without entries, and the sequence number of its last archived one.
+    fn finish(self, unit: ConfiguredUnit, balance: (i64, i64), cut: i64) -> Explained {
         let Self { mut sums, orders, entries, before, last } = self;
-        let (available, sequence) = last.first().map_or((0, 0), |entry| (entry.level_after, entry.sequence));
+        let before = if last.is_empty() { balance.0 } else { before };
+        let (available, sequence) = last.first().map_or(balance, |entry| (entry.level_after, entry.sequence));
         sums.sort_by_key(|sum| std::cmp::Reverse(sum.delta.unsigned_abs()));
         let mut orders: Vec<(OrderId, i64)> = orders.into_iter().filter(|(_, held)| *held != 0).collect();
         orders.sort_unstable_by_key(|(order, held)| (std::cmp::Reverse(held.unsigned_abs()), *order));
-        Explained { unit, available, sequence, before, entries, sums, orders, last_entries: last }
+        Explained { unit, available, sequence, before, entries, sums, orders, last_entries: last, cut }
     }
 }

@@ -6,17 +6,21 @@ use crate::model::error::Error;
 use crate::model::ids::{LocationId, OrderId};
 use crate::model::limits;
 use crate::model::order::OrderCall;
+use crate::model::retention::Holding;
 use crate::store::{EntryFilter, Snapshot};
 
 /// The journal of an order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OrderJournal {
-    /// Per unit and location, in the order of their first entry.
+    /// Per unit and location: those of archived entries first, the others in the order of their first entry.
     pub lines: Vec<OrderLine>,
     /// The order's first entries, at most `limits::PAGE_ROWS_MAX`.
     pub entries: Vec<Entry>,
-    /// How many entries the order has.
+    /// How many entries the order has, without those that are archived.
     pub entry_count: i64,
+    /// The sequence number of the last archived entry of the site, if entries of the order are archived. What the order
+    /// did by them is in `lines`; they are not in `entries`, nor their calls in `calls`.
+    pub cut: Option<i64>,
     /// The order's calls.
     pub calls: Vec<OrderCall>,
 }
@@ -37,10 +41,14 @@ pub struct OrderLine {
 /// The journal of an order; `None` if nothing is recorded for it.
 pub fn order_journal(snapshot: &mut Snapshot<'_>, order: OrderId) -> Result<Option<OrderJournal>, Error> {
     let calls = snapshot.order_calls(order)?;
-    if calls.is_empty() {
+    let holdings = snapshot.holdings(order)?;
+    if calls.is_empty() && holdings.is_empty() {
         return Ok(None);
     }
-    let (mut entries, mut lines) = (Vec::new(), Vec::new());
+    let cut = if holdings.is_empty() { None } else { Some(snapshot.cut()?.sequence) };
+    let line = |Holding { unit, location, taken, returned }| OrderLine { unit, location, taken, returned };
+    let mut lines: Vec<OrderLine> = holdings.into_iter().map(line).collect();
+    let mut entries = Vec::new();
     let (mut after_sequence, mut entry_count) = (0, 0);
     loop {
         let filter = EntryFilter { order: Some(order), after_sequence, ..EntryFilter::default() };
@@ -55,7 +63,7 @@ pub fn order_journal(snapshot: &mut Snapshot<'_>, order: OrderId) -> Result<Opti
             None => break,
         }
     }
-    Ok(Some(OrderJournal { lines, entries, entry_count, calls }))
+    Ok(Some(OrderJournal { lines, entries, entry_count, cut, calls }))
 }
 
 fn add(lines: &mut Vec<OrderLine>, entry: &Entry) {

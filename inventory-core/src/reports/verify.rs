@@ -1,4 +1,5 @@
-//! Whether the books agree with themselves: a site's whole ledger is added up and compared with every level.
+//! Whether the books agree with themselves: a site's whole ledger is added up and compared with every level. Where old
+//! entries are archived, the sums begin at the balances as of the cut.
 //!
 //! Levels are read first, then the entries, page by page, while orders go on. Each level is compared with the entries
 //! that it had when it was read. Locations are compared as stored, so a change of the site's settings in the meantime
@@ -8,11 +9,12 @@ use std::collections::HashMap;
 
 use crate::model::catalog::Unit;
 use crate::model::entry::Entry;
-use crate::model::error::Error;
+use crate::model::error::{Error, Invalid};
 use crate::model::ids::{LevelId, LocationId, SiteId};
 use crate::model::kind::CatalogRules;
 use crate::model::level::{ResolvedLevel, Stock};
 use crate::model::limits;
+use crate::model::retention::Balance;
 use crate::model::site::Site;
 use crate::store::{EntryFilter, SiteRead, Snapshot, StockFilter, Store, Terms};
 
@@ -34,6 +36,8 @@ pub struct Verified {
     pub expected: i64,
     /// Levels compared.
     pub levels: i64,
+    /// The sequence number of the last archived entry; 0 if none is archived.
+    pub cut: i64,
     /// The levels that differ, in the order of their keys.
     pub differences: Vec<Difference>,
     /// The site after the last read.
@@ -49,9 +53,9 @@ pub struct Difference {
     pub available: i64,
     /// Its revision as stored.
     pub revision: i64,
-    /// The sum of its entries.
+    /// The sum of its entries, and of its balance as of the cut.
     pub recomputed: i64,
-    /// The number of its entries.
+    /// The number of its entries, archived ones included.
     pub entries: i64,
 }
 
@@ -75,7 +79,8 @@ pub enum VerifyError {
 /// Entries between two calls of `progress`.
 const REPORT_EVERY: i64 = 10 * limits::PAGE_ROWS_MAX;
 
-/// Verifies a site. `progress` is called about every 10,000 entries; `false` stops.
+/// Verifies a site. `progress` is called about every 10,000 entries; `false` stops. `Invalid::Archived` if entries that
+/// were still to be added up are archived meanwhile.
 pub async fn verify(
     store: &Store,
     id: SiteId,
@@ -87,15 +92,17 @@ pub async fn verify(
     }
     let mut sums = Sums::new(id, start.site.sequence);
     let mut site = read_levels(store, &mut sums).await?;
-    let expected = sums.last_needed();
-    let mut after_sequence = 0;
-    while after_sequence < expected {
-        let filter = EntryFilter { after_sequence, up_to_sequence: Some(expected), ..EntryFilter::default() };
+    let cut = read_balances(store, &mut sums).await?;
+    let last_needed = sums.last_needed();
+    let expected = last_needed - cut;
+    let mut after_sequence = cut;
+    while after_sequence < last_needed {
+        let filter = EntryFilter { after_sequence, up_to_sequence: Some(last_needed), ..EntryFilter::default() };
         let query = move |snapshot: &mut Snapshot<'_>| snapshot.list_entries(&filter, limits::PAGE_ROWS_MAX);
         let read = store.read_page(id, Terms::default(), query).await?;
         site = read.site;
         let Some(last) = read.value.rows.last() else {
-            let damage = format!("the ledger ends at {after_sequence}, and the site at {expected}");
+            let damage = format!("the ledger ends at {after_sequence}, and the site at {last_needed}");
             return Err(VerifyError::Damaged(damage));
         };
         after_sequence = last.sequence;
@@ -109,7 +116,7 @@ pub async fn verify(
     }
     let entries = sums.entries;
     let (levels, differences) = sums.finish();
-    Ok(Verified { entries, expected, levels, differences, site })
+    Ok(Verified { entries, expected, levels, cut, differences, site })
 }
 
 async fn read_levels(store: &Store, sums: &mut Sums) -> Result<Site, VerifyError> {
@@ -123,6 +130,36 @@ async fn read_levels(store: &Store, sums: &mut Sums) -> Result<Site, VerifyError
         match page.next {
             Some(last) => after = Some(last),
             None => return Ok(site),
+        }
+    }
+}
+
+/// Reads the levels as of the cut, which the sums begin with; returns the cut. If it moves meanwhile, reads them anew.
+async fn read_balances(store: &Store, sums: &mut Sums) -> Result<i64, VerifyError> {
+    loop {
+        let (mut balances, mut after) = (Vec::new(), None);
+        let mut cuts = Vec::new();
+        loop {
+            let query = move |snapshot: &mut Snapshot<'_>| {
+                Ok((snapshot.cut()?.sequence, snapshot.balances(after, limits::PAGE_ROWS_MAX)?))
+            };
+            let (cut, page) = store.read_page(sums.site, Terms::default(), query).await?.value;
+            cuts.push(cut);
+            balances.extend(page.rows);
+            after = page.next;
+            if after.is_none() {
+                break;
+            }
+        }
+        cuts.dedup();
+        if let [cut] = cuts[..] {
+            if cut > sums.known_to {
+                // A level that was read before may lack entries that its balance has.
+                return Err(Error::Invalid(Invalid::Archived { cut }).into());
+            }
+            balances.into_iter().for_each(|balance| sums.add_balance(balance));
+            sums.last_sequence = cut;
+            return Ok(cut);
         }
     }
 }
@@ -157,6 +194,18 @@ impl Sums {
         let id = LevelId::of(unit.id(self.site), location);
         let compared = Compared { unit, location, available, revision, last_sequence, sum: 0, entries: 0 };
         self.levels.insert(id, compared);
+    }
+
+    /// Begins the sum of a level. One that is new since the first level was read is not compared.
+    fn add_balance(&mut self, balance: Balance) {
+        let Balance { level, unit, location, available, revision, last_sequence } = balance;
+        if !self.levels.contains_key(&level) && last_sequence <= self.known_to {
+            let missing = Compared { unit, location, available: 0, revision: 0, last_sequence: 0, sum: 0, entries: 0 };
+            self.levels.insert(level, missing);
+        }
+        if let Some(level) = self.levels.get_mut(&level) {
+            (level.sum, level.entries) = (available, revision);
+        }
     }
 
     /// The last sequence number whose entry must be added.

@@ -7,7 +7,7 @@ use crate::model::action::{Adjustment, Expected, Move, Repair, Target};
 use crate::model::entry::Marks;
 use crate::model::ids::LevelId;
 use crate::model::kind::UnitRules;
-use crate::model::level::{LevelState, ResolvedLevel};
+use crate::model::level::{LevelState, Past, ResolvedLevel};
 use crate::model::outcome::{ChangedLevel, Refusal, Shortage, ShortageReason};
 
 /// A restricted move leaves no level below this. Backorders do not count: what is owed to customers cannot be moved.
@@ -37,8 +37,9 @@ pub(super) fn set(targets: &[Target], levels: &[ResolvedLevel], view: &impl View
         let counted_against = match target.as_of {
             None => before,
             Some(sequence) => match view.level_at(level.id, sequence) {
-                Some(then) => then,
-                None => return Decision::Refuse(Refusal::NotYet { item }),
+                Past::Known(then) => then,
+                Past::NotReached => return Decision::Refuse(Refusal::NotYet { item }),
+                Past::Gone { cut } => return Decision::Refuse(Refusal::Gone { item, cut }),
             },
         };
         let delta = target.available.checked_sub(counted_against);

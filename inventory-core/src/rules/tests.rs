@@ -73,8 +73,8 @@ impl View for Shelf<'_> {
         found.map(|available| LevelState { available, revision: 7 }).unwrap_or_default()
     }
 
-    fn level_at(&self, _: LevelId, _: i64) -> Option<i64> {
-        None
+    fn level_at(&self, _: LevelId, _: i64) -> Past {
+        Past::NotReached
     }
 
     fn unit(&self, unit: UnitId) -> UnitState {

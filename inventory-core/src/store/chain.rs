@@ -5,11 +5,15 @@
 use diesel::prelude::*;
 use diesel::sql_types::BigInt;
 
+use crate::engine::storage::faults::{Faults, Point, Statement};
 use crate::model::error::StoreError;
 use crate::model::ids::{LevelId, SiteId};
+use crate::model::level::Past;
 use crate::model::limits;
 use crate::store::connection::{AnyConnection, on};
+use crate::store::faults::pass;
 use crate::store::guid::Guid;
+use crate::store::retention;
 use crate::store::tables::waypoint;
 
 /// An entry of a chain.
@@ -19,14 +23,17 @@ pub(crate) struct Link {
     pub(crate) sequence: i64,
     #[diesel(sql_type = BigInt)]
     pub(crate) level_after: i64,
+    #[diesel(sql_type = BigInt)]
+    pub(crate) level_before: i64,
 }
 
 // `$1` is a name to SQLite and a number to Postgres. Numbered by first use, they are the same.
-const LINKS: &str = "WITH RECURSIVE chain (sequence, previous, level_after) AS ( \
-        SELECT sequence, previous_sequence, level_after FROM ledger WHERE site_id = $1 AND sequence = $2 UNION ALL \
-        SELECT ledger.sequence, ledger.previous_sequence, ledger.level_after FROM chain \
+const LINKS: &str = "WITH RECURSIVE chain (sequence, previous, level_after, level_before) AS ( \
+        SELECT sequence, previous_sequence, level_after, level_before FROM ledger \
+        WHERE site_id = $1 AND sequence = $2 UNION ALL \
+        SELECT ledger.sequence, ledger.previous_sequence, ledger.level_after, ledger.level_before FROM chain \
         JOIN ledger ON ledger.site_id = $1 AND ledger.sequence = chain.previous WHERE chain.sequence > $3 \
-    ) SELECT sequence, level_after FROM chain LIMIT $4";
+    ) SELECT sequence, level_after, level_before FROM chain LIMIT $4";
 
 /// The first waypoint of a level at or after the sequence number `from`, after skipping `skip`.
 pub(crate) fn waypoint(
@@ -46,7 +53,8 @@ pub(crate) fn waypoint(
     })
 }
 
-/// The chain from the entry `start` back to the first entry that is not after `until`; at most `most` entries.
+/// The chain from the entry `start` back to the first entry that is not after `until`, or to the last one before the
+/// cut; at most `most` entries.
 pub(crate) fn links(
     connection: &mut AnyConnection<'_>,
     site: SiteId,
@@ -65,15 +73,27 @@ pub(crate) fn links(
 }
 
 /// A level as of the sequence number `sequence`. `head` is the sequence number of its last entry. The chain is entered
-/// at the first waypoint from `sequence` on, or else at the head, and followed back.
+/// at the first waypoint from `sequence` on, or else at the head, and followed back. If it ends before that, the level
+/// had no entry between the cut and `sequence`.
 pub(crate) fn level_at(
     connection: &mut AnyConnection<'_>,
+    faults: &Faults,
     site: SiteId,
     level: LevelId,
     head: i64,
     sequence: i64,
-) -> Result<i64, StoreError> {
+) -> Result<Past, StoreError> {
+    let cut = retention::cut(connection, site)?.sequence;
+    if sequence < cut {
+        return Ok(Past::Gone { cut });
+    }
+    on!(connection, |c| pass(faults, Point::Before(Statement::LoadPast), c))?;
     let start = waypoint(connection, level, sequence, 0)?.unwrap_or(head);
     let links = links(connection, site, start, sequence, limits::WAYPOINT_EVERY + 1)?;
-    Ok(links.last().filter(|link| link.sequence <= sequence).map_or(0, |link| link.level_after))
+    on!(connection, |c| pass(faults, Point::After(Statement::LoadPast), c))?;
+    Ok(Past::Known(match links.last() {
+        Some(link) if link.sequence <= sequence => link.level_after,
+        Some(link) => link.level_before,
+        None => retention::balance(connection, site, level)?.map_or(0, |(available, _)| available),
+    }))
 }

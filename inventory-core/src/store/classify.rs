@@ -50,6 +50,11 @@ fn trouble_of(text: &str) -> Option<Trouble> {
     TEXTS.iter().find(|(part, _)| text.contains(part)).map(|(_, trouble)| *trouble)
 }
 
+/// Whether an error's text says that somebody else held a lock for too long.
+pub(crate) fn is_lock_timeout(text: &str) -> bool {
+    text.contains(LOCK_TIMEOUT)
+}
+
 /// A connection cannot be made.
 pub(crate) fn unreachable(error: impl Into<Cause>) -> StoreError {
     let cause = error.into();

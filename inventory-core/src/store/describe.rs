@@ -2,8 +2,9 @@
 //!
 //! [`described!`] takes a table's columns, their SQL types, and how a row to be written gives their values. From it
 //! come diesel's table, a set of columns that Postgres writes as arrays, and a row that SQLite writes by itself. So a
-//! new column is one line of its table's description, beside the migration that adds it. [`columns!`] alone describes
-//! values that update a table.
+//! new column is one line of its table's description, beside the migration that adds it. [`listed!`] describes a table
+//! that is written in diesel's own terms, [`columns!`] values that update a table. Tables of both kinds have a layout
+//! (`layout.rs`).
 
 use std::marker::PhantomData;
 
@@ -124,6 +125,26 @@ macro_rules! columns {
     };
 }
 
+/// `listed! { table (key) { column -> SqlType, … } }`: diesel's table, and its layout.
+macro_rules! listed {
+    (
+        $(#[$doc:meta])*
+        $table:ident ($($key:ident),+) { $($column:ident -> $sql:ident $(<$inner:ident>)?),+ $(,)? }
+    ) => {
+        diesel::table! {
+            use diesel::sql_types::*;
+            use crate::store::guid::Guid;
+
+            $(#[$doc])*
+            $table ($($key),+) {
+                $($column -> $sql $(<$inner>)?,)+
+            }
+        }
+
+        $crate::store::layout::layout! { $table ($($key),+) { $($column: $sql $(<$inner>)?),+ } }
+    };
+}
+
 /// `described! { table (key) as Columns<'a>, Row<'a> of Source { column: SqlType = RustType, |row| value; … } }`.
 /// A column that few rows have is marked `sparse`: SQLite leaves it out where no sparse column of a row has a value.
 macro_rules! described {
@@ -142,6 +163,8 @@ macro_rules! described {
                 $($column -> $sql $(<$inner>)?,)+
             }
         }
+
+        $crate::store::layout::layout! { $table ($($key),+) { $($column: $sql $(<$inner>)?),+ } }
 
         $crate::store::describe::columns! {
             $columns<$life> of $source { $($column: $sql $(<$inner>)? = $value, $get);+ }
@@ -218,4 +241,4 @@ macro_rules! described {
     (@is_sparse) => { false };
 }
 
-pub(crate) use {columns, described};
+pub(crate) use {columns, described, listed};

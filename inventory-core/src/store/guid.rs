@@ -96,4 +96,19 @@ macro_rules! stored_as_guid {
     };
 }
 
+// A GUID of any meaning, as a parameter.
+impl ToSql<Guid, Pg> for Uuid {
+    fn to_sql<'b>(&'b self, out: &mut Output<'b, '_, Pg>) -> serialize::Result {
+        std::io::Write::write_all(out, self.as_bytes())?;
+        Ok(IsNull::No)
+    }
+}
+
+impl ToSql<Guid, Sqlite> for Uuid {
+    fn to_sql<'b>(&'b self, out: &mut Output<'b, '_, Sqlite>) -> serialize::Result {
+        out.set_value(self.as_bytes().as_slice());
+        Ok(IsNull::No)
+    }
+}
+
 stored_as_guid!(SiteId, LocationId, OrderId, UnitId, LevelId, RequestKey, Fingerprint);

@@ -17,11 +17,13 @@ const READERS_MAX: &str = "inventory_reader_connections_max";
 const DATABASE_BYTES: &str = "inventory_database_bytes";
 const LEDGER_ENTRIES: &str = "inventory_ledger_entries";
 
-// Sequence numbers have no gaps, so their sum is the number of entries.
+// Sequence numbers have no gaps, so their sum, less that of the cuts, is the number of entries.
 const SQLITE_SIZE: &str = "SELECT (SELECT page_count * page_size FROM pragma_page_count, pragma_page_size) AS bytes, \
-     CAST(COALESCE(SUM(sequence), 0) AS BIGINT) AS entries FROM site";
+     CAST(COALESCE(SUM(site.sequence - COALESCE(cut.sequence, 0)), 0) AS BIGINT) AS entries \
+     FROM site LEFT JOIN cut ON cut.site_id = site.site_id";
 const POSTGRES_SIZE: &str = "SELECT pg_database_size(current_database()) AS bytes, \
-     CAST(COALESCE(SUM(sequence), 0) AS BIGINT) AS entries FROM site";
+     CAST(COALESCE(SUM(site.sequence - COALESCE(cut.sequence, 0)), 0) AS BIGINT) AS entries \
+     FROM site LEFT JOIN cut ON cut.site_id = site.site_id";
 
 /// Names every metric of the store.
 pub(super) fn describe() {

@@ -22,6 +22,7 @@ use self::statements::{
     LockedSites, ReleaseSkus, StockUnits, WriteUnits,
 };
 use self::write_batch::WriteBatch;
+use crate::engine::storage::faults::{Faults, Statement};
 use crate::engine::storage::{
     Age, BatchStore, CommitError, LevelRow, LoadedLevels, PruneCursor, RecordedRequest, Server, SiteSku, UnitWrite,
     Writes, Written,
@@ -31,15 +32,17 @@ use crate::model::catalog::Unit;
 use crate::model::error::{Cause, StoreError, Trouble};
 use crate::model::ids::{LevelId, LocationId, RequestKey, SiteId, UnitId};
 use crate::model::journal::SettingChange;
+use crate::model::level::Past;
 use crate::model::limits;
 use crate::model::order::{OrderHistory, OrderKey};
 use crate::model::site::Site;
 use crate::model::unit::{Sku, UnitSettings};
 use crate::store::classify::{classify, classify_autocommit, classify_commit, unreachable};
 use crate::store::connection::AnyConnection;
+use crate::store::faults::step;
 use crate::store::readers::Reading;
 use crate::store::records::{self, PartRecord, RequestRecord, SiteRecord, SpanRecord, StateRecord, UnitRecord};
-use crate::store::{Open, access, age, chain, shared};
+use crate::store::{Open, access, age, chain, retention, shared};
 
 /// Settings of every session: plans that scan are avoided, and a transaction that nobody ends is ended.
 pub(crate) const SESSION: &str = "SET enable_seqscan = off; SET enable_bitmapscan = off; \
@@ -68,11 +71,12 @@ pub(crate) struct PostgresStore {
     how: Open,
     reading: Reading,
     connection: Option<PgConnection>,
+    faults: Faults,
 }
 
 impl PostgresStore {
     pub(crate) fn new(url: &str, how: Open, reading: Reading) -> Self {
-        Self { url: url.to_owned(), how, reading, connection: None }
+        Self { url: url.to_owned(), how, reading, connection: None, faults: Faults::of(url) }
     }
 
     fn connection(&mut self) -> Result<&mut PgConnection, StoreError> {
@@ -83,6 +87,16 @@ impl PostgresStore {
     fn run<T>(&mut self, statements: impl FnOnce(&mut PgConnection) -> QueryResult<T>) -> Result<T, StoreError> {
         let connection = self.connection()?;
         statements(connection).map_err(|error| classify(connection, error))
+    }
+
+    /// Runs one statement of a batch, and classifies its error.
+    fn step<T>(
+        &mut self,
+        statement: Statement,
+        run: impl FnOnce(&mut PgConnection) -> QueryResult<T>,
+    ) -> Result<T, StoreError> {
+        let faults = self.faults.clone();
+        self.run(|connection| step(&faults, statement, connection, run))
     }
 
     /// Finds out whether a commit that began at `started`, and has returned, is on the standby too.
@@ -115,9 +129,13 @@ impl BatchStore for PostgresStore {
     fn connect(&mut self) -> Result<Server, StoreError> {
         self.connection = None;
         let mut connection = PgConnection::establish(&self.url)?;
-        // A statement or a lock that hangs ends as an error, instead of a writer that waits for ever.
-        let wait = limits::LOCK_WAIT_MS_MAX;
-        let session = format!("{SESSION}; SET statement_timeout = '20s'; SET lock_timeout = '{wait}ms'");
+        // A statement or a lock that hangs ends as an error, instead of a writer that waits for ever. A program that
+        // hangs between two statements would keep the locks of its sites from other servers: Postgres ends its session.
+        let (wait, idle) = (limits::LOCK_WAIT_MS_MAX, limits::WRITER_IDLE_MS_MAX);
+        let session = format!(
+            "{SESSION}; SET statement_timeout = '20s'; SET lock_timeout = '{wait}ms'; \
+             SET idle_in_transaction_session_timeout = '{idle}ms'"
+        );
         connection.batch_execute(&session).map_err(unreachable)?;
         let server: String = diesel::select(sql::<Text>(SERVER)).get_result(&mut connection).map_err(unreachable)?;
         if self.how == Open::ReadOnly {
@@ -133,16 +151,18 @@ impl BatchStore for PostgresStore {
         Some(Box::new(Self::new(&self.url, self.how, self.reading.clone())))
     }
 
+    fn faults(&self) -> Faults {
+        self.faults.clone()
+    }
+
     fn begin(&mut self, sites: &[SiteId]) -> Result<Vec<Site>, StoreError> {
-        let found = self.run(|connection| {
-            connection.batch_execute("BEGIN")?;
-            let found = LockSites::of(sites).load::<SiteRecord>(connection)?;
-            if found.len() == sites.len() {
-                return Ok(found);
-            }
-            AddSites::of(sites).execute(connection)?;
-            LockSites::of(sites).load(connection)
-        })?;
+        self.step(Statement::Begin, |connection| connection.batch_execute("BEGIN"))?;
+        let lock = |connection: &mut PgConnection| LockSites::of(sites).load::<SiteRecord>(connection);
+        let mut found = self.step(Statement::LockSites, lock)?;
+        if found.len() < sites.len() {
+            self.step(Statement::AddSites, |connection| AddSites::of(sites).execute(connection))?;
+            found = self.step(Statement::LockSites, lock)?;
+        }
         found.into_iter().map(Site::try_from).collect()
     }
 
@@ -157,24 +177,25 @@ impl BatchStore for PostgresStore {
 
     fn units_of_skus(&mut self, skus: &[SiteSku]) -> Result<Vec<(SiteSku, Unit)>, StoreError> {
         let find = FindSkus::of(skus);
-        let found: Vec<(SiteId, String, UnitRecord)> = self.run(|connection| find.load(connection))?;
+        let found: Vec<(SiteId, String, UnitRecord)> =
+            self.step(Statement::FindSkus, |connection| find.load(connection))?;
         Ok(found.into_iter().map(|(site, sku, unit)| ((site, Sku::from_stored(sku)), unit.into())).collect())
     }
 
     fn recorded(&mut self, requests: &[(SiteId, RequestKey)]) -> Result<Vec<RecordedRequest>, StoreError> {
         let find = FindRequests::of(requests);
-        let found: Vec<RequestRecord> = self.run(|connection| find.load(connection))?;
+        let found: Vec<RequestRecord> = self.step(Statement::FindRequests, |connection| find.load(connection))?;
         if found.is_empty() {
             return Ok(Vec::new());
         }
         let load = LoadSpans::of(&found);
-        let spans: Vec<SpanRecord> = self.run(|connection| load.load(connection))?;
+        let spans: Vec<SpanRecord> = self.step(Statement::LoadSpans, |connection| load.load(connection))?;
         records::recorded(found, spans)
     }
 
     fn levels(&mut self, levels: &[(LevelId, UnitId)]) -> Result<LoadedLevels, StoreError> {
         let load = LoadLevels::of(levels);
-        let found: Vec<LoadedLevel> = self.run(|connection| load.load(connection))?;
+        let found: Vec<LoadedLevel> = self.step(Statement::LoadLevels, |connection| load.load(connection))?;
         let (mut rows, mut units) = (Vec::with_capacity(found.len()), Vec::with_capacity(found.len()));
         for (unit, level, state) in found {
             // A join gives all columns of a table, or none.
@@ -188,7 +209,8 @@ impl BatchStore for PostgresStore {
 
     fn orders(&mut self, orders: &[OrderKey]) -> Result<Vec<OrderHistory>, StoreError> {
         let load = LoadOrders::of(orders, shared::PARTS_MAX);
-        let found: Vec<(OrderKey, PartRecord)> = self.run(|connection| load.load(connection))?;
+        let found: Vec<(OrderKey, PartRecord)> =
+            self.step(Statement::LoadOrders, |connection| load.load(connection))?;
         let mut parts: HashMap<OrderKey, Vec<PartRecord>> = HashMap::new();
         for (order, part) in found {
             parts.entry(order).or_default().push(part);
@@ -198,34 +220,38 @@ impl BatchStore for PostgresStore {
         let mut answered: Vec<OrderKey> = Vec::new();
         if !without_entries.is_empty() {
             let find = FindAnswered::of(&without_entries);
-            answered = self.run(|connection| find.load(connection))?;
+            answered = self.step(Statement::FindAnswered, |connection| find.load(connection))?;
         }
         let history = |order| records::order_history(parts.remove(order).unwrap_or_default(), answered.contains(order));
         orders.iter().map(history).collect()
     }
 
-    fn level_at(&mut self, site: SiteId, level: LevelId, head: i64, sequence: i64) -> Result<i64, StoreError> {
-        chain::level_at(&mut self.shared()?, site, level, head, sequence)
+    fn level_at(&mut self, site: SiteId, level: LevelId, head: i64, sequence: i64) -> Result<Past, StoreError> {
+        let faults = self.faults.clone();
+        chain::level_at(&mut self.shared()?, &faults, site, level, head, sequence)
     }
 
     fn write(&mut self, writes: &Writes) -> Result<Written, StoreError> {
-        self.run(|connection| {
-            if !writes.stocked_units.is_empty() {
-                StockUnits::of(&writes.stocked_units).execute(connection)?;
-            }
-            if !writes.new_levels.is_empty() {
-                AddUnits::of(&writes.new_units).execute(connection)?;
-                AddLevels::of(&writes.new_levels).execute(connection)?;
-            }
-            write_batch(connection, writes)
-        })
+        if !writes.stocked_units.is_empty() {
+            let stock = StockUnits::of(&writes.stocked_units);
+            self.step(Statement::StockUnits, |connection| stock.execute(connection))?;
+        }
+        if !writes.new_levels.is_empty() {
+            let (units, levels) = (AddUnits::of(&writes.new_units), AddLevels::of(&writes.new_levels));
+            self.step(Statement::AddUnits, |connection| units.execute(connection))?;
+            self.step(Statement::AddLevels, |connection| levels.execute(connection))?;
+        }
+        self.step(Statement::Write, |connection| write_batch(connection, writes))
     }
 
     fn write_and_commit(&mut self, writes: &Writes) -> Result<Written, CommitError> {
+        let faults = self.faults.clone();
         let connection = self.connection().map_err(CommitError::NotCommitted)?;
         let started = Instant::now();
         // Outside of BEGIN and COMMIT, one statement is one transaction.
-        let written = write_batch(connection, writes).map_err(|error| classify_autocommit(connection, error))?;
+        let write = |connection: &mut PgConnection| write_batch(connection, writes);
+        let written = step(&faults, Statement::WriteAndCommit, connection, write);
+        let written = written.map_err(|error| classify_autocommit(connection, error))?;
         if written == Written::All {
             self.confirm(started)?;
         }
@@ -269,14 +295,16 @@ impl BatchStore for PostgresStore {
     }
 
     fn commit(&mut self) -> Result<(), CommitError> {
+        let faults = self.faults.clone();
         let connection = self.connection().map_err(CommitError::Unknown)?;
         let started = Instant::now();
-        connection.batch_execute("COMMIT").map_err(classify_commit)?;
+        let commit = |connection: &mut PgConnection| connection.batch_execute("COMMIT");
+        step(&faults, Statement::Commit, connection, commit).map_err(classify_commit)?;
         self.confirm(started)
     }
 
     fn rollback(&mut self) -> Result<(), StoreError> {
-        self.run(|connection| connection.batch_execute("ROLLBACK"))
+        self.step(Statement::Rollback, |connection| connection.batch_execute("ROLLBACK"))
     }
 
     fn probe(&mut self) -> Result<(), CommitError> {
@@ -297,6 +325,16 @@ impl BatchStore for PostgresStore {
 
     fn prune(&mut self, after: PruneCursor, before: i64) -> Result<Option<PruneCursor>, StoreError> {
         shared::prune(&mut self.shared()?, after, before)
+    }
+
+    fn archive(&mut self, site: SiteId, up_to: i64) -> Result<i64, StoreError> {
+        retention::archive(&mut self.shared()?, site, up_to)
+    }
+
+    fn delete_site(&mut self, site: &Site) -> Result<(), StoreError> {
+        // A large site takes longer than any statement of the service may.
+        self.run(|connection| connection.batch_execute("SET LOCAL statement_timeout = 0"))?;
+        retention::delete_site(&mut self.shared()?, site)
     }
 }
 

@@ -10,6 +10,7 @@
 mod journal;
 mod ledger;
 mod orders;
+mod retention;
 mod snapshot;
 mod stock;
 mod units;

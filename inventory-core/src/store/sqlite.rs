@@ -16,7 +16,8 @@ use diesel::sqlite::SqliteConnection;
 pub(crate) use self::files::Files;
 use self::settings::{EMPTY_LOG, IDLE_LOG_BYTES, WRITER};
 pub(crate) use self::settings::{patience, session, target};
-use self::statements::{write_ledger, write_levels, write_requests, write_units};
+use self::statements::{LoadOrder, write_batch, write_units};
+use crate::engine::storage::faults::{Faults, Statement};
 use crate::engine::storage::{
     Age, BatchStore, CommitError, LevelRow, LoadedLevels, PruneCursor, RecordedRequest, Server, SiteSku, UnitWrite,
     Writes, Written,
@@ -26,14 +27,19 @@ use crate::model::catalog::Unit;
 use crate::model::error::{StoreError, Trouble};
 use crate::model::ids::{LevelId, LocationId, RequestKey, SiteId, UnitId};
 use crate::model::journal::SettingChange;
+use crate::model::level::Past;
 use crate::model::order::{OrderHistory, OrderKey};
 use crate::model::site::Site;
 use crate::model::unit::UnitSettings;
 use crate::store::classify::{classify, classify_commit, unreachable};
 use crate::store::connection::AnyConnection;
+use crate::store::faults::step;
 use crate::store::records::{self, PartRecord, RequestRecord, SiteRecord, SpanRecord, StateRecord, UnitRecord};
-use crate::store::tables::{change, ledger, level, request, site, unit};
-use crate::store::{Open, access, age, chain, shared};
+use crate::store::tables::{ledger, level, request, site, unit};
+use crate::store::{Open, access, age, chain, retention, shared};
+
+/// IMMEDIATE takes the database's one write lock at once; it stands for all row locks.
+const BEGIN: &str = "BEGIN IMMEDIATE";
 
 /// A writer's connection to SQLite.
 pub(crate) struct SqliteStore {
@@ -43,11 +49,12 @@ pub(crate) struct SqliteStore {
     connection: Option<SqliteConnection>,
     /// Whether a transaction has begun: SQLite refuses ROLLBACK outside of one.
     begun: bool,
+    faults: Faults,
 }
 
 impl SqliteStore {
     pub(crate) fn new(path: &str, how: Open, files: Arc<Files>) -> Self {
-        Self { target: target(path, how), how, files, connection: None, begun: false }
+        Self { target: target(path, how), how, files, connection: None, begun: false, faults: Faults::of(path) }
     }
 
     fn connection(&mut self) -> Result<&mut SqliteConnection, StoreError> {
@@ -60,6 +67,16 @@ impl SqliteStore {
         statements(connection).map_err(|error| classify(connection, error))
     }
 
+    /// Runs one statement of a batch, and classifies its error.
+    fn step<T>(
+        &mut self,
+        statement: Statement,
+        run: impl FnOnce(&mut SqliteConnection) -> QueryResult<T>,
+    ) -> Result<T, StoreError> {
+        let faults = self.faults.clone();
+        self.run(|connection| step(&faults, statement, connection, run))
+    }
+
     /// Empties a large log. Only an idle writer is probed, so this delays no order. If it fails, the next one tries
     /// again.
     fn shrink_log(&mut self) {
@@ -70,6 +87,16 @@ impl SqliteStore {
                 tracing::debug!(error = &error as &dyn std::error::Error, "the log was not emptied");
             }
         }
+    }
+
+    /// Commits, unless the files are not the right ones any more.
+    fn end(&mut self, faults: &Faults) -> Result<(), CommitError> {
+        self.files.check().map_err(CommitError::NotCommitted)?;
+        let connection = self.connection().map_err(CommitError::Unknown)?;
+        let commit = |connection: &mut SqliteConnection| connection.batch_execute("COMMIT");
+        step(faults, Statement::Commit, connection, commit).map_err(classify_commit)?;
+        self.begun = false;
+        Ok(())
     }
 
     /// The connection, for statements that both backends understand.
@@ -107,23 +134,25 @@ impl BatchStore for SqliteStore {
         None
     }
 
+    fn faults(&self) -> Faults {
+        self.faults.clone()
+    }
+
     fn begin(&mut self, sites: &[SiteId]) -> Result<Vec<Site>, StoreError> {
-        // IMMEDIATE takes the database's one write lock at once; it stands for all row locks.
-        self.run(|connection| connection.batch_execute("BEGIN IMMEDIATE"))?;
+        self.step(Statement::Begin, |connection| connection.batch_execute(BEGIN))?;
         self.begun = true;
-        let found: Vec<SiteRecord> = self.run(|connection| {
-            sites
-                .iter()
-                .map(|&id| {
-                    let row = site::table.filter(site::site_id.eq(id));
-                    if let Some(found) = row.first(connection).optional()? {
-                        return Ok(found);
-                    }
+        let mut found: Vec<SiteRecord> = Vec::with_capacity(sites.len());
+        for &id in sites {
+            let row = site::table.filter(site::site_id.eq(id));
+            let stored = self.step(Statement::LockSites, |connection| row.first(connection).optional())?;
+            found.push(match stored {
+                Some(record) => record,
+                None => self.step(Statement::AddSites, |connection| {
                     diesel::insert_into(site::table).values(site::site_id.eq(id)).execute(connection)?;
                     row.first(connection)
-                })
-                .collect()
-        })?;
+                })?,
+            });
+        }
         found.into_iter().map(Site::try_from).collect()
     }
 
@@ -133,111 +162,78 @@ impl BatchStore for SqliteStore {
     }
 
     fn units_of_skus(&mut self, skus: &[SiteSku]) -> Result<Vec<(SiteSku, Unit)>, StoreError> {
-        self.run(|connection| {
-            let mut found = Vec::with_capacity(skus.len());
-            for (site, sku) in skus {
-                let named = unit::table.filter(unit::site_id.eq(site).and(unit::sku.eq(sku.as_str())));
-                let record: Option<UnitRecord> = named.select(UnitRecord::as_select()).first(connection).optional()?;
-                found.extend(record.map(|record| ((*site, sku.clone()), record.into())));
-            }
-            Ok(found)
-        })
+        let mut found = Vec::with_capacity(skus.len());
+        for (site, sku) in skus {
+            let named = unit::table.filter(unit::site_id.eq(site).and(unit::sku.eq(sku.as_str())));
+            let named = named.select(UnitRecord::as_select());
+            let record: Option<UnitRecord> =
+                self.step(Statement::FindSkus, |connection| named.first(connection).optional())?;
+            found.extend(record.map(|record| ((*site, sku.clone()), record.into())));
+        }
+        Ok(found)
     }
 
     fn recorded(&mut self, requests: &[(SiteId, RequestKey)]) -> Result<Vec<RecordedRequest>, StoreError> {
-        let (found, mut spans) = self.run(|connection| {
-            let (mut found, mut spans) = (Vec::new(), Vec::new());
-            for &key in requests {
-                let row = request::table.find(key).select(RequestRecord::as_select());
-                let Some(record) = row.first(connection).optional()? else { continue };
-                let entries = ledger::table
-                    .inner_join(unit::table.on(unit::unit_id.eq(ledger::unit_id)))
-                    .filter(ledger::site_id.eq(record.site_id))
-                    .filter(ledger::sequence.between(record.first_sequence, record.last_sequence))
-                    .select((
-                        ledger::site_id,
-                        ledger::sequence,
-                        UnitRecord::as_select(),
-                        ledger::location_id,
-                        ledger::level_after,
-                    ));
-                spans.extend(entries.load::<SpanRecord>(connection)?);
-                found.push(record);
-            }
-            Ok((found, spans))
-        })?;
+        let (mut found, mut spans) = (Vec::new(), Vec::new());
+        for &key in requests {
+            let row = request::table.find(key).select(RequestRecord::as_select());
+            let stored = self.step(Statement::FindRequests, |connection| row.first(connection).optional())?;
+            let Some(record) = stored else { continue };
+            let entries = ledger::table
+                .inner_join(unit::table.on(unit::unit_id.eq(ledger::unit_id)))
+                .filter(ledger::site_id.eq(record.site_id))
+                .filter(ledger::sequence.between(record.first_sequence, record.last_sequence))
+                .select((
+                    ledger::site_id,
+                    ledger::sequence,
+                    UnitRecord::as_select(),
+                    ledger::location_id,
+                    ledger::level_after,
+                ));
+            spans.extend(self.step(Statement::LoadSpans, |connection| entries.load::<SpanRecord>(connection))?);
+            found.push(record);
+        }
         spans.sort_by_key(|(site, sequence, ..)| (*site, *sequence));
         records::recorded(found, spans)
     }
 
     fn levels(&mut self, levels: &[(LevelId, UnitId)]) -> Result<LoadedLevels, StoreError> {
-        let (rows, units) = self.run(|connection| {
-            let (mut rows, mut units) = (Vec::with_capacity(levels.len()), Vec::with_capacity(levels.len()));
-            for &(id, unit_id) in levels {
-                let stored = unit::table.find(unit_id).select(StateRecord::as_select());
-                units.push((unit_id, stored.first(connection).optional()?));
-                let row = level::table.find(id).select((level::available, level::revision, level::last_sequence));
-                if let Some((available, revision, last_sequence)) = row.first(connection).optional()? {
-                    rows.push(LevelRow { id, available, revision, last_sequence });
-                }
+        let (mut rows, mut units) = (Vec::with_capacity(levels.len()), Vec::with_capacity(levels.len()));
+        for &(id, unit_id) in levels {
+            let stored = unit::table.find(unit_id).select(StateRecord::as_select());
+            let row = level::table.find(id).select((level::available, level::revision, level::last_sequence));
+            let (state, found) = self.step(Statement::LoadLevels, |connection| {
+                Ok((stored.first(connection).optional()?, row.first(connection).optional()?))
+            })?;
+            units.push((unit_id, state));
+            if let Some((available, revision, last_sequence)) = found {
+                rows.push(LevelRow { id, available, revision, last_sequence });
             }
-            Ok((rows, units))
-        })?;
+        }
         Ok(LoadedLevels { rows, units: records::unusual(units)? })
     }
 
     fn orders(&mut self, orders: &[OrderKey]) -> Result<Vec<OrderHistory>, StoreError> {
-        let found: Vec<(Vec<PartRecord>, bool)> = self.run(|connection| {
-            let history = |&(site, order): &OrderKey| {
-                let parts: Vec<PartRecord> = change::table
-                    .inner_join(
-                        ledger::table.on(ledger::site_id
-                            .eq(change::site_id)
-                            .and(ledger::sequence.between(change::first_sequence, change::last_sequence))),
-                    )
-                    .filter(change::site_id.eq(site).and(change::order_id.eq(order)))
-                    .limit(shared::PARTS_MAX)
-                    .select((
-                        ledger::sequence,
-                        ledger::change_sequence,
-                        change::kind,
-                        change::reason,
-                        ledger::unit_id,
-                        ledger::location_id,
-                        ledger::subscription,
-                        ledger::asked,
-                        ledger::delta,
-                        ledger::marks,
-                    ))
-                    .load(connection)?;
-                let calls = request::table.filter(request::site_id.eq(site).and(request::order_id.eq(order)));
-                let answered = parts.is_empty() && diesel::select(exists(calls)).get_result(connection)?;
-                Ok((parts, answered))
-            };
-            orders.iter().map(history).collect()
-        })?;
-        found.into_iter().map(|(parts, answered)| records::order_history(parts, answered)).collect()
+        let history = |&(site, order): &OrderKey| {
+            let load = LoadOrder(site, order, shared::PARTS_MAX);
+            let parts: Vec<PartRecord> = self.step(Statement::LoadOrders, |connection| load.load(connection))?;
+            let calls = request::table.filter(request::site_id.eq(site).and(request::order_id.eq(order)));
+            let calls = diesel::select(exists(calls));
+            let answered =
+                parts.is_empty() && self.step(Statement::FindAnswered, |connection| calls.get_result(connection))?;
+            records::order_history(parts, answered)
+        };
+        orders.iter().map(history).collect()
     }
 
-    fn level_at(&mut self, site: SiteId, level: LevelId, head: i64, sequence: i64) -> Result<i64, StoreError> {
-        chain::level_at(&mut self.shared()?, site, level, head, sequence)
+    fn level_at(&mut self, site: SiteId, level: LevelId, head: i64, sequence: i64) -> Result<Past, StoreError> {
+        let faults = self.faults.clone();
+        chain::level_at(&mut self.shared()?, &faults, site, level, head, sequence)
     }
 
     fn write(&mut self, writes: &Writes) -> Result<Written, StoreError> {
-        self.run(|connection| {
-            if !write_requests(connection, writes)? {
-                return Ok(Written::ReplayFound);
-            }
-            for &(site, order) in &writes.new_orders {
-                let changes = change::table.filter(change::site_id.eq(site).and(change::order_id.eq(order)));
-                if diesel::select(exists(changes)).get_result(connection)? {
-                    return Ok(Written::OrderFound);
-                }
-            }
-            write_levels(connection, writes)?;
-            write_ledger(connection, writes)?;
-            Ok(Written::All)
-        })
+        let faults = self.faults.clone();
+        self.run(|connection| write_batch(connection, &faults, writes))
     }
 
     fn units(&mut self, units: &[UnitId]) -> Result<Vec<(UnitId, UnitSettings)>, StoreError> {
@@ -270,27 +266,26 @@ impl BatchStore for SqliteStore {
     }
 
     fn commit(&mut self) -> Result<(), CommitError> {
-        self.files.check().map_err(CommitError::NotCommitted)?;
-        let connection = self.connection().map_err(CommitError::Unknown)?;
-        connection.batch_execute("COMMIT").map_err(classify_commit)?;
-        self.begun = false;
-        Ok(())
+        let faults = self.faults.clone();
+        self.end(&faults)
     }
 
     fn rollback(&mut self) -> Result<(), StoreError> {
         if std::mem::take(&mut self.begun) {
-            self.run(|connection| connection.batch_execute("ROLLBACK"))
+            self.step(Statement::Rollback, |connection| connection.batch_execute("ROLLBACK"))
         } else {
             Ok(())
         }
     }
 
     fn probe(&mut self) -> Result<(), CommitError> {
-        self.begin(&[]).map_err(CommitError::NotCommitted)?;
+        // A probe is no batch, so it passes no fault points.
+        self.run(|connection| connection.batch_execute(BEGIN)).map_err(CommitError::NotCommitted)?;
+        self.begun = true;
         // A number in the file's header that nothing else uses. It is written even if it stays the same.
         let write = self.run(|connection| connection.batch_execute("PRAGMA user_version = 1"));
         write.map_err(CommitError::NotCommitted)?;
-        self.commit()?;
+        self.end(&Faults::default())?;
         self.shrink_log();
         Ok(())
     }
@@ -301,6 +296,16 @@ impl BatchStore for SqliteStore {
 
     fn prune(&mut self, after: PruneCursor, before: i64) -> Result<Option<PruneCursor>, StoreError> {
         shared::prune(&mut self.shared()?, after, before)
+    }
+
+    fn archive(&mut self, site: SiteId, up_to: i64) -> Result<i64, StoreError> {
+        retention::archive(&mut self.shared()?, site, up_to)
+    }
+
+    fn delete_site(&mut self, site: &Site) -> Result<(), StoreError> {
+        // What is deleted is overwritten, not only unlinked.
+        self.run(|connection| connection.batch_execute("PRAGMA secure_delete = ON"))?;
+        retention::delete_site(&mut self.shared()?, site)
     }
 }
 

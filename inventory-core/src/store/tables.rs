@@ -1,6 +1,6 @@
 //! The tables, as `migrations/` makes them in both backends: each described once, with how a row gives its values.
 
-use diesel::sql_types::{BigInt, Bool, Nullable, SmallInt, Text};
+use diesel::sql_types::{BigInt, Binary, Bool, Nullable, SmallInt, Text};
 
 use crate::engine::storage::{
     CallWrite, ChangeWrite, EntryWrite, LevelRow, NewLevel, RequestWrite, SiteWrite, UnitWrite,
@@ -9,15 +9,13 @@ use crate::model::ids::{Fingerprint, LevelId, LocationId, OrderId, RequestKey, S
 use crate::model::kind::Tracking;
 use crate::model::order::OrderKey;
 use crate::model::unit::Sku;
-use crate::store::describe::{columns, described};
+use crate::store::describe::{columns, described, listed};
 use crate::store::guid::Guid;
+use crate::store::layout::{Described, Table};
 
-// The row of a site is the lock of all its rows. It is created with its defaults and then updated, so it is no
-// described table.
-diesel::table! {
-    use diesel::sql_types::*;
-    use crate::store::guid::Guid;
-
+// The row of a site is the lock of all its rows. It is created with its defaults and then updated, so it is not
+// described by rows to be written.
+listed! {
     /// Tenants, with their settings and the sequence number of their last entry.
     site (site_id) {
         site_id -> Guid,
@@ -133,8 +131,8 @@ fn call(row: &RequestWrite) -> Option<&CallWrite> {
     row.call.as_ref()
 }
 
-// Written one by one, and rarely. So the next two are no described tables.
-diesel::table! {
+// Written one by one, or from other tables, and rarely.
+listed! {
     /// Who may call. The text of a token is stored nowhere.
     token (name) {
         name -> Text,
@@ -147,10 +145,42 @@ diesel::table! {
     }
 }
 
-diesel::table! {
-    use diesel::sql_types::*;
-    use crate::store::guid::Guid;
+listed! {
+    /// Up to where the entries of a site are gone. `retention` writes it, and the next two.
+    cut (site_id) {
+        site_id -> Guid,
+        sequence -> BigInt,
+        recorded_at -> BigInt,
+        revision -> BigInt,
+        change_id -> BigInt,
+    }
+}
 
+listed! {
+    /// Levels as of the cut of their site.
+    balance (site_id, level_id) {
+        site_id -> Guid,
+        level_id -> Guid,
+        unit_id -> Guid,
+        location_id -> Nullable<Guid>,
+        available -> BigInt,
+        revision -> BigInt,
+        last_sequence -> BigInt,
+    }
+}
+
+listed! {
+    /// What orders took and gave back by entries that are gone.
+    holding (site_id, order_id, level_id) {
+        site_id -> Guid,
+        order_id -> Guid,
+        level_id -> Guid,
+        taken -> BigInt,
+        returned -> BigInt,
+    }
+}
+
+listed! {
     /// Changes of settings: of sites, catalogs, units and tokens.
     journal (change_id) {
         change_id -> BigInt,
@@ -162,6 +192,35 @@ diesel::table! {
         before -> Text,
         after -> Text,
     }
+}
+
+listed! {
+    /// What the servers' clocks showed, and how much time had passed by then.
+    age_mark (marked_at) {
+        marked_at -> BigInt,
+        passed -> BigInt,
+    }
+}
+
+/// All tables, each after those that it refers to. A copy of a database has their rows.
+pub(crate) static TABLES: [Table; 13] = [
+    of::<site::table>(),
+    of::<unit::table>(),
+    of::<level::table>(),
+    of::<change::table>(),
+    of::<ledger::table>(),
+    of::<waypoint::table>(),
+    of::<request::table>(),
+    of::<token::table>(),
+    of::<journal::table>(),
+    of::<age_mark::table>(),
+    of::<cut::table>(),
+    of::<balance::table>(),
+    of::<holding::table>(),
+];
+
+const fn of<T: Described>() -> Table {
+    T::TABLE
 }
 
 columns! {
@@ -193,4 +252,24 @@ columns! {
     }
 }
 
-diesel::allow_tables_to_appear_in_same_query!(site, unit, level, change, ledger, waypoint, request);
+diesel::allow_tables_to_appear_in_same_query!(site, unit, level, change, ledger, waypoint, request, balance, holding);
+
+/// Where the rows of a site are: each table with the condition for those of the site `$1`, in an order in which they
+/// can be removed. Tables without rows of sites are `token` and `age_mark`; `cut` keeps its row when a site is deleted.
+pub(crate) const ROWS_OF_SITE: [(&str, &str); 10] = [
+    ("request", "site_id = $1"),
+    ("holding", "site_id = $1"),
+    ("balance", "site_id = $1"),
+    ("ledger", "site_id = $1"),
+    ("change", "site_id = $1"),
+    ("journal", "site_id = $1 AND subject <> 'deletion'"),
+    (
+        "waypoint",
+        "level_id IN (SELECT level.level_id FROM level JOIN unit ON unit.unit_id = level.unit_id \
+         WHERE unit.site_id = $1)",
+    ),
+    // By the index on units; there is none on the sites of levels.
+    ("level", "unit_id IN (SELECT unit.unit_id FROM unit WHERE unit.site_id = $1)"),
+    ("unit", "site_id = $1"),
+    ("site", "site_id = $1"),
+];

@@ -24,8 +24,11 @@ const LIBPQ_DEFAULTS: [(&str, &str); 6] = [
     ("keepalives_idle", "5"),
     ("keepalives_interval", "2"),
     ("keepalives_count", "3"),
-    ("application_name", "inventory"),
+    ("application_name", SERVERS),
 ];
+
+/// Under which name Postgres lists the connections of servers.
+pub(crate) const SERVERS: &str = "inventory";
 
 /// Of several hosts, the one is meant that takes writes: the others copy it.
 const WRITES: (&str, &str) = ("target_session_attrs", "read-write");
@@ -46,6 +49,19 @@ impl DatabaseUrl {
             Self::Sqlite(_) => "sqlite",
             Self::Postgres(_) => "postgres",
         }
+    }
+
+    /// The same database for connections that Postgres lists under another name than those of servers. A name of the
+    /// URL itself stays.
+    pub(crate) fn named(&self, name: &str) -> Self {
+        let Self::Postgres(url) = self else { return self.clone() };
+        let Some((server, parameters)) = url.split_once('?') else { return self.clone() };
+        let own = format!("application_name={SERVERS}");
+        let named = parameters.split('&').map(|parameter| match parameter == own {
+            true => format!("application_name={name}"),
+            false => parameter.to_owned(),
+        });
+        Self::Postgres(format!("{server}?{}", named.collect::<Vec<_>>().join("&")))
     }
 }
 
@@ -110,6 +126,17 @@ mod tests {
             panic!("it is a URL");
         };
         assert_eq!(url.matches("target_session_attrs").count(), 1, "{url}");
+    }
+
+    #[test]
+    fn connections_get_another_name_unless_the_url_has_one() {
+        let name = |text: &str| match text.parse::<DatabaseUrl>().expect("it is a URL").named("other") {
+            DatabaseUrl::Postgres(url) => url.split("application_name=").nth(1).unwrap_or_default().to_owned(),
+            DatabaseUrl::Sqlite(_) => panic!("it is a URL of Postgres"),
+        };
+        assert_eq!(name("postgres://a/shop"), "other");
+        assert_eq!(name("postgres://a/shop?connect_timeout=1&sslmode=require"), "other");
+        assert!(name("postgres://a/shop?application_name=inventory-2").starts_with("inventory-2"));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 pub mod drain;
+mod exit;
 mod files;
 pub mod listen;
 pub mod memory;
@@ -13,18 +14,25 @@ pub mod tls;
 pub mod trace;
 
 use std::error::Error;
-use std::process::ExitCode;
+use std::io::Write;
+use std::process::{ExitCode, Termination};
 
+pub use crate::exit::Unsettled;
 pub use crate::metrics::{MetricsError, serve_metrics};
 pub use crate::observe::Sight;
 pub use crate::reload::Reloaded;
-pub use crate::signals::{Reload, reload_on_signal, stop_on_signal};
+pub use crate::signals::{Reload, StopError, reload_on_signal, stop_on_signal};
 
-/// Runs `work` to its end and returns the exit code: 0 if it succeeds, otherwise 1 after one line on standard error.
+/// Runs `work` to its end and returns the exit code: that of its result (0 for `()`), or, after one line on standard
+/// error, 1, or 2 if the error is [`Unsettled`].
 ///
 /// `name` stands before that line and is the service name of the traces. Call it once per process: it installs the
 /// process's logs.
-pub fn run(name: &'static str, sight: Sight, work: impl Future<Output = Result<(), Box<dyn Error>>>) -> ExitCode {
+pub fn run<T: Termination>(
+    name: &'static str,
+    sight: Sight,
+    work: impl Future<Output = Result<T, Box<dyn Error>>>,
+) -> ExitCode {
     let result = runtime().map_err(Into::into).and_then(|runtime| {
         let result = runtime.block_on(async {
             let traces = observe::start(name, &sight)?;
@@ -42,12 +50,17 @@ pub fn run(name: &'static str, sight: Sight, work: impl Future<Output = Result<(
         result
     });
     match result {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(done) => done.report(),
         Err(error) => {
-            eprintln!("{name}: {}", with_causes(error.as_ref()));
-            ExitCode::FAILURE
+            tell_error(name, error.as_ref());
+            exit::code_of(error.as_ref())
         }
     }
+}
+
+/// Writes the error of a program and its causes as one line to standard error. If that is closed, nobody reads it.
+pub fn tell_error(name: &str, error: &dyn Error) {
+    let _ = writeln!(std::io::stderr(), "{name}: {}", with_causes(error));
 }
 
 /// A runtime with one worker thread for every two cores, at least one.

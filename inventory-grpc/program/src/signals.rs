@@ -6,17 +6,37 @@
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
-use crate::drain::{Drain, Stop};
+use crate::drain::{BadDrain, Drain, Stop};
 
-/// The stop that the first SIGTERM or Ctrl-C begins. Must be called inside the runtime.
-pub fn stop_on_signal(drain: Drain) -> std::io::Result<Stop> {
+/// Why a program cannot be stopped as it was asked for.
+#[derive(Debug, thiserror::Error)]
+pub enum StopError {
+    /// The system refuses to deliver signals.
+    #[error("the system refuses to deliver signals")]
+    Signals(#[from] std::io::Error),
+    /// The times do not fit.
+    #[error(transparent)]
+    Drain(#[from] BadDrain),
+}
+
+/// The stop that the first SIGTERM or Ctrl-C begins. Nobody but the person at the terminal has to notice Ctrl-C, so no
+/// time goes into announcing it. Must be called inside the runtime.
+pub fn stop_on_signal(drain: Drain) -> Result<Stop, StopError> {
+    let times = drain.times()?;
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let stop = Stop::default();
     let steps = stop.clone();
     tokio::spawn(async move {
-        tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
-        tracing::info!(seconds = drain.drain_seconds, "stopping: not ready; then finishing the calls under way");
-        steps.take_steps(drain).await;
+        let times = tokio::select! {
+            _ = terminate.recv() => times,
+            _ = interrupt.recv() => times.without_announcement(),
+        };
+        tracing::info!(
+            seconds = drain.drain_seconds,
+            announced_for = times.announce.as_secs_f64(),
+            "stopping: not ready; then finishing the calls under way"
+        );
+        steps.take_steps(times).await;
     });
     Ok(stop)
 }

@@ -7,6 +7,8 @@ mod server;
 #[cfg(test)]
 mod tests;
 mod upstream;
+mod upstreams;
+mod web;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -19,8 +21,10 @@ use tokio_rustls::rustls::{self, RootCertStore};
 pub use self::own::{Duplex, OwnPortError, connect_to_own_port};
 pub(crate) use self::server::ServerTls;
 pub use self::server::{Protection, Unprotected};
-pub(crate) use self::upstream::connector;
-pub use self::upstream::{BadUpstream, GrpcUpstream};
+pub(crate) use self::upstream::{ALPN_GRPC, connector};
+pub use self::upstream::{BadUpstream, GrpcUpstream, UpstreamTls};
+pub use self::upstreams::GrpcUpstreams;
+pub use self::web::{BadWebServer, NoTls, Shown, WebServer};
 
 /// A flag with its variable, as errors name it: `--tls-cert (TLS_CERT)`.
 type Flag = &'static str;

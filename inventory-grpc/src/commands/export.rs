@@ -18,8 +18,8 @@ use super::rows::COLUMNS;
 use super::{Connection, existing_site, progress, sentence, signed};
 use crate::config::{Export, Format, What};
 
-/// The columns of a file of the ledger.
-const LEDGER: [&str; 17] = [
+/// The columns of a file of the ledger. Those of an archive begin with the site.
+pub(super) const LEDGER: [&str; 17] = [
     "sequence",
     "record_time",
     "app_id",
@@ -52,8 +52,8 @@ pub async fn export(settings: Export) -> Result<(), Box<dyn Error>> {
     let mut file = Output::create(output.as_deref(), Format::of(format, output.as_deref()), columns)?;
     let bar = progress(0, "exporting");
     match what {
-        What::Stock => stock::export(&connection, &upstream.site_id, &mut file, &bar).await?,
-        What::Ledger => ledger(&connection, upstream.site_id, &mut file, &bar).await?,
+        What::Stock => stock::export(&connection, &upstream.remote.site_id, &mut file, &bar).await?,
+        What::Ledger => ledger(&connection, upstream.remote.site_id, &mut file, &bar).await?,
     }
     file.finish()?;
     bar.finish_and_clear();
@@ -71,7 +71,10 @@ async fn ledger(
     let mut request = v1::ListEntriesRequest { site_id, page_size: PAGE_ROWS, ..Default::default() };
     loop {
         let page = client.list_entries(signed(request.clone())).await.map_err(sentence)?.into_inner();
-        let v1::ListEntriesResponse { entries, next_page_token } = page;
+        let v1::ListEntriesResponse { entries, next_page_token, archived_sequence } = page;
+        if archived_sequence > 0 && request.page_token.is_empty() {
+            eprintln!("the entries up to {archived_sequence} are archived, and not in this file");
+        }
         for entry in entries {
             file.row(&ledger_row(entry))?;
             bar.inc(1);
@@ -83,7 +86,7 @@ async fn ledger(
     }
 }
 
-fn ledger_row(entry: v1::Entry) -> [Value; LEDGER.len()] {
+pub(super) fn ledger_row(entry: v1::Entry) -> [Value; LEDGER.len()] {
     let (kind, reason) = (entry.kind().as_str_name(), entry.reason().as_str_name());
     let marks: Vec<&str> = entry.marks().map(|mark| mark.as_str_name()).collect();
     let time = entry.record_time.map(|time| time.to_string()).unwrap_or_default();

@@ -60,8 +60,8 @@ pub async fn import(settings: Import) -> Result<(), Box<dyn Error>> {
     };
     let connection = Connection::open(&upstream, Open::Migrate).await?;
     let done = match dry_run {
-        true => compare::compare(&connection, &upstream.site_id, &rows).await,
-        false => write(&connection, &upstream.site_id, &rows, &name_of(&content, again)).await,
+        true => compare::compare(&connection, &upstream.remote.site_id, &rows).await,
+        false => write(&connection, &upstream.remote.site_id, &rows, &name_of(&content, again)).await,
     };
     connection.close().await?;
     Ok(done?)

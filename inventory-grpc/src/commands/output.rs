@@ -27,10 +27,11 @@ impl<'a> Output<'a> {
             }
             None => Box::new(std::io::stdout()),
         };
-        Self::new(to, format, columns)
+        Self::over(to, format, columns)
     }
 
-    fn new(to: Box<dyn Write>, format: Format, columns: &'a [&'a str]) -> Result<Self, Box<dyn Error>> {
+    /// Writes to `to`.
+    pub(super) fn over(to: Box<dyn Write>, format: Format, columns: &'a [&'a str]) -> Result<Self, Box<dyn Error>> {
         Ok(match format {
             Format::Csv => {
                 let mut writer = csv::Writer::from_writer(to);

@@ -19,11 +19,21 @@ struct Differ(i64);
 pub async fn verify(settings: Verify) -> Result<(), Box<dyn Error>> {
     let Verify { upstream, repair } = settings;
     let connection = Connection::open(&upstream, if repair { Open::AsIs } else { Open::ReadOnly }).await?;
-    let result = ask(&connection, upstream.site_id, repair).await;
+    let result = ask(&connection, upstream.remote.site_id, repair).await;
     connection.close().await?;
-    let v1::VerifySiteResponse { entries, entries_expected: _, levels, done: _, differences, difference_count } =
-        result?;
+    let v1::VerifySiteResponse {
+        entries,
+        entries_expected: _,
+        levels,
+        done: _,
+        differences,
+        difference_count,
+        archived_sequence,
+    } = result?;
     println!("{entries} entries, {levels} levels: {difference_count} differ");
+    if archived_sequence > 0 {
+        println!("the entries up to {archived_sequence} are archived: the sums begin with the levels as of then");
+    }
     let repaired_count = differences.iter().filter(|difference| difference.repaired).count();
     for difference in differences {
         let v1::LevelDifference { catalog_reference, location_id, available, recomputed, repaired, .. } = difference;

@@ -112,8 +112,8 @@ impl Fields {
     /// The options of a reference, in the form that the caller chose.
     fn options(&mut self, at: At, options: Option<Struct>, text: &str) -> Checked<json::Lenient> {
         match (options, text) {
-            (options, "") => match json::to_json(options.unwrap_or_default()) {
-                Ok(fields) => Ok(json::Lenient { fields, unreadable: Vec::new() }),
+            (options, "") => match json::read_struct(options.unwrap_or_default()) {
+                Ok(object) => Ok(object),
                 Err(json::NotANumber) => self.bad(at, OPTIONS, "holds a number that is not finite"),
             },
             (Some(_), _) => self.bad(at, "catalog_reference.options_json", "cannot be set beside options"),

@@ -70,7 +70,7 @@ fn marks(Marks { suspected_repeat, over_return, outside_sales_window }: Marks) -
 
 /// The explanation of a level.
 pub(crate) fn explained(explained: Explained, default: Option<LocationId>) -> v1::ExplainLevelResponse {
-    let Explained { unit, available, sequence, before, entries: explained_entries, sums, orders, last_entries } =
+    let Explained { unit, available, sequence, before, entries: explained_entries, sums, orders, last_entries, cut } =
         explained;
     let sum = |Sum { kind: kind_of_request, reason: reason_given, entries, delta }| v1::ExplainedSum {
         kind: kind(kind_of_request),
@@ -92,6 +92,7 @@ pub(crate) fn explained(explained: Explained, default: Option<LocationId>) -> v1
             .collect(),
         entries: last_entries.into_iter().map(|one| entry(one, default)).collect(),
         unit: Some(stock::unit(unit)),
+        archived_sequence: cut,
     }
 }
 
@@ -103,8 +104,9 @@ pub(crate) fn order(
     skipped: i64,
     rows: i64,
 ) -> (v1::GetOrderResponse, Option<i64>) {
-    let OrderJournal { lines, entries, entry_count, calls } = journal;
-    let mut answer = v1::GetOrderResponse { entry_count, ..Default::default() };
+    let OrderJournal { lines, entries, entry_count, cut, calls } = journal;
+    let archived_sequence = cut.unwrap_or_default();
+    let mut answer = v1::GetOrderResponse { entry_count, archived_sequence, ..Default::default() };
     if skipped == 0 {
         let (mut room, mut bytes) = (SHORTAGES_MAX, Bytes::default());
         let call = |one| {

@@ -60,12 +60,14 @@ impl LedgerService for Ledger {
                 Some(sequence) => filter.after_sequence = sequence,
                 None => {}
             }
-            snapshot.list_entries(&filter, rows)
+            Ok((snapshot.cut()?.sequence, snapshot.list_entries(&filter, rows)?))
         });
-        let SiteRead { site, value: found, .. } = found.await.map_err(|error| of_error(error, Paths::REQUEST))?;
+        let SiteRead { site, value: (archived_sequence, found), .. } =
+            found.await.map_err(|error| of_error(error, Paths::REQUEST))?;
         let default = site.settings.default_location;
         let (entries, next) = fit(found, |entry| entry.sequence, |entry| encode::entry(entry, default));
-        Ok(place.answer(v1::ListEntriesResponse { entries, next_page_token: page.next_token(next) }))
+        let next_page_token = page.next_token(next);
+        Ok(place.answer(v1::ListEntriesResponse { entries, next_page_token, archived_sequence }))
     }
 
     async fn get_order(&self, request: Request<v1::GetOrderRequest>) -> Result<Response<v1::GetOrderResponse>, Status> {

@@ -46,7 +46,7 @@ pub(super) async fn verify(
         // The reader left.
         Err(VerifyError::Stopped) => return Ok(()),
     };
-    let Verified { entries, expected, levels, differences, site: row } = verified;
+    let Verified { entries, expected, levels, cut, differences, site: row } = verified;
     let default = row.settings.default_location;
     let difference_count = i64::try_from(differences.len()).unwrap_or(i64::MAX);
     let mut listed = Vec::with_capacity(differences.len().min(DIFFERENCES_MAX));
@@ -64,6 +64,7 @@ pub(super) async fn verify(
         done: true,
         differences: listed,
         difference_count,
+        archived_sequence: cut,
     };
     // The reader may have left.
     let _ = to.send(Ok(result)).await;

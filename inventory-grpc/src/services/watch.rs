@@ -137,13 +137,18 @@ impl Watched {
         }
     }
 
-    /// The first entries after `after`, perhaps none. INVALID_ARGUMENT if the ledger is shorter.
+    /// The first entries after `after`, perhaps none. INVALID_ARGUMENT if the ledger is shorter, ENTRIES_ARCHIVED if
+    /// some of them are archived.
     async fn first_page(&self, store: &Store, after: i64) -> Result<EntriesRead, Status> {
         let _permit = self.reads.acquire().await;
         let read = store.read_page(self.site, Terms::default(), move |snapshot| {
             let sequence = snapshot.site().sequence;
             if after > sequence {
                 return Err(Error::Invalid(Invalid::AfterLastEntry { sequence }));
+            }
+            let cut = snapshot.cut()?.sequence;
+            if after < cut {
+                return Err(Error::Invalid(Invalid::Archived { cut }));
             }
             snapshot.list_entries(&after_sequence(after), ENTRIES_MAX)
         });

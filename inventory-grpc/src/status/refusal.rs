@@ -26,7 +26,7 @@ pub(crate) fn refusal_reason(refusal: &Refusal) -> &'static str {
         Refusal::Short(_) => "INSUFFICIENT_STOCK",
         Refusal::OutOfRange { .. } => "LEVEL_OUT_OF_RANGE",
         Refusal::Changed(_) => "STOCK_CHANGED",
-        Refusal::NotYet { .. } | Refusal::SameLevelTwice { .. } => INVALID_FIELD,
+        Refusal::NotYet { .. } | Refusal::Gone { .. } | Refusal::SameLevelTwice { .. } => INVALID_FIELD,
     }
 }
 
@@ -70,6 +70,11 @@ pub(crate) fn of_refusal(refusal: Refusal, default: Option<LocationId>, bytes_ma
         Refusal::NotYet { item } => {
             let field = At::element("items", item).path("as_of_sequence");
             at_field(Code::InvalidArgument, reason, field, "is after the last entry of the site".to_owned())
+        }
+        Refusal::Gone { item, cut } => {
+            let field = At::element("items", item).path("as_of_sequence");
+            let description = format!("the entries of the site up to {cut} are archived");
+            at_field(Code::InvalidArgument, reason, field, description)
         }
         Refusal::SameLevelTwice { first, item } => {
             let description = format!("means the same level as items[{first}]");

@@ -1,18 +1,27 @@
 //! Options as JSON text, read with leniency: what does not identify stock must not stop a purchase.
 //!
 //! A shop sends texts that customers typed. JavaScript cuts them between the halves of a surrogate pair, numbers exceed
-//! a double, and values nest deep. Such a value is kept as its text, and named as unreadable; whether that matters is
-//! decided where it is known which options identify stock.
+//! a double, and values nest deep or are long. Such a value is kept as its text, and named as unreadable;
+//! whether that matters is decided where it is known which options identify stock.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
+use prost::Message;
+use prost_types::Struct;
 use serde::Deserializer;
 use serde::de::{MapAccess, Visitor};
 use serde_json::value::RawValue;
 use serde_json::{Map, Number, Value};
 
+use super::{NotANumber, value_to_json};
+
 /// Levels of nesting of a readable value. Protobuf readers stop at 100, and each level of JSON takes several.
 const DEPTH_MAX: usize = 20;
+
+/// Bytes of a readable value. What identifies stock takes at most 2,000 as canonical text, and six times that if each
+/// is written as an escape; a value that is parsed takes many times the memory of its text.
+const VALUE_BYTES_MAX: usize = 32 * 1024;
 
 /// A JSON object that was read with leniency.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -34,6 +43,21 @@ pub fn read_object(text: &str) -> Option<Lenient> {
     read(text).or_else(|| read(&mend_surrogates(text)?))
 }
 
+/// Reads the options of a `Struct` alike: what would be unreadable as text is unreadable here too.
+pub fn read_struct(options: Struct) -> Result<Lenient, NotANumber> {
+    let mut object = Lenient::default();
+    for (key, value) in options.fields {
+        let is_long = value.encoded_len() > VALUE_BYTES_MAX;
+        let mut value = value_to_json(value)?;
+        if is_long || !to_doubles(&mut value, DEPTH_MAX) {
+            object.unreadable.push(key.clone());
+            value = Value::String(value.to_string());
+        }
+        object.fields.insert(key, value);
+    }
+    Ok(object)
+}
+
 struct Fields;
 
 impl<'de> Visitor<'de> for Fields {
@@ -44,19 +68,29 @@ impl<'de> Visitor<'de> for Fields {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Lenient, A::Error> {
-        let mut object = Lenient::default();
+        let (mut fields, mut unreadable) = (Map::new(), BTreeSet::new());
         while let Some((key, raw)) = map.next_entry::<String, &RawValue>()? {
-            let value = value_of(raw.get()).unwrap_or_else(|| {
-                object.unreadable.push(key.clone());
-                Value::String(raw.get().to_owned())
-            });
-            object.fields.insert(key, value);
+            let value = match value_of(raw.get()) {
+                Some(value) => {
+                    // Of a key that stands there twice, the last value counts.
+                    unreadable.remove(&key);
+                    value
+                }
+                None => {
+                    unreadable.insert(key.clone());
+                    Value::String(raw.get().to_owned())
+                }
+            };
+            fields.insert(key, value);
         }
-        Ok(object)
+        Ok(Lenient { fields, unreadable: unreadable.into_iter().collect() })
     }
 }
 
 fn value_of(text: &str) -> Option<Value> {
+    if text.len() > VALUE_BYTES_MAX {
+        return None;
+    }
     let read = |text: &str| serde_json::from_str(text).ok();
     let mut value = read(text).or_else(|| read(&mend_surrogates(text)?))?;
     to_doubles(&mut value, DEPTH_MAX).then_some(value)

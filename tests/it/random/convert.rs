@@ -1,31 +1,27 @@
-//! The steps of the model as calls of the engine, and the engine's answers as those of the model.
+//! The steps of a run as calls of the engine, and the engine's answers as those of the model.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, join_all};
 use inventory_core::engine::{Engine, StreamCommand};
 use inventory_core::model::access::Author;
-use inventory_core::model::action::{Action, Adjustment, Expected, Line, Move, Quantity, Target};
-use inventory_core::model::catalog::{CatalogReference, Unit, WIX_BOOKINGS};
-use inventory_core::model::command::{Command, Header, Reason};
-use inventory_core::model::entry::Entry;
 use inventory_core::model::error::{Error, Invalid};
-use inventory_core::model::ids::{LocationId, OrderId, SiteId};
+use inventory_core::model::ids::SiteId;
 use inventory_core::model::kind::{CatalogSettings, Counting, Tracking, Unstocked};
-use inventory_core::model::outcome::{Outcome, Refusal, Shortage, ShortageReason, Verdict};
+use inventory_core::model::outcome::Outcome;
 use inventory_core::model::site::{OverReturnPolicy, SiteChange, SuspectedRepeatPolicy};
-use inventory_core::model::unit::{Sku, UnitChange, UnitSelector};
-use inventory_tests::model::kinds::{self, CATALOGS, catalog_of};
-use inventory_tests::model::{self, Answer, Policies, Request, UNITS, Why};
-use inventory_tests::wix_caller::CATALOG;
-use uuid::Uuid;
+use inventory_core::model::unit::{UnitChange, UnitSelector};
+use inventory_tests::model::convert::{self, APPS, by_reference, by_sku, command, sku, soon};
+use inventory_tests::model::kinds;
+use inventory_tests::model::{Answer, Policies, UNITS};
 
 use super::Step;
 
-/// The catalogs of a site. An unknown app refuses a unit that was never stocked, Wix Bookings sells it.
-const APPS: [&str; CATALOGS] = [CATALOG, WIX_BOOKINGS];
+/// An answer that the model knows.
+fn answer(result: Result<Outcome, Error>) -> Answer {
+    convert::answer(result).unwrap_or_else(|error| panic!("the model does not know this answer: {error:?}"))
+}
 
 /// Carries out steps in their order; returns their answers. Requests that follow each other travel as one message of a
 /// stream of commands, or else each by itself.
@@ -86,11 +82,6 @@ fn submit<'a>(engine: &'a Engine, site: SiteId, step: &Step) -> BoxFuture<'a, An
     }
 }
 
-/// The deadline of a call. No call takes that long.
-pub(super) fn soon() -> Instant {
-    Instant::now() + Duration::from_secs(60)
-}
-
 fn units(engine: &Engine, site: SiteId, changes: Vec<(UnitSelector, UnitChange)>) -> BoxFuture<'_, Answer> {
     engine.configure_units(site, changes, Author::default(), soon()).map(|done| configured(done.map(drop))).boxed()
 }
@@ -145,10 +136,6 @@ pub(super) fn in_force(rules: &inventory_core::model::kind::UnitRules) -> kinds:
     }
 }
 
-fn sku(index: usize) -> Sku {
-    Sku::new(&format!("sku-{index}")).expect("the value is in bounds")
-}
-
 /// Gives a unit a SKU.
 pub(super) fn with_sku(index: usize) -> UnitChange {
     UnitChange { sku: Some(Some(sku(index))), ..UnitChange::default() }
@@ -157,124 +144,4 @@ pub(super) fn with_sku(index: usize) -> UnitChange {
 /// Exchanges two SKUs by way of a third one, because no two units of a site may have the same SKU.
 fn swap(one: usize, other: usize) -> Vec<(UnitSelector, UnitChange)> {
     vec![(by_sku(one), with_sku(UNITS)), (by_sku(other), with_sku(one)), (by_sku(UNITS), with_sku(other))]
-}
-
-/// The unit of an item, by the catalog's names.
-pub(super) fn by_reference(item: usize) -> UnitSelector {
-    let unit = item % UNITS;
-    let reference = CatalogReference::new(APPS[catalog_of(unit)], &format!("item-{unit}"), serde_json::Map::new());
-    UnitSelector::Reference(reference.expect("the value is in bounds"))
-}
-
-fn by_sku(index: usize) -> UnitSelector {
-    UnitSelector::Sku(sku(index))
-}
-
-/// The location of an item.
-pub(super) fn location(item: usize) -> Option<LocationId> {
-    (item >= UNITS).then(|| LocationId::from_uuid(Uuid::from_u128(7)))
-}
-
-/// The order of a request.
-pub(super) fn order(number: usize) -> OrderId {
-    OrderId::from_uuid(Uuid::from_u128(number as u128))
-}
-
-fn command(site: SiteId, key: u64, is_by_sku: bool, request: &Request) -> Command {
-    let unit = |item: usize| if is_by_sku { by_sku(item % UNITS) } else { by_reference(item) };
-    let quantity = |pieces| Quantity::new(pieces).expect("the value is in bounds");
-    let lines = |lines: &[model::Line]| -> Vec<Line> {
-        let line = |&(item, pieces, subscription): &model::Line| Line {
-            unit: unit(item),
-            location: location(item),
-            quantity: quantity(pieces),
-            subscription,
-        };
-        lines.iter().map(line).collect()
-    };
-    let (mut of_order, mut reason) = (None, Reason::Unspecified);
-    let action = match request {
-        Request::Decrement(asked, restricted, number, placed) => {
-            of_order = Some(order(*number));
-            reason = if *placed { Reason::OrderPlaced } else { Reason::OrderEdited };
-            Action::Decrement { lines: lines(asked), restricted: *restricted }
-        }
-        Request::Increment(asked, number) => {
-            of_order = Some(order(*number));
-            Action::Increment { lines: lines(asked) }
-        }
-        Request::Set(targets) => {
-            let target = |&model::Target { item, level, expected, expected_revision, as_of }: &model::Target| Target {
-                unit: unit(item),
-                location: location(item),
-                available: level,
-                expected: Expected { available: expected, revision: expected_revision },
-                as_of,
-            };
-            Action::Set { targets: targets.iter().map(target).collect() }
-        }
-        Request::Adjust(deltas) => {
-            let adjustment =
-                |&(item, delta): &(usize, i64)| Adjustment { unit: unit(item), location: location(item), delta };
-            Action::Adjust { adjustments: deltas.iter().map(adjustment).collect() }
-        }
-        Request::Move(moves, restricted) => {
-            let item = |&(from, to, pieces): &(usize, usize, i64)| Move {
-                unit: unit(from),
-                from: location(from),
-                to: location(to),
-                quantity: quantity(pieces),
-            };
-            Action::Move { moves: moves.iter().map(item).collect(), restricted: *restricted }
-        }
-    };
-    let (author, note) = (Author::default(), String::new());
-    let header = Header { site, request_id: key.to_string(), order: of_order, reason, author, note };
-    Command::new(header, action).expect("the value is in bounds")
-}
-
-/// The engine's answer, in the terms of the model.
-fn answer(answer: Result<Outcome, Error>) -> Answer {
-    match answer {
-        Ok(Outcome { sequence, verdict: Verdict::Applied(_), .. }) => Answer::Applied(sequence),
-        Ok(Outcome { verdict: Verdict::Refused(Refusal::Short(short)), .. }) => {
-            Answer::Short(short.iter().map(shortage).collect())
-        }
-        Ok(Outcome { verdict: Verdict::Refused(Refusal::Changed(changed)), .. }) => {
-            Answer::Changed(changed.iter().map(|level| (item(&level.unit, level.location), level.available)).collect())
-        }
-        Ok(Outcome { verdict: Verdict::Refused(Refusal::NotYet { .. }), .. }) => Answer::NotYet,
-        Err(Error::Invalid(Invalid::KeyReused)) => Answer::KeyReused,
-        other => panic!("the model does not know this answer: {other:?}"),
-    }
-}
-
-fn shortage(shortage: &Shortage) -> model::Shortage {
-    let Shortage { unit, location, asked, available, short, reason } = shortage;
-    let why = match reason {
-        ShortageReason::InsufficientStock => Why::InsufficientStock,
-        ShortageReason::NotOnSaleYet => Why::NotOnSaleYet,
-        ShortageReason::NoLongerOnSale => Why::NoLongerOnSale,
-    };
-    model::Shortage { item: item(unit, *location), asked: *asked, available: *available, short: *short, why }
-}
-
-/// The model's item for a level.
-pub(super) fn item(unit: &Unit, location: Option<LocationId>) -> usize {
-    let number = unit.item_id.strip_prefix("item-").and_then(|number| number.parse::<usize>().ok());
-    number.expect("the ids are item-NUMBER") + if location.is_some() { UNITS } else { 0 }
-}
-
-/// An entry of the ledger, in the terms of the model.
-pub(super) fn entry(entry: Entry) -> model::Entry {
-    model::Entry {
-        item: item(&entry.unit, entry.location),
-        asked: entry.asked,
-        delta: entry.delta,
-        subscription: entry.subscription,
-        duplicate: entry.marks.suspected_repeat,
-        over_return: entry.marks.over_return,
-        outside_window: entry.marks.outside_sales_window,
-        time: entry.recorded_at,
-    }
 }

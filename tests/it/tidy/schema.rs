@@ -1,13 +1,11 @@
 //! Both backends have the same migration steps, and end in the same tables and columns.
 
-use std::fs;
-
 use inventory_tests::books;
 use inventory_tests::programs::program;
+use inventory_tests::steps;
 use inventory_tests::world::{Backend, Database};
 
 use super::assert_none;
-use super::sources::root;
 
 const SQLITE_COLUMNS: &str = "SELECT m.name || '.' || c.name AS line \
     FROM sqlite_master m, pragma_table_info(m.name) c \
@@ -30,14 +28,6 @@ fn differences(what: &str, sqlite: &[String], postgres: &[String]) -> Vec<String
     found
 }
 
-fn steps(backend: &str) -> Vec<String> {
-    let folder = root().join("migrations").join(backend);
-    let steps = fs::read_dir(folder).expect("each backend has its folder of migrations").flatten();
-    let mut steps: Vec<String> = steps.map(|step| step.file_name().to_string_lossy().into_owned()).collect();
-    steps.sort();
-    steps
-}
-
 /// The columns of a migrated database, each as `table.column`.
 fn columns(backend: Backend, sql: &str) -> Vec<String> {
     let database = Database::fresh(backend);
@@ -49,7 +39,7 @@ fn columns(backend: Backend, sql: &str) -> Vec<String> {
 
 #[test]
 fn both_backends_have_the_same_schema() {
-    assert_none(differences("step", &steps("sqlite"), &steps("postgres")));
+    assert_none(differences("step", &steps::all(Backend::Sqlite), &steps::all(Backend::Postgres)));
     let (sqlite, postgres) = (columns(Backend::Sqlite, SQLITE_COLUMNS), columns(Backend::Postgres, POSTGRES_COLUMNS));
     assert!(sqlite.len() > 30, "the columns of SQLite are not all found: {sqlite:?}");
     assert_none(differences("column", &sqlite, &postgres));

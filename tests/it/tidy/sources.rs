@@ -30,6 +30,10 @@ pub(super) fn file(path: &str) -> File {
 fn collect(folder: &Path, name: &str, endings: &[&str], found: &mut Vec<File>) {
     for entry in fs::read_dir(folder).unwrap_or_else(|error| panic!("{name} cannot be read: {error}")).flatten() {
         let name = format!("{name}/{}", entry.file_name().to_string_lossy());
+        // A build folder holds the sources of others.
+        if entry.file_name() == "target" {
+            continue;
+        }
         if entry.path().is_dir() {
             collect(&entry.path(), &name, endings, found);
         } else if endings.iter().any(|ending| name.ends_with(ending)) {

@@ -1,13 +1,13 @@
 //! The peer (`benches/peer/`): a server of the same plugin on Wix's official SDK for Node, with Postgres. It is
 //! installed in cargo's target folder, with the versions of its lock file.
 
-use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
 use crate::bench::fixtures::{ITEMS, SITE, STOCKED, Workload, key, line};
+use crate::node;
 use crate::programs::{Running, target_folder};
 use crate::wix_caller::APP_ID;
 
@@ -44,36 +44,9 @@ impl Peer {
 
     /// The error is a sentence for the user.
     fn install() -> Result<Self, String> {
-        let advice = format!("install Node {NODE_MIN} or later with npm (Debian: apt-get install nodejs npm)");
-        let run = |name: &str, command: &mut Command| {
-            let output = command.output();
-            let output =
-                output.map_err(|error| format!("the peer needs {name}, which does not start: {error}; {advice}"))?;
-            let told = String::from_utf8_lossy(&output.stderr);
-            if !output.status.success() {
-                return Err(format!("{name} cannot install the peer: {told}"));
-            }
-            Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
-        };
-        let node = run("node", Command::new("node").arg("--version"))?;
-        let major = node.trim_start_matches('v').split('.').next().and_then(|major| major.parse::<u32>().ok());
-        if major.is_none_or(|major| major < NODE_MIN) {
-            return Err(format!("the peer needs Node {NODE_MIN}, and this is {node}; {advice}"));
-        }
         let sources = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/benches/peer"));
         let folder = target_folder().join("bench-peer");
-        fs::create_dir_all(&folder).expect("cargo's target folder is writable");
-        for source in fs::read_dir(sources).expect("the peer's sources are there").flatten() {
-            fs::copy(source.path(), folder.join(source.file_name())).expect("cargo's target folder is writable");
-        }
-        // A copy of the lock file beside what it installed, written last.
-        let (lock, installed) = (sources.join("package-lock.json"), folder.join("node_modules/installed.json"));
-        let lock = fs::read(lock).expect("the peer's sources are there");
-        if fs::read(&installed).ok().as_ref() != Some(&lock) {
-            eprintln!("npm installs the peer into {} (once)", folder.display());
-            run("npm", Command::new("npm").args(["ci", "--no-audit", "--no-fund"]).current_dir(&folder))?;
-            fs::write(installed, lock).expect("cargo's target folder is writable");
-        }
+        let node = node::install(sources, &folder, NODE_MIN).map_err(|error| format!("the peer: {error}"))?;
         Ok(Self { folder, node })
     }
 

@@ -87,10 +87,14 @@ pub fn wanted(name: &str) -> bool {
 
 /// Prints the heading of a report: its name, the day, the machine and the number of runs.
 pub fn heading(name: &str) {
+    println!("\n{name}, {}; medians of {} runs (least – most)", machine(), runs());
+}
+
+/// The day and the machine.
+pub fn machine() -> String {
     let model = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = model.lines().find_map(|line| line.strip_prefix("model name\t: ")).unwrap_or("unknown CPU").to_owned();
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
     let date = std::process::Command::new("date").arg("+%F").output().expect("date starts");
-    let date = String::from_utf8_lossy(&date.stdout);
-    println!("\n{name}, {}: {cores} cores of {model}; medians of {} runs (least – most)", date.trim(), runs());
+    format!("{}: {cores} cores of {model}", String::from_utf8_lossy(&date.stdout).trim())
 }

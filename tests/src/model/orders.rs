@@ -8,15 +8,16 @@ use super::{Answer, Call, Entry, Line, Model, Shortage, UNITS, Why};
 impl Model {
     pub(super) fn decrement(&mut self, lines: &[Line], restricted: bool, order: usize, placed: bool) -> Option<Answer> {
         let sums = sum(lines);
-        let wanted = sorted(sums.iter().map(|(item, pieces, subscription)| (*item, *subscription, -pieces)));
-        let duplicate = placed && self.is_suspected_duplicate(order, &wanted);
+        let duplicate = placed && self.is_suspected_duplicate(order, &wanted(&sums));
         if duplicate && self.policies.suppress {
             self.note(Case::SuppressedDuplicate);
             return None;
         }
-        let short = if restricted { self.shortages(&sums) } else { Vec::new() };
-        if !short.is_empty() {
-            return Some(Answer::Short(short));
+        let mut cases = Vec::new();
+        let refusal = self.refused_decrement(lines, restricted, order, placed, &mut |case| cases.push(case));
+        cases.into_iter().for_each(|case| self.note(case));
+        if refusal.is_some() {
+            return refusal;
         }
         for (item, pieces, subscription) in sums {
             let unit = item % UNITS;
@@ -30,6 +31,23 @@ impl Model {
             self.add(Entry { subscription, duplicate, outside_window, ..Entry::of(item, -pieces, delta) });
         }
         None
+    }
+
+    /// Why a decrement would be refused; `None` if it would be applied, or suppressed.
+    pub(super) fn refused_decrement(
+        &self,
+        lines: &[Line],
+        restricted: bool,
+        order: usize,
+        placed: bool,
+        note: &mut impl FnMut(Case),
+    ) -> Option<Answer> {
+        let sums = sum(lines);
+        if placed && self.policies.suppress && self.is_suspected_duplicate(order, &wanted(&sums)) {
+            return None;
+        }
+        let short = if restricted { self.shortages(&sums, note) } else { Vec::new() };
+        (!short.is_empty()).then_some(Answer::Short(short))
     }
 
     fn note_sale(&mut self, unit: usize, in_force: InForce, outside_window: bool, uncounted_duplicate: bool) {
@@ -50,7 +68,7 @@ impl Model {
     }
 
     /// The items of a restricted decrement that are short or not on sale.
-    fn shortages(&mut self, sums: &[Line]) -> Vec<Shortage> {
+    fn shortages(&self, sums: &[Line], note: &mut impl FnMut(Case)) -> Vec<Shortage> {
         let mut found: Vec<Shortage> = Vec::new();
         for (item, ..) in sums {
             if found.iter().any(|known| known.item == *item) {
@@ -73,20 +91,20 @@ impl Model {
             match self.closed(unit) {
                 Some(why) => {
                     found.push(shortage(all, why));
-                    self.note(if why == Why::NotOnSaleYet { Case::BeforeWindow } else { Case::AfterWindow });
+                    note(if why == Why::NotOnSaleYet { Case::BeforeWindow } else { Case::AfterWindow });
                     if short > 0 {
-                        self.note(Case::ClosedAndShort);
+                        note(Case::ClosedAndShort);
                     }
                     if self.units[unit].sell_until == Some(self.time) {
-                        self.note(Case::LastMoment);
+                        note(Case::LastMoment);
                     }
                 }
                 None if short > 0 => {
                     found.push(shortage(asked, Why::InsufficientStock));
                     if !self.units[unit].stocked {
-                        self.note(Case::RefusedUnstocked);
+                        note(Case::RefusedUnstocked);
                         if sums.iter().any(|(other, ..)| self.is_sold_unstocked(other % UNITS)) {
-                            self.note(Case::RefusedBesideSold);
+                            note(Case::RefusedBesideSold);
                         }
                     }
                 }
@@ -129,16 +147,19 @@ impl Model {
     /// What each order took and returned of each item, in the order of their numbers. Orders without entries are
     /// included.
     pub fn holdings(&self) -> BTreeMap<usize, Vec<(usize, i64, i64)>> {
-        let lines = |calls: &Vec<Call>| {
-            let mut lines: BTreeMap<usize, (i64, i64)> = BTreeMap::new();
-            for entry in calls.iter().flat_map(|call| &call.entries) {
-                let (taken, returned) = lines.entry(entry.item).or_default();
-                *taken -= entry.pieces().min(0);
-                *returned += entry.pieces().max(0);
-            }
-            lines.into_iter().map(|(item, (taken, returned))| (item, taken, returned)).collect()
-        };
-        self.orders.iter().map(|(order, calls)| (*order, lines(calls))).collect()
+        self.orders.keys().map(|order| (*order, self.holding(*order))).collect()
+    }
+
+    /// What an order took and returned of each item, in the order of their numbers.
+    pub fn holding(&self, order: usize) -> Vec<(usize, i64, i64)> {
+        let calls = self.orders.get(&order).map(Vec::as_slice).unwrap_or_default();
+        let mut lines: BTreeMap<usize, (i64, i64)> = BTreeMap::new();
+        for entry in calls.iter().flat_map(|call| &call.entries) {
+            let (taken, returned) = lines.entry(entry.item).or_default();
+            *taken -= entry.pieces().min(0);
+            *returned += entry.pieces().max(0);
+        }
+        lines.into_iter().map(|(item, (taken, returned))| (item, taken, returned)).collect()
     }
 
     /// Whether an earlier call of the order placed the same items, and none of them came back since.
@@ -155,8 +176,13 @@ impl Model {
     }
 }
 
+/// The items that a decrement takes, as entries have them.
+fn wanted(sums: &[Line]) -> Vec<(usize, bool, i64)> {
+    sorted(sums.iter().map(|(item, pieces, subscription)| (*item, *subscription, -pieces)))
+}
+
 /// The sums of lines per item, in order of first mention: first what is sold once, then what is sold as a subscription.
-fn sum(lines: &[Line]) -> Vec<Line> {
+pub(super) fn sum(lines: &[Line]) -> Vec<Line> {
     let mut items: Vec<usize> = Vec::new();
     lines.iter().for_each(|(item, ..)| {
         if !items.contains(item) {

@@ -1,17 +1,18 @@
-//! The stream on which all calls travel to the server, so that a call costs a message and not a request of its own.
+//! The stream on which all calls travel to one server, so that a call costs a message and not a request of its own.
 //!
 //! A call is sent as soon as it is there; calls that are there at the same time share a frame. The stream is opened
 //! with the first call, and again by the first call after it has ended. A stream that ends leaves its unanswered calls
 //! unknown: each gets UNAVAILABLE, and its caller sends it again under the same idempotency key.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures_util::stream::poll_fn;
 use inventory_program::Reloaded;
-use inventory_proto::v1::availability_service_client::AvailabilityServiceClient;
+use inventory_proto::shared_call::{SharedCall, change_availability};
+use inventory_proto::v1::ChangeAvailabilityResponse;
 use inventory_proto::v1::change_availability_response::Outcome;
-use inventory_proto::v1::{ChangeAvailabilityRequest, ChangeAvailabilityResponse};
 use inventory_proto::{ACTOR_METADATA, Bearer};
 use prost::Message;
 use tokio::sync::{Semaphore, mpsc, oneshot};
@@ -23,11 +24,16 @@ use tonic_types::pb;
 /// Calls under way. More wait until one is answered; the server reads no more at a time from one stream.
 const CALLS_MAX: usize = 1_024;
 
-/// Calls the server.
+/// What a caller waits for.
+type Answer = Result<(), Status>;
+
+/// Calls one server.
 pub(super) struct Calls {
-    client: AvailabilityServiceClient<Channel>,
+    channel: Channel,
     bearer: Reloaded<Bearer>,
     room: Semaphore,
+    /// How often the calls were given up.
+    given_up: AtomicU64,
     current: Mutex<Option<Arc<Stream>>>,
 }
 
@@ -35,78 +41,118 @@ pub(super) struct Calls {
 struct Stream {
     /// The token that opened it.
     bearer: Arc<Bearer>,
-    calls: mpsc::UnboundedSender<ChangeAvailabilityRequest>,
-    /// Those who wait for an answer, by correlation id. `None` once the stream has ended.
-    waiting: Mutex<Option<Waiting>>,
+    /// `None` once the stream has ended.
+    open: Mutex<Option<Open>>,
 }
 
-#[derive(Default)]
-struct Waiting {
+struct Open {
+    /// `None` once another stream has taken its place.
+    calls: Option<mpsc::UnboundedSender<SharedCall>>,
     next: u64,
-    callers: HashMap<u64, oneshot::Sender<Result<(), Status>>>,
+    /// Those who wait for an answer, by correlation id.
+    callers: HashMap<u64, oneshot::Sender<Answer>>,
 }
 
 impl Calls {
-    /// Over a client, with a token that may change.
-    pub(super) fn new(client: AvailabilityServiceClient<Channel>, bearer: Reloaded<Bearer>) -> Self {
-        Self { client, bearer, room: Semaphore::new(CALLS_MAX), current: Mutex::default() }
+    /// Over a channel, with a token that may change.
+    pub(super) fn new(channel: Channel, bearer: Reloaded<Bearer>) -> Self {
+        let room = Semaphore::new(CALLS_MAX);
+        Self { channel, bearer, room, given_up: AtomicU64::new(0), current: Mutex::default() }
     }
 
     /// Sends a call and waits for its answer. The error is the server's status, or UNAVAILABLE if it is not known
     /// whether the server got the call.
-    pub(super) async fn call(&self, call: &ChangeAvailabilityRequest) -> Result<(), Status> {
+    pub(super) async fn call(&self, call: SharedCall) -> Answer {
+        let given_up = self.given_up.load(Ordering::Relaxed);
         // The semaphore is never closed.
         let _room = self.room.acquire().await;
+        if self.given_up.load(Ordering::Relaxed) != given_up {
+            // It need not wait for its turn at a server that was left meanwhile.
+            return Err(Status::unavailable("the server was left before the call was sent"));
+        }
         let answer = self.send(call);
         answer.await.unwrap_or_else(|_| Err(Status::unavailable("the stream of calls has ended")))
     }
 
-    fn send(&self, call: &ChangeAvailabilityRequest) -> oneshot::Receiver<Result<(), Status>> {
-        let bearer = self.bearer.current();
-        let mut current = lock(&self.current);
-        let open = current.as_ref().filter(|stream| Arc::ptr_eq(&stream.bearer, &bearer));
-        if let Some(answer) = open.and_then(|stream| stream.send(call)) {
-            return answer;
+    /// Ends all calls that are not answered with this status. Later ones travel on a new stream.
+    pub(super) fn give_up(&self, status: &Status) {
+        self.given_up.fetch_add(1, Ordering::Relaxed);
+        if let Some(stream) = lock(&self.current).take() {
+            stream.end(status);
         }
-        let (stream, calls) = Stream::new(bearer);
-        // A new stream has not ended: its task has not begun.
-        let answer = stream.send(call).unwrap_or_else(|| oneshot::channel().1);
-        tokio::spawn(Arc::clone(&stream).run(self.client.clone(), calls));
-        *current = Some(stream);
+    }
+
+    fn send(&self, call: SharedCall) -> oneshot::Receiver<Answer> {
+        let bearer = self.bearer.current();
+        let (caller, answer) = oneshot::channel();
+        let mut current = lock(&self.current);
+        let unsent = match current.as_ref().filter(|stream| Arc::ptr_eq(&stream.bearer, &bearer)) {
+            Some(stream) => stream.send(call, caller),
+            None => Some((call, caller)),
+        };
+        if let Some((call, caller)) = unsent {
+            let (stream, calls) = Stream::new(bearer);
+            // A new stream takes the call. If it did not, the caller would be dropped, and know no answer.
+            drop(stream.send(call, caller));
+            tokio::spawn(Arc::clone(&stream).run(self.channel.clone(), calls));
+            if let Some(last) = current.replace(stream) {
+                last.finish();
+            }
+        }
         answer
     }
 }
 
 impl Stream {
-    fn new(bearer: Arc<Bearer>) -> (Arc<Self>, mpsc::UnboundedReceiver<ChangeAvailabilityRequest>) {
+    fn new(bearer: Arc<Bearer>) -> (Arc<Self>, mpsc::UnboundedReceiver<SharedCall>) {
         let (calls, receiver) = mpsc::unbounded_channel();
-        let waiting = Mutex::new(Some(Waiting::default()));
-        (Arc::new(Self { bearer, calls, waiting }), receiver)
+        let open = Open { calls: Some(calls), next: 0, callers: HashMap::new() };
+        (Arc::new(Self { bearer, open: Mutex::new(Some(open)) }), receiver)
     }
 
-    /// Sends a call; `None` if the stream has ended.
-    fn send(&self, call: &ChangeAvailabilityRequest) -> Option<oneshot::Receiver<Result<(), Status>>> {
-        let (caller, answer) = oneshot::channel();
-        let mut waiting = lock(&self.waiting);
-        let Waiting { next, callers } = waiting.as_mut()?;
+    /// Sends a call for a caller. Gives both back if the stream takes no more calls.
+    fn send(
+        &self,
+        mut call: SharedCall,
+        caller: oneshot::Sender<Answer>,
+    ) -> Option<(SharedCall, oneshot::Sender<Answer>)> {
+        let mut open = lock(&self.open);
+        let Some(Open { calls: Some(calls), next, callers }) = open.as_mut() else { return Some((call, caller)) };
         let correlation_id = *next;
         *next += 1;
-        self.calls.send(ChangeAvailabilityRequest { correlation_id, ..call.clone() }).ok()?;
-        callers.insert(correlation_id, caller);
-        Some(answer)
+        call.head.correlation_id = correlation_id;
+        match calls.send(call) {
+            Ok(()) => {
+                callers.insert(correlation_id, caller);
+                None
+            }
+            Err(mpsc::error::SendError(call)) => Some((call, caller)),
+        }
+    }
+
+    /// Sends no more calls. The stream ends after its last answer.
+    fn finish(&self) {
+        if let Some(open) = lock(&self.open).as_mut() {
+            open.calls = None;
+        }
+    }
+
+    /// Ends the stream: all callers that wait get this status.
+    fn end(&self, status: &Status) {
+        let open = lock(&self.open).take();
+        for caller in open.into_iter().flat_map(|open| open.callers.into_values()) {
+            // A caller whose time is over has left.
+            let _ = caller.send(Err(status.clone()));
+        }
     }
 
     /// Opens the stream, and hands out its answers until it ends. It ends when the server ends it, and after the last
-    /// answer when another stream has taken its place.
-    async fn run(
-        self: Arc<Self>,
-        mut client: AvailabilityServiceClient<Channel>,
-        mut calls: mpsc::UnboundedReceiver<ChangeAvailabilityRequest>,
-    ) {
+    /// answer when no more calls are sent.
+    async fn run(self: Arc<Self>, channel: Channel, mut calls: mpsc::UnboundedReceiver<SharedCall>) {
         let mut request = Request::new(poll_fn(move |context| calls.poll_recv(context)));
         self.bearer.sign(request.metadata_mut());
         request.metadata_mut().insert(ACTOR_METADATA, MetadataValue::from_static("wix"));
-        let ended = match client.change_availability(request).await {
+        let ended = match change_availability(channel, request).await {
             Ok(answers) => {
                 let mut answers = answers.into_inner();
                 loop {
@@ -119,17 +165,12 @@ impl Stream {
             }
             Err(status) => status,
         };
-        let ended = unanswered(&ended);
-        let waiting = lock(&self.waiting).take();
-        for caller in waiting.into_iter().flat_map(|waiting| waiting.callers.into_values()) {
-            // A caller whose time is over has left.
-            let _ = caller.send(Err(ended.clone()));
-        }
+        self.end(&unanswered(&ended));
     }
 
     fn answer(&self, answer: ChangeAvailabilityResponse) {
         let ChangeAvailabilityResponse { correlation_id, outcome } = answer;
-        let caller = lock(&self.waiting).as_mut().and_then(|waiting| waiting.callers.remove(&correlation_id));
+        let caller = lock(&self.open).as_mut().and_then(|open| open.callers.remove(&correlation_id));
         let Some(caller) = caller else { return };
         let result = match outcome {
             Some(Outcome::Applied(_)) => Ok(()),

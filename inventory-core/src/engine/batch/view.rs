@@ -3,7 +3,7 @@
 use crate::engine::batch::{Batch, BatchLevel};
 use crate::model::ids::{LevelId, SiteId, UnitId};
 use crate::model::kind::UnitState;
-use crate::model::level::LevelState;
+use crate::model::level::{LevelState, Past};
 use crate::model::order::{OrderHistory, OrderKey};
 use crate::model::site::OrderPolicies;
 use crate::rules::View;
@@ -24,8 +24,8 @@ impl View for BatchView<'_> {
         self.batch.levels.get(&level).map(state).unwrap_or_default()
     }
 
-    fn level_at(&self, level: LevelId, sequence: i64) -> Option<i64> {
-        self.batch.past_levels.get(&(level, sequence)).copied()
+    fn level_at(&self, level: LevelId, sequence: i64) -> Past {
+        self.batch.past_levels.get(&(level, sequence)).copied().unwrap_or(Past::NotReached)
     }
 
     fn unit(&self, unit: UnitId) -> UnitState {

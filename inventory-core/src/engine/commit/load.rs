@@ -142,8 +142,8 @@ pub(super) fn past_levels(
 ) -> Result<(), StoreError> {
     for (site, level, sequence) in counts {
         if sequence <= batch.sequence(site) {
-            let available = store.level_at(site, level, batch.last_sequence(level), sequence)?;
-            batch.add_past_level(level, sequence, available);
+            let past = store.level_at(site, level, batch.last_sequence(level), sequence)?;
+            batch.add_past_level(level, sequence, past);
         }
     }
     Ok(())

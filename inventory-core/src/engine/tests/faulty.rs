@@ -12,6 +12,7 @@ use crate::model::catalog::Unit;
 use crate::model::error::{StoreError, Trouble};
 use crate::model::ids::{Fingerprint, LevelId, LocationId, RequestKey, SiteId, UnitId};
 use crate::model::journal::SettingChange;
+use crate::model::level::Past;
 use crate::model::order::{OrderHistory, OrderKey};
 use crate::model::site::Site;
 use crate::model::unit::UnitSettings;
@@ -23,6 +24,8 @@ pub(super) enum Fault {
     BeginConflicts,
     ConnectionLostBeforeCommit,
     CommitUnknown,
+    /// The writer's thread panics before it writes.
+    Panic,
     /// Any batch that holds an item of this quantity fails in its statement.
     Poisoned(i64),
 }
@@ -135,8 +138,8 @@ impl BatchStore for Faulty {
         Ok(requests.iter().filter_map(row).collect())
     }
 
-    fn level_at(&mut self, _: SiteId, _: LevelId, _: i64, _: i64) -> Result<i64, StoreError> {
-        Ok(0)
+    fn level_at(&mut self, _: SiteId, _: LevelId, _: i64, _: i64) -> Result<Past, StoreError> {
+        Ok(Past::Known(0))
     }
 
     fn location_in_use(&mut self, _: SiteId, _: LocationId) -> Result<bool, StoreError> {
@@ -172,7 +175,16 @@ impl BatchStore for Faulty {
         Ok(None)
     }
 
+    fn archive(&mut self, _: SiteId, up_to: i64) -> Result<i64, StoreError> {
+        Ok(up_to)
+    }
+
+    fn delete_site(&mut self, _: &Site) -> Result<(), StoreError> {
+        Ok(())
+    }
+
     fn write(&mut self, writes: &Writes) -> Result<Written, StoreError> {
+        assert!(!self.strikes(Fault::Panic), "a bug");
         if self.strikes(Fault::ConnectionLostBeforeCommit) {
             return Err(StoreError::Gone(Trouble::ConnectionLost, "reset".into()));
         }

@@ -96,7 +96,9 @@ statement! {
 }
 
 statement! {
-    /// Entries of orders, at most so many of each, with the headers of their changes.
+    /// Entries of orders, at most so many of each, with the headers of their changes. What an order holds by archived
+    /// entries stands before them, as if one decrement without a reason had taken it. One statement sees both as of one
+    /// moment, while entries are archived.
     LoadOrders(sites: Guid, SiteId; orders: Guid, OrderId; most: BigInt, i64) -> (
         (Guid, Guid),
         (BigInt, BigInt, SmallInt, SmallInt, Guid, Nullable<Guid>, Bool, Nullable<BigInt>, BigInt, Nullable<SmallInt>),
@@ -104,11 +106,16 @@ statement! {
         "SELECT asked.site_id, asked.order_id, part.* \
          FROM unnest(" sites ", " orders ") AS asked (site_id, order_id) \
          CROSS JOIN LATERAL ( \
-            SELECT l.sequence, l.change_sequence, c.kind, c.reason, l.unit_id, l.location_id, l.subscription, \
+            (SELECT l.sequence, l.change_sequence, c.kind, c.reason, l.unit_id, l.location_id, l.subscription, \
                 l.asked, l.delta, l.marks \
             FROM change c \
             JOIN ledger l ON l.site_id = c.site_id AND l.sequence BETWEEN c.first_sequence AND c.last_sequence \
-            WHERE c.site_id = asked.site_id AND c.order_id = asked.order_id LIMIT (" most ")[1] \
+            WHERE c.site_id = asked.site_id AND c.order_id = asked.order_id LIMIT (" most ")[1]) \
+            UNION ALL \
+            SELECT 0::bigint, 0::bigint, 1::smallint, 0::smallint, level.unit_id, level.location_id, false, \
+                NULL::bigint, h.returned - h.taken, NULL::smallint \
+            FROM holding h JOIN level ON level.level_id = h.level_id \
+            WHERE h.site_id = asked.site_id AND h.order_id = asked.order_id \
          ) AS part"
     }
 }

@@ -12,7 +12,7 @@ use crate::model::access::Author;
 use crate::model::action::Kind;
 use crate::model::catalog::Unit;
 use crate::model::entry::{Entry, Marks};
-use crate::model::error::{Error, StoreError};
+use crate::model::error::{Error, Invalid, StoreError};
 use crate::model::ids::{LevelId, LocationId, OrderId, SiteId, UnitId};
 use crate::model::limits;
 use crate::model::unit::UnitSelector;
@@ -41,8 +41,13 @@ pub struct EntryFilter {
 }
 
 impl Snapshot<'_> {
-    /// A page of the site's entries. `next` is the last sequence number that the page looked at.
+    /// A page of the site's entries. `next` is the last sequence number that the page looked at. `Invalid::Archived` if
+    /// the filter's sequence numbers reach before the site's cut; from 0 on, all entries are meant that are there.
     pub fn list_entries(&mut self, filter: &EntryFilter, rows: i64) -> Result<Page<Entry, i64>, Error> {
+        let cut = self.cut()?;
+        if cut.hides(filter.after_sequence, filter.up_to_sequence) {
+            return Err(Invalid::Archived { cut: cut.sequence }.into());
+        }
         let wanted = match &filter.unit {
             Some(selector) => Some(self.resolve_one(selector, None)?),
             None => None,
@@ -71,9 +76,14 @@ impl Snapshot<'_> {
     }
 
     /// The sequence number of the site's last entry recorded before `time` (microseconds since 1970); 0 if there is
-    /// none. A binary search: there is no index on the time, but the times of a site's entries never run backwards.
+    /// none. `Invalid::Archived` if that entry is archived, and perhaps others after it. A binary search: there is no
+    /// index on the time, but the times of a site's entries never run backwards.
     pub fn sequence_before(&mut self, time: i64) -> Result<i64, Error> {
-        let (mut low, mut high) = (0, self.site.sequence);
+        let cut = self.cut()?;
+        if cut.sequence > 0 && time <= cut.recorded_at {
+            return Err(Invalid::Archived { cut: cut.sequence }.into());
+        }
+        let (mut low, mut high) = (cut.sequence, self.site.sequence);
         let id = self.site.id;
         while low < high {
             // Both are sequence numbers, so the number between them fits.

@@ -2,16 +2,21 @@
 
 use std::marker::PhantomData;
 
+use diesel::dsl::exists;
 use diesel::prelude::*;
-use diesel::query_builder::{AstPass, QueryFragment, QueryId};
-use diesel::sql_types::BigInt;
+use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
+use diesel::sql_types::{BigInt, Bool, Nullable, SmallInt};
 use diesel::sqlite::{Sqlite, SqliteConnection};
 
-use crate::engine::storage::{LevelRow, SiteWrite, UnitWrite, Writes};
-use crate::model::ids::{LevelId, SiteId};
+use crate::engine::storage::faults::{Faults, Statement};
+use crate::engine::storage::{LevelRow, SiteWrite, UnitWrite, Writes, Written};
+use crate::model::ids::{LevelId, OrderId, SiteId};
 use crate::store::describe::SqliteRow;
+use crate::store::faults::step;
 use crate::store::guid::Guid;
-use crate::store::tables::{ChangeRow, LedgerRow, NewLevelRow, RequestRow, UnitRow, WaypointRow, unit as table};
+use crate::store::tables::{
+    ChangeRow, LedgerRow, NewLevelRow, RequestRow, UnitRow, WaypointRow, change, unit as table,
+};
 
 /// The insertion of one row of a described table, prepared once for each of its forms. Each bound column costs a
 /// twelfth of a ledger entry, so sparse columns without a value are left out.
@@ -109,49 +114,91 @@ impl QueryFragment<Sqlite> for SetLevel {
 impl RunQueryDsl<SqliteConnection> for SetSequence {}
 impl RunQueryDsl<SqliteConnection> for SetLevel {}
 
-/// Writes the outcomes of requests; false if one of them is a replay.
-pub(super) fn write_requests(connection: &mut SqliteConnection, writes: &Writes) -> QueryResult<bool> {
+/// The entries of an order, at most so many, with the headers of their changes. What it holds by archived entries
+/// stands before them, as if one decrement without a reason had taken it. One statement sees both as of one moment,
+/// while entries are archived.
+#[derive(QueryId)]
+pub(super) struct LoadOrder(pub(super) SiteId, pub(super) OrderId, pub(super) i64);
+
+impl QueryFragment<Sqlite> for LoadOrder {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Sqlite>) -> QueryResult<()> {
+        let Self(site, order, most) = self;
+        out.push_sql(
+            "SELECT * FROM (SELECT ledger.sequence, ledger.change_sequence, change.kind, change.reason, \
+                ledger.unit_id, ledger.location_id, ledger.subscription, ledger.asked, ledger.delta, ledger.marks \
+             FROM change JOIN ledger ON ledger.site_id = change.site_id \
+                AND ledger.sequence BETWEEN change.first_sequence AND change.last_sequence \
+             WHERE change.site_id = ",
+        );
+        out.push_bind_param::<Guid, SiteId>(site)?;
+        out.push_sql(" AND change.order_id = ");
+        out.push_bind_param::<Guid, OrderId>(order)?;
+        out.push_sql(" LIMIT ");
+        out.push_bind_param::<BigInt, i64>(most)?;
+        out.push_sql(
+            ") UNION ALL SELECT 0, 0, 1, 0, level.unit_id, level.location_id, 0, NULL, \
+                holding.returned - holding.taken, NULL \
+             FROM holding JOIN level ON level.level_id = holding.level_id WHERE holding.site_id = ",
+        );
+        out.push_bind_param::<Guid, SiteId>(site)?;
+        out.push_sql(" AND holding.order_id = ");
+        out.push_bind_param::<Guid, OrderId>(order)
+    }
+}
+
+impl Query for LoadOrder {
+    /// The columns of `PartRecord`, in its order.
+    type SqlType =
+        (BigInt, BigInt, SmallInt, SmallInt, Guid, Nullable<Guid>, Bool, Nullable<BigInt>, BigInt, Nullable<SmallInt>);
+}
+
+impl RunQueryDsl<SqliteConnection> for LoadOrder {}
+
+/// Writes all of a batch, unless it turns out that it has to run again: then the transaction is to be rolled back.
+pub(super) fn write_batch(connection: &mut SqliteConnection, faults: &Faults, writes: &Writes) -> QueryResult<Written> {
     for request in &writes.requests {
-        if insert::<IGNORE>(connection, RequestRow::from(request))? == 0 {
-            return Ok(false);
+        let write = |c: &mut SqliteConnection| insert::<IGNORE>(c, RequestRow::from(request));
+        if step(faults, Statement::WriteRequest, connection, write)? == 0 {
+            return Ok(Written::ReplayFound);
         }
     }
-    Ok(true)
-}
-
-/// Writes sequence numbers and times, units, and levels. A unit that is stored already keeps its settings.
-pub(super) fn write_levels(connection: &mut SqliteConnection, writes: &Writes) -> QueryResult<()> {
+    for &(site, order) in &writes.new_orders {
+        let changes = change::table.filter(change::site_id.eq(site).and(change::order_id.eq(order)));
+        let known = diesel::select(exists(changes));
+        if step(faults, Statement::CheckOrder, connection, |c| known.get_result(c))? {
+            return Ok(Written::OrderFound);
+        }
+    }
+    let mut write = |statement, run: &dyn Fn(&mut SqliteConnection) -> QueryResult<usize>| {
+        step(faults, statement, connection, run).map(drop)
+    };
     for site in writes.sites.iter().filter(|site| site.changes()) {
         let SiteWrite { before, sequence, recorded_at } = site;
-        SetSequence(before.id, *sequence, *recorded_at).execute(connection)?;
+        write(Statement::SetSequence, &|c| SetSequence(before.id, *sequence, *recorded_at).execute(c))?;
     }
     for unit in &writes.stocked_units {
-        insert::<STOCK>(connection, UnitRow::from(unit))?;
+        write(Statement::StockUnits, &|c| insert::<STOCK>(c, UnitRow::from(unit)))?;
     }
+    // A unit that is stored already keeps its settings.
     for unit in &writes.new_units {
-        insert::<IGNORE>(connection, UnitRow::from(unit))?;
+        write(Statement::AddUnits, &|c| insert::<IGNORE>(c, UnitRow::from(unit)))?;
     }
     for level in &writes.new_levels {
-        insert::<FAIL>(connection, NewLevelRow::from(level))?;
+        write(Statement::AddLevels, &|c| insert::<FAIL>(c, NewLevelRow::from(level)))?;
     }
     for (_, row) in &writes.levels {
-        SetLevel(*row).execute(connection)?;
+        write(Statement::SetLevel, &|c| SetLevel(*row).execute(c))?;
     }
-    Ok(())
-}
-
-/// Writes changes, entries and waypoints.
-pub(super) fn write_ledger(connection: &mut SqliteConnection, writes: &Writes) -> QueryResult<()> {
     for change in &writes.changes {
-        insert::<FAIL>(connection, ChangeRow::from(change))?;
+        write(Statement::WriteChange, &|c| insert::<FAIL>(c, ChangeRow::from(change)))?;
     }
     for entry in &writes.entries {
-        insert::<FAIL>(connection, LedgerRow::from(entry))?;
+        write(Statement::WriteEntry, &|c| insert::<FAIL>(c, LedgerRow::from(entry)))?;
     }
     for waypoint in &writes.waypoints {
-        insert::<FAIL>(connection, WaypointRow::from(waypoint))?;
+        write(Statement::WriteWaypoint, &|c| insert::<FAIL>(c, WaypointRow::from(waypoint)))?;
     }
-    Ok(())
+    Ok(Written::All)
 }
 
 /// Writes the settings of units, and creates those that do not exist. SKUs may change hands among them.

@@ -84,7 +84,7 @@ fn channel(endpoint: &Endpoint, ca: Option<PathBuf>) -> Result<Channel, Collecto
         (false, Some(_)) => Err(CollectorError::NotTls),
         (true, None) => Err(CollectorError::NoAuthority { uri }),
         (true, Some(ca)) => {
-            let connector = tls::connector(CA, &uri, ca, None, Reload::never())?;
+            let connector = tls::connector(CA, &uri, ca, None, tls::ALPN_GRPC, Reload::never())?;
             let connector = connector.ok_or(CollectorError::Host { uri })?;
             Ok(endpoint.connect_with_connector_lazy(connector))
         }

@@ -1,8 +1,9 @@
 use std::error::Error;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use tempfile::TempDir;
+use tokio_rustls::rustls::pki_types::ServerName;
 
 use super::*;
 use crate::listen::Protocol;
@@ -96,19 +97,30 @@ async fn a_port_beyond_loopback_needs_tls_or_permission() {
 #[derive(Debug, clap::Parser)]
 struct Program {
     #[command(flatten)]
-    upstream: GrpcUpstream,
+    upstreams: GrpcUpstreams,
+}
+
+/// What the program makes of `--grpc-upstream` and the flags behind it.
+fn parse(arguments: &[&str]) -> Result<GrpcUpstreams, clap::Error> {
+    let arguments = ["program", "--grpc-upstream"].iter().chain(arguments);
+    <Program as clap::Parser>::try_parse_from(arguments).map(|program| program.upstreams)
 }
 
 #[tokio::test]
 async fn every_wrong_upstream_is_told_with_its_flag() {
     let folder = files();
     let (ca, a, key) = ("--upstream-ca", "--upstream-cert", "--upstream-key");
-    let rows: [(&[&str], &str); 8] = [
+    let rows: [(&[&str], &str); 13] = [
         (&["h:1"], ""),
+        (&["h:1,http://g:2", "--grpc-upstream", "f:3"], ""),
         (&["https://h:1", ca, "ca.pem"], ""),
         (&["https://h:1", ca, "ca.pem", a, "a.pem", key, "a.key"], ""),
+        (&["https://h:1,https://g:1", ca, "ca.pem"], ""),
         (&["https://h:1"], "https://h:1/ is https, so --upstream-ca (UPSTREAM_CA) is required"),
         (&["http://h:1", ca, "ca.pem"], "--upstream-ca (UPSTREAM_CA) is set, but --grpc-upstream (GRPC_UPSTREAM)"),
+        (&["https://h:1,g:2", ca, "ca.pem"], "(GRPC_UPSTREAM) http://g:2/ is not https"),
+        (&["g:2,https://h:1"], "https://h:1/ is https, so --upstream-ca (UPSTREAM_CA) is required"),
+        (&["h:1,g:1,h:1"], "--grpc-upstream (GRPC_UPSTREAM): http://h:1/ is given twice"),
         (&["https://h:1", ca, "ca.pem", a, "a.pem"], "--upstream-cert (UPSTREAM_CERT) needs --upstream-key"),
         (&["https://h:1", ca, "none"], "none cannot be read: No such file"),
         (&["https://h:1", ca, "ca.pem", a, "a.pem", key, "b.key"], "--upstream-key (UPSTREAM_KEY): the key in "),
@@ -118,12 +130,54 @@ async fn every_wrong_upstream_is_told_with_its_flag() {
             true => (*text).to_owned(),
             false => folder.path().join(text).display().to_string(),
         };
-        let arguments =
-            ["program", "--grpc-upstream"].map(str::to_owned).into_iter().chain(arguments.iter().map(named));
-        let upstream = <Program as clap::Parser>::parse_from(arguments).upstream;
-        let channel = upstream.channel(|endpoint| endpoint, Reload::never());
-        let error = channel.map(|_| ()).map_or_else(|error| with_causes(&error as &dyn Error), |()| String::new());
+        let arguments: Vec<String> = arguments.iter().map(named).collect();
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        let channels = parse(&arguments).expect("the form is right").channels(|endpoint| endpoint, &Reload::never());
+        let error = channels.map(|_| ()).map_or_else(|error| with_causes(&error as &dyn Error), |()| String::new());
         assert_eq!(error.is_empty(), expected.is_empty(), "{error}");
         assert!(error.contains(expected), "{error} has not {expected}");
+    }
+}
+
+#[tokio::test]
+async fn upstreams_are_named_by_host_and_port() {
+    let upstreams = parse(&["h:1,http://g:2", "--grpc-upstream", "[::1]:3"]).expect("the form is right");
+    let channels = upstreams.channels(|endpoint| endpoint, &Reload::never()).expect("they can be called");
+    let names: Vec<String> = channels.into_iter().map(|(name, _)| name).collect();
+    assert_eq!(names, ["h:1", "g:2", "[::1]:3"]);
+    for wrong in ["", "h", "h:1,", "h:1,x", "h:x", "ftp://h:1", "http://h:1/path", "h:1;g:2"] {
+        let error = parse(&[wrong]).expect_err(wrong).to_string();
+        let value = wrong.rsplit(',').next().unwrap_or_default();
+        assert!(error.contains(&format!("'{value}'")) || value.is_empty(), "{error} does not name {value}");
+        assert!(error.contains("--grpc-upstream"), "{error}");
+    }
+}
+
+#[test]
+fn a_chain_is_valid_until_its_first_certificate_expires() {
+    let key = || KeyPair::generate().expect("a key");
+    let params = |name: &str, year: i32| {
+        let mut params = CertificateParams::new([name.to_owned()]).expect("a name");
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.not_after = rcgen::date_time_ymd(year, 1, 1);
+        params
+    };
+    let of_authority = |name: &str, year: i32| {
+        let mut params = params(name, year);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params
+    };
+    let root = CertifiedIssuer::self_signed(of_authority("root", 2030), key()).expect("an authority");
+    let mut roots = RootCertStore::empty();
+    roots.add(root.der().clone()).expect("the authority is good");
+    let host = ServerName::try_from("localhost").expect("a good name");
+    // The year of the authority between, that of the server, and the seconds from 1970 to the first of them. That of
+    // the root does not count: it is trusted as it is.
+    for (between, own, first) in [(2050, 2090, 2_524_608_000), (2090, 2050, 2_524_608_000), (2050, 2050, 2_524_608_000)]
+    {
+        let between = CertifiedIssuer::signed_by(of_authority("between", between), key(), &root).expect("an authority");
+        let server = params("localhost", own).signed_by(&key(), &between).expect("a certificate");
+        let chain = [server.der().clone(), between.der().clone()];
+        assert_eq!(web::expiry(roots.clone(), &chain, &host), Some(first));
     }
 }

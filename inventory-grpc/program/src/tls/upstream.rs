@@ -32,8 +32,17 @@ const UPSTREAM: Flag = "--grpc-upstream (GRPC_UPSTREAM)";
 #[derive(Clone, Debug, Args)]
 pub struct GrpcUpstream {
     /// The gRPC server: HOST:PORT, http://HOST:PORT or https://HOST:PORT.
-    #[arg(long, env = "GRPC_UPSTREAM", default_value = "127.0.0.1:50051", value_parser = endpoint)]
+    #[arg(long, visible_alias = "server", env = "GRPC_UPSTREAM")]
+    #[arg(default_value = "127.0.0.1:50051", value_parser = endpoint)]
     pub grpc_upstream: Endpoint,
+    /// How to trust it.
+    #[command(flatten)]
+    pub tls: UpstreamTls,
+}
+
+/// How to trust servers that are called over TLS.
+#[derive(Clone, Debug, Args)]
+pub struct UpstreamTls {
     /// For https: an authority in this PEM file must have signed the server's certificate. Read again when it changes.
     #[arg(long, env = "UPSTREAM_CA", value_name = "FILE")]
     pub upstream_ca: Option<PathBuf>,
@@ -76,8 +85,14 @@ pub enum BadUpstream {
         /// The URL.
         uri: Uri,
     },
+    /// A server is given twice.
+    #[error("{UPSTREAM}: {uri} is given twice; remove one of them")]
+    Twice {
+        /// The URL.
+        uri: Uri,
+    },
     /// Nothing answers, or not with a certificate of the authority.
-    #[error("no server answers at {address}")]
+    #[error("no server answers at {address}; start it, or name another with {UPSTREAM}")]
     NoAnswer {
         /// The address.
         address: String,
@@ -101,7 +116,7 @@ impl GrpcUpstream {
     }
 
     /// The address without the scheme.
-    fn address(&self) -> String {
+    pub(super) fn address(&self) -> String {
         self.grpc_upstream.uri().authority().map(ToString::to_string).unwrap_or_default()
     }
 
@@ -119,7 +134,7 @@ impl GrpcUpstream {
     /// `None` for a server without TLS.
     fn connector(&self, reload: Reload) -> Result<Option<Connector>, BadUpstream> {
         let uri = self.grpc_upstream.uri();
-        let pair = match (&self.upstream_cert, &self.upstream_key) {
+        let pair = match (&self.tls.upstream_cert, &self.tls.upstream_key) {
             (Some(certificate), Some(key)) => {
                 Some(Pair { certificate: (CERT, certificate.clone()), key: (KEY, key.clone()) })
             }
@@ -128,33 +143,42 @@ impl GrpcUpstream {
             (None, Some(_)) => return Err(BadUpstream::Half { given: KEY, missing: CERT }),
         };
         if uri.scheme_str() != Some("https") {
-            let given = self.upstream_ca.as_ref().map(|_| CA).or(pair.map(|_| CERT));
+            let given = self.tls.upstream_ca.as_ref().map(|_| CA).or(pair.map(|_| CERT));
             return given.map_or(Ok(None), |flag| Err(BadUpstream::NotTls { flag, uri: uri.clone() }));
         }
-        let Some(ca) = self.upstream_ca.clone() else { return Err(BadUpstream::NoAuthority { uri: uri.clone() }) };
-        let connector = connector(CA, uri, ca, pair, reload)?;
+        let Some(ca) = self.tls.upstream_ca.clone() else { return Err(BadUpstream::NoAuthority { uri: uri.clone() }) };
+        let connector = connector(CA, uri, ca, pair, ALPN_GRPC, reload)?;
         connector.map(Some).ok_or_else(|| BadUpstream::Host { uri: uri.clone() })
     }
 }
 
+/// The protocol that a client of gRPC offers.
+pub(crate) const ALPN_GRPC: &[u8] = b"h2";
+
 /// A connector to the host of `uri`, whose certificate an authority in the file `ca` must have signed. `flag` names
-/// that file. `None` if no certificate can name the host.
+/// that file. It offers the protocol `alpn`. `None` if no certificate can name the host.
 pub(crate) fn connector(
     flag: Flag,
     uri: &Uri,
     ca: PathBuf,
     pair: Option<Pair>,
+    alpn: &'static [u8],
     reload: Reload,
 ) -> Result<Option<Connector>, BadFile> {
-    let host = uri.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']').to_owned();
+    let host = host(uri);
     let Ok(name) = ServerName::try_from(host.clone()) else { return Ok(None) };
     let mut files = vec![ca.clone()];
     files.extend(pair.iter().flat_map(|pair| [pair.certificate.1.clone(), pair.key.1.clone()]));
-    let tls = Reloaded::follow(flag, files, reload, move || load(flag, &ca, pair.as_ref()))?;
+    let tls = Reloaded::follow(flag, files, reload, move || load(flag, &ca, pair.as_ref(), alpn))?;
     Ok(Some(Connector { tls, name, address: (host, uri.port_u16().unwrap_or(443)) }))
 }
 
-fn load(flag: Flag, ca: &Path, pair: Option<&Pair>) -> Result<ClientConfig, BadFile> {
+/// The host of a URL, an IPv6 address without its brackets.
+pub(super) fn host(uri: &Uri) -> String {
+    uri.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']').to_owned()
+}
+
+fn load(flag: Flag, ca: &Path, pair: Option<&Pair>, alpn: &[u8]) -> Result<ClientConfig, BadFile> {
     let roots = authorities(flag, ca)?;
     let builder = ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions();
     let builder = builder.map_err(|source| BadFile::Refused { flag, path: ca.to_owned(), source })?;
@@ -166,15 +190,19 @@ fn load(flag: Flag, ca: &Path, pair: Option<&Pair>) -> Result<ClientConfig, BadF
             builder.with_client_auth_cert(chain, key).map_err(|source| pair.refused(source))?
         }
     };
-    config.alpn_protocols = vec![b"h2".to_vec()];
+    config.alpn_protocols = vec![alpn.to_vec()];
     Ok(config)
 }
 
 /// The form of `--grpc-upstream`.
-fn endpoint(text: &str) -> Result<Endpoint, String> {
+pub(super) fn endpoint(text: &str) -> Result<Endpoint, String> {
     let url = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
+    let is_server = |uri: &Uri| {
+        let has_scheme = ["http", "https"].map(Some).contains(&uri.scheme_str());
+        has_scheme && uri.port().is_some() && uri.path_and_query().is_none_or(|rest| rest == "/")
+    };
     match Endpoint::from_shared(url) {
-        Ok(endpoint) if ["http", "https"].map(Some).contains(&endpoint.uri().scheme_str()) => Ok(endpoint),
+        Ok(endpoint) if is_server(endpoint.uri()) => Ok(endpoint),
         Ok(_) | Err(_) => Err("must be HOST:PORT or http://HOST:PORT, or https://HOST:PORT for TLS".into()),
     }
 }
@@ -190,9 +218,18 @@ pub(crate) struct Connector {
 impl Connector {
     async fn connect(self) -> io::Result<TokioIo<TlsStream<TcpStream>>> {
         let stream = TcpStream::connect((self.address.0.as_str(), self.address.1)).await?;
+        Ok(TokioIo::new(self.handshake(stream).await?))
+    }
+
+    /// Does the TLS handshake on a connection to the server.
+    pub(super) async fn handshake(self, stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
         stream.set_nodelay(true)?;
-        let stream = TlsConnector::from(self.tls.current()).connect(self.name, stream).await?;
-        Ok(TokioIo::new(stream))
+        TlsConnector::from(self.tls.current()).connect(self.name, stream).await
+    }
+
+    /// The name that the server's certificate must have.
+    pub(super) fn name(&self) -> &ServerName<'static> {
+        &self.name
     }
 }
 

@@ -79,6 +79,10 @@ fn row(line: u64, values: Values) -> Result<Checked, String> {
     let (unit, new_sku) = match (app_id.is_empty() && catalog_item_id.is_empty(), sku) {
         (false, sku) => {
             let options = options.map(json::from_json);
+            let read = options.clone().and_then(|options| json::read_struct(options).ok()).unwrap_or_default();
+            if let Some(key) = read.unreadable.first() {
+                return Err(format!("options: {key:?} is nested too deeply, or is too long"));
+            }
             (
                 UnitRef::CatalogReference(v1::CatalogReference {
                     app_id,

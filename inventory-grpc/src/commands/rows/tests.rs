@@ -197,15 +197,6 @@ fn a_sales_window_is_two_times_with_offsets() {
 }
 
 proptest! {
-    /// Whatever the bytes, every line is a row, a bad row or nothing; and nothing panics.
-    #[test]
-    fn any_bytes_can_be_read(content in prop::collection::vec(any::<u8>(), 0..300), csv in any::<bool>()) {
-        let format = if csv { Format::Csv } else { Format::Ndjson };
-        let _ = read(format, &content);
-        let with_header = [COLUMNS.join(",").as_bytes(), b"\n", &content].concat();
-        let _ = read(format, &with_header);
-    }
-
     /// Text is taken as it stands.
     #[test]
     fn text_survives_csv(sku in "[ a\"',;ä\r\n]{1,20}", name in "[ a\"',;ä\r\n]{1,20}") {

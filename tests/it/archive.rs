@@ -1,0 +1,383 @@
+//! Old entries are archived: files hold them, and what is left in the database is still right and can be proved.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use inventory_core::engine::retention::Keeper;
+use inventory_core::model::ids::SiteId;
+use inventory_core::store::{Open, Store};
+use inventory_proto::v1;
+use inventory_tests::books;
+use inventory_tests::errors::{error, error_of};
+use inventory_tests::on_both;
+use inventory_tests::programs::program;
+use inventory_tests::requests::{adjust, clip, decrement, guid, increment, reference, set, set_item};
+use inventory_tests::test_clock::timestamp;
+use inventory_tests::world::World;
+use tonic::{Code, Status};
+
+on_both!(
+    the_rest_is_proved_after_old_months_are_archived,
+    questions_that_reach_before_the_cut_name_it,
+    orders_hold_what_they_took_before_the_cut,
+    an_archive_that_was_interrupted_goes_on,
+    a_long_chain_is_read_up_to_the_cut,
+);
+
+/// The 15th of January, February and March of the year 2020, in microseconds since 1970.
+const JANUARY: i64 = 1_579_046_400_000_000;
+const FEBRUARY: i64 = 1_581_724_800_000_000;
+const MARCH: i64 = 1_584_230_400_000_000;
+
+fn archive(world: &World, folder: &Path) -> Command {
+    let mut command = program("inventory-grpc");
+    command.args(["ledger", "archive", "--before", "2020-03", "--database-url", &world.database.text, "--to"]);
+    command.arg(folder).stdin(Stdio::null());
+    command
+}
+
+/// Runs the command; returns whether it succeeded, and what it said.
+fn run(mut command: Command) -> (bool, String) {
+    let output = command.output().expect("the program starts");
+    let said = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
+    (output.status.success(), said)
+}
+
+/// Forgets the outcomes of requests from before March, as a server does after its retention.
+fn forget_outcomes(world: &World) {
+    let old = format!("DELETE FROM request WHERE recorded_at < {MARCH}");
+    books::execute(&world.database.url, &old).expect("outcomes can be deleted");
+}
+
+async fn take(world: &World, order_id: &str, items: &[(&str, i64)]) {
+    let request = v1::DecrementAvailabilityRequest { order_id: order_id.into(), ..decrement(&world.site, items) };
+    world.availability().decrement_availability(request).await.expect("there is stock");
+}
+
+async fn give_back(world: &World, order_id: &str, items: &[(&str, i64)]) {
+    let request = increment(&world.site, order_id, items);
+    world.availability().increment_availability(request).await.expect("stock can come back");
+}
+
+/// The first order of the filled site. It takes 3 of A and 1 of B in January, and gives 1 of A back in February.
+const ORDER: &str = "0a0a0a0a-0000-4000-8000-000000000001";
+/// The last entry before March, and all entries.
+const CUT: i64 = 6;
+const ENTRIES: i64 = 8;
+
+/// Fills the site: 6 entries before March, and 2 in March. In the end A is 102, and B 9.
+async fn fill(world: &World) {
+    world.clock.set(JANUARY);
+    world.set(&[("A", 100), ("B", 10)]).await;
+    take(world, ORDER, &[("A", 3), ("B", 1)]).await;
+    world.clock.set(FEBRUARY);
+    give_back(world, ORDER, &[("A", 1)]).await;
+    take(world, &guid(), &[("A", 1)]).await;
+    world.clock.set(MARCH);
+    world.stock().adjust_stock(adjust(&world.site, &[("A", 7)])).await.expect("levels can be adjusted");
+    take(world, &guid(), &[("A", 2)]).await;
+}
+
+/// Archives what is before March.
+fn archived(world: &World) {
+    forget_outcomes(world);
+    let (done, said) = run(archive(world, &world.database.folder()));
+    assert!(done, "{said}");
+}
+
+async fn verify(world: &World) -> v1::VerifySiteResponse {
+    let request = v1::VerifySiteRequest { site_id: world.site.clone(), repair: false };
+    let mut stream = world.ledger().verify_site(request).await.expect("the verification starts").into_inner();
+    loop {
+        let message = stream.message().await.expect("a report of progress").expect("the last message has the result");
+        if message.done {
+            return message;
+        }
+    }
+}
+
+async fn the_rest_is_proved_after_old_months_are_archived(world: World) {
+    fill(&world).await;
+    let folder = world.database.folder();
+    let (done, said) = run(archive(&world, &folder));
+    assert!(done && said.contains("1 sites keep entries that the replays"), "{said}");
+    assert_eq!(world.entries().await.len() as i64, ENTRIES);
+
+    archived(&world);
+    let files = folder.join("before-2020-03");
+    let lines = |name: &str| -> Vec<String> {
+        let text = fs::read_to_string(files.join(name)).expect(name);
+        text.lines().map(str::to_owned).collect()
+    };
+    let (january, february) = (lines("ledger-2020-01.csv"), lines("ledger-2020-02.csv"));
+    assert!(january[0].starts_with("site_id,sequence,record_time,") && january[0].ends_with("subscription_item"));
+    assert_eq!((january.len(), february.len()), (1 + 4, 1 + 2));
+    assert!(january[3].starts_with(&format!("{},3,2020-01-15", world.site)), "{january:?}");
+    assert!(january[3].contains(ORDER), "{january:?}");
+    assert_eq!(lines("sites.csv").len(), 2);
+    let manifest: serde_json::Value =
+        serde_json::from_str(&lines("manifest.json").join("\n")).expect("the manifest is JSON");
+    assert_eq!((manifest["months"][0]["rows"].as_u64(), manifest["months"][1]["rows"].as_u64()), (Some(4), Some(2)));
+
+    let entries = world.entries().await;
+    assert_eq!(entries.iter().map(|entry| entry.sequence).collect::<Vec<_>>(), [7, 8]);
+    let result = verify(&world).await;
+    assert_eq!((result.difference_count, result.entries, result.levels), (0, ENTRIES - CUT, 2));
+    assert_eq!(result.archived_sequence, CUT);
+    assert_eq!((world.level("A").await, world.level("B").await), (102, 9));
+
+    // What is wrong is still found: a level with entries after the cut, and one without.
+    for (item, right, wrong) in [("A", 102, 50), ("B", 9, 8)] {
+        let alter = |from, to| format!("UPDATE level SET available = {to} WHERE available = {from}");
+        assert_eq!(books::execute(&world.database.url, &alter(right, wrong)), Ok(1));
+        let found = verify(&world).await.differences;
+        assert_eq!(found.len(), 1, "{item}");
+        assert_eq!((found[0].available, found[0].recomputed), (wrong, right), "{item}");
+        assert_eq!(books::execute(&world.database.url, &alter(wrong, right)), Ok(1));
+    }
+
+    // Nobody removes more, and the command finds nothing more.
+    for table in ["ledger", "change"] {
+        let refused = books::execute(&world.database.url, &format!("DELETE FROM {table}")).expect_err(table);
+        assert!(refused.to_string().contains("never changed or removed"), "{refused}");
+    }
+    let (done, said) = run(archive(&world, &folder));
+    assert!(done && said.contains("6 entries of 1 sites; 0 of them"), "{said}");
+    let (done, said) = run(archive(&world, &folder.join("other")));
+    assert!(done && said.contains("no entry before 2020-03"), "{said}");
+    assert!(!folder.join("other").exists());
+    world.set(&[("A", 1), ("B", 2)]).await;
+    let result = verify(&world).await;
+    assert_eq!((result.difference_count, result.entries), (0, 4));
+}
+
+/// The error of a request that reaches before the cut. Its text names the cut.
+fn assert_archived(what: &str, status: &Status) {
+    assert_eq!(error_of(status), error(Code::FailedPrecondition, "ENTRIES_ARCHIVED", ""), "{what}");
+    assert!(status.message().contains(&format!("up to {CUT} are archived")), "{what}: {status:?}");
+}
+
+async fn questions_that_reach_before_the_cut_name_it(world: World) {
+    fill(&world).await;
+    archived(&world);
+    let list = || v1::ListEntriesRequest { site_id: world.site.clone(), ..Default::default() };
+    let whole = world.ledger().list_entries(list()).await.expect("entries can be read").into_inner();
+    assert_eq!((whole.entries.len() as i64, whole.archived_sequence), (ENTRIES - CUT, CUT));
+    let start = |micros| v1::ListEntriesRequest { start_time: Some(timestamp(micros)), ..list() };
+    let end = |micros| v1::ListEntriesRequest { end_time: Some(timestamp(micros)), ..list() };
+    let rows = [
+        ("after an archived entry", v1::ListEntriesRequest { after_sequence: CUT - 1, ..list() }, None),
+        ("after the cut", v1::ListEntriesRequest { after_sequence: CUT, ..list() }, Some(2)),
+        ("up to the cut", v1::ListEntriesRequest { up_to_sequence: CUT, ..list() }, None),
+        ("up to the first entry that is left", v1::ListEntriesRequest { up_to_sequence: CUT + 1, ..list() }, Some(1)),
+        ("of a unit", v1::ListEntriesRequest { unit: reference("A"), ..list() }, Some(2)),
+        ("of a unit without entries", v1::ListEntriesRequest { unit: reference("B"), ..list() }, Some(0)),
+        ("newest first", v1::ListEntriesRequest { newest_first: true, ..list() }, Some(2)),
+        ("from January on", start(JANUARY), None),
+        ("from February on", start(FEBRUARY), None),
+        ("from March on", start(MARCH), Some(2)),
+        ("before February", end(FEBRUARY), None),
+        ("before March", end(MARCH), None),
+        ("before a later time", end(MARCH + 1), Some(2)),
+    ];
+    for (what, request, expected) in rows {
+        match (world.ledger().list_entries(request).await, expected) {
+            (Ok(answer), Some(expected)) => assert_eq!(answer.into_inner().entries.len(), expected, "{what}"),
+            (Err(status), None) => assert_archived(what, &status),
+            (answer, expected) => panic!("{what}: {answer:?}, expected {expected:?}"),
+        }
+    }
+
+    let explain = |item: &str, at_sequence, at_time| {
+        let (site_id, unit) = (world.site.clone(), reference(item));
+        let request = v1::ExplainLevelRequest { site_id, unit, at_sequence, at_time, ..Default::default() };
+        let mut client = world.ledger();
+        async move { client.explain_level(request).await.map(tonic::Response::into_inner) }
+    };
+    // The level, its last entry, the level before the explained ones, and their number.
+    for (what, item, at_sequence, expected) in [
+        ("now", "A", 0, (102, 8, 97, 2)),
+        ("between", "A", 7, (104, 7, 97, 1)),
+        ("at the cut", "A", CUT, (97, 6, 97, 0)),
+        ("all entries are archived", "B", 0, (9, 4, 9, 0)),
+        ("never written", "C", 0, (0, 0, 0, 0)),
+    ] {
+        let found = explain(item, at_sequence, None).await.expect(what);
+        let numbers = (found.available, found.sequence, found.available_before, found.explained_entries);
+        assert_eq!((numbers, found.archived_sequence), (expected, CUT), "{what}");
+    }
+    assert_archived("explained before the cut", &explain("A", CUT - 1, None).await.expect_err("archived"));
+    let before = explain("A", 0, Some(timestamp(FEBRUARY - 1))).await.expect_err("archived");
+    assert_archived("explained before the last archived entry", &before);
+    assert_eq!(explain("A", 0, Some(timestamp(FEBRUARY))).await.expect("known").available, 97);
+    assert_eq!(explain("A", 0, Some(timestamp(MARCH))).await.expect("known").available, 102);
+
+    let watch = |after_sequence| {
+        let request = v1::WatchEntriesRequest { site_id: world.site.clone(), after_sequence };
+        let mut client = world.ledger();
+        async move { client.watch_entries(request).await.expect("a stream").into_inner().message().await }
+    };
+    assert_archived("watched from the beginning", &watch(0).await.expect_err("archived"));
+    assert_archived("watched before the cut", &watch(CUT - 1).await.expect_err("archived"));
+    let first = watch(CUT).await.expect("entries").expect("a message");
+    assert_eq!((first.entries.len(), first.sequence), (2, ENTRIES));
+
+    let counted = |as_of_sequence| {
+        let item = v1::SetStockItem { as_of_sequence, ..set_item("A", 90) };
+        let mut client = world.stock();
+        let request = set(&world.site, vec![item]);
+        async move { client.set_stock(request).await }
+    };
+    let refused = counted(CUT - 1).await.expect_err("archived");
+    assert_eq!(error_of(&refused), error(Code::InvalidArgument, "INVALID_FIELD", "items[0].as_of_sequence"));
+    assert!(refused.message().contains(&format!("up to {CUT} are archived")), "{refused:?}");
+    counted(CUT).await.expect("the level is known");
+    // Counted 90 where it was 97, and 102 now.
+    assert_eq!(world.level("A").await, 95);
+    let item = v1::SetStockItem { as_of_sequence: ENTRIES, ..set_item("B", 4) };
+    world.stock().set_stock(set(&world.site, vec![item])).await.expect("the level is known");
+    assert_eq!((world.level("B").await, verify(&world).await.difference_count), (4, 0));
+}
+
+async fn orders_hold_what_they_took_before_the_cut(world: World) {
+    fill(&world).await;
+    archived(&world);
+    let get = |order_id: &str| {
+        let request =
+            v1::GetOrderRequest { site_id: world.site.clone(), order_id: order_id.into(), ..Default::default() };
+        let mut client = world.ledger();
+        async move { client.get_order(request).await.expect("the order is known").into_inner() }
+    };
+    let net = |order: &v1::GetOrderResponse| {
+        let line = |line: &v1::OrderLine| {
+            let item = line.catalog_reference.as_ref().map(|unit| unit.catalog_item_id.clone()).unwrap_or_default();
+            (item, line.taken, line.returned, line.net)
+        };
+        let mut lines: Vec<_> = order.lines.iter().map(line).collect();
+        lines.sort();
+        lines
+    };
+    let order = get(ORDER).await;
+    assert_eq!(net(&order), [("A".to_owned(), 3, 1, 2), ("B".to_owned(), 1, 0, 1)]);
+    assert_eq!((order.entry_count, order.calls.len(), order.archived_sequence), (0, 0, CUT));
+
+    // The order holds 2 of A: so many come back without a mark, and no more.
+    give_back(&world, ORDER, &[("A", 2)]).await;
+    give_back(&world, ORDER, &[("B", 2)]).await;
+    let entries = world.entries().await;
+    let marks: Vec<Vec<i32>> = entries[2..].iter().map(|entry| entry.marks.clone()).collect();
+    assert_eq!(marks, [vec![], vec![i32::from(v1::Mark::OverReturn)]]);
+    world.configure_site(clip()).await.expect("the policy can be set");
+    give_back(&world, ORDER, &[("A", 1)]).await;
+    let last = world.entries().await.pop().expect("an entry");
+    assert_eq!((last.delta, last.marks), (0, vec![i32::from(v1::Mark::OverReturn)]));
+    let order = get(ORDER).await;
+    assert_eq!(net(&order), [("A".to_owned(), 3, 3, 0), ("B".to_owned(), 1, 2, -1)]);
+    assert_eq!((order.entry_count, order.calls.len(), order.archived_sequence), (3, 3, CUT));
+
+    let new = guid();
+    take(&world, &new, &[("A", 1)]).await;
+    let order = get(&new).await;
+    assert_eq!((order.entry_count, order.archived_sequence), (1, 0));
+}
+
+/// A store of the test beside the servers.
+async fn store(world: &World) -> Store {
+    let url = world.database.url.clone();
+    tokio::task::spawn_blocking(|| Store::open(url, Open::AsIs)).await.expect("no panic").expect("the store opens")
+}
+
+async fn an_archive_that_was_interrupted_goes_on(world: World) {
+    world.clock.set(JANUARY);
+    let items = |change: i64| (0..1_000).map(|item| set_item(&format!("item-{item:03}"), change + 1)).collect();
+    for change in 0..7 {
+        world.stock().set_stock(set(&world.site, items(change))).await.expect("the levels can be set");
+    }
+    world.clock.set(MARCH);
+    world.stock().set_stock(set(&world.site, items(9))).await.expect("the levels can be set");
+    forget_outcomes(&world);
+    let (folder, entries) = (world.database.folder(), "SELECT count(*) AS wrong FROM ledger");
+    let files = folder.join("before-2020-03");
+
+    // Killed while it wrote: some file is there, and no manifest. It writes all of them anew.
+    fs::create_dir(&files).expect("the folder is writable");
+    fs::write(files.join("ledger-2019-12.csv"), "half a fi").expect("the folder is writable");
+    fs::write(files.join("sites.csv"), "site_id").expect("the folder is writable");
+    // Killed as soon as the manifest is there, while somebody else holds the site: nothing is removed.
+    let mut holder = books::Holder::of(&world.database.url, &world.site);
+    let mut killed = archive(&world, &folder).spawn().expect("the program starts");
+    while !files.join("manifest.json").exists() {
+        assert!(killed.try_wait().expect("a child").is_none(), "it ended without a manifest");
+        tokio::task::yield_now().await;
+    }
+    killed.kill().expect("the program can be killed");
+    killed.wait().expect("the program ends");
+    holder.release();
+    assert!(!files.join("ledger-2019-12.csv").exists());
+    assert_eq!(books::count(&world.database.url, entries), 8_000);
+
+    // Files that changed, and another database, are refused. Nothing is removed.
+    let month = files.join("ledger-2020-01.csv");
+    let whole = fs::read(&month).expect("the file is there");
+    fs::write(&month, &whole[..whole.len() - 1]).expect("the folder is writable");
+    let (done, said) = run(archive(&world, &folder));
+    assert!(!done && said.contains("ledger-2020-01.csv is not the file that manifest.json lists"), "{said}");
+    fs::write(&month, &whole).expect("the folder is writable");
+    let other = inventory_tests::world::Database::fresh(inventory_tests::world::Backend::Sqlite);
+    Store::migrate(&other.url).expect("a new database");
+    let mut elsewhere = program("inventory-grpc");
+    elsewhere.args(["ledger", "archive", "--before", "2020-03", "--database-url", &other.text, "--to"]).arg(&folder);
+    let (done, said) = run(elsewhere);
+    assert!(!done && said.contains("another one in this database"), "{said}");
+    assert_eq!(books::count(&world.database.url, entries), 8_000);
+
+    // Killed between two steps: the books are right after each of them.
+    let site = SiteId::from_uuid(world.site.parse().expect("a GUID"));
+    let opened = store(&world).await;
+    let step = tokio::task::spawn_blocking(move || Keeper::connect(&opened)?.archive(site, 7_000));
+    assert_eq!(step.await.expect("no panic").expect("a step"), 2_000);
+    let result = verify(&world).await;
+    assert_eq!((result.difference_count, result.entries, result.archived_sequence), (0, 6_000, 2_000));
+    let (done, said) = run(archive(&world, &folder));
+    assert!(done && said.contains("7000 entries of 1 sites; 5000 of them"), "{said}");
+    assert_eq!(books::count(&world.database.url, entries), 1_000);
+    assert_eq!(fs::read(&month).expect("the file is there"), whole, "complete files are not written again");
+    let result = verify(&world).await;
+    assert_eq!((result.difference_count, result.levels, result.archived_sequence), (0, 1_000, 7_000));
+}
+
+/// Waypoints are removed with their entries, and pages of a unit still end in time and are complete.
+async fn a_long_chain_is_read_up_to_the_cut(world: World) {
+    world.clock.set(JANUARY);
+    let add = async || {
+        world.stock().adjust_stock(adjust(&world.site, &[("A", 1)])).await.expect("levels can be adjusted");
+    };
+    for _ in 0..150 {
+        add().await;
+    }
+    world.clock.set(MARCH);
+    for _ in 0..150 {
+        add().await;
+    }
+    archived(&world);
+    assert_eq!(books::count(&world.database.url, "SELECT count(*) AS wrong FROM waypoint"), 2);
+    for newest_first in [false, true] {
+        for (after_sequence, expected) in [(0, 151..=300), (150, 151..=300), (191, 192..=300), (256, 257..=300)] {
+            let unit = reference("A");
+            let list =
+                v1::ListEntriesRequest { unit, after_sequence, newest_first, page_size: 40, ..Default::default() };
+            let mut found: Vec<i64> = world.list_entries(list).await.iter().map(|entry| entry.sequence).collect();
+            if newest_first {
+                found.reverse();
+            }
+            assert_eq!(found, expected.collect::<Vec<i64>>(), "after {after_sequence}");
+        }
+    }
+    for (at_sequence, expected) in [(150, 150), (151, 151), (200, 200), (0, 300)] {
+        let (site_id, unit) = (world.site.clone(), reference("A"));
+        let request = v1::ExplainLevelRequest { site_id, unit, at_sequence, ..Default::default() };
+        let found = world.ledger().explain_level(request).await.expect("known").into_inner();
+        assert_eq!((found.available, found.available_before), (expected, 150), "at {at_sequence}");
+    }
+}

@@ -1,0 +1,85 @@
+//! What is asked while something fails. Together, the scenarios reach every statement of a batch.
+
+use inventory_tests::model::{Request, Target};
+
+/// The sites of a scenario. All are of the same writer, so that one batch has all of them.
+pub(super) const SITES: usize = 3;
+/// The item that has a SKU of its own.
+pub(super) const NAMED: usize = 4;
+
+/// A call: the site, the idempotency key, whether its items are named by SKU, and the request.
+pub(super) type Call = (usize, u64, bool, Request);
+
+/// What is asked.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Scenario {
+    /// Everything at once: a new site, new levels, a count, a replay, returns. The batch takes the locked path, twice.
+    Mixed,
+    /// Orders for levels that are cached. The batch takes the optimistic path.
+    Cached,
+}
+
+impl Scenario {
+    pub(super) const ALL: [Self; 2] = [Self::Mixed, Self::Cached];
+
+    /// The calls of one burst.
+    pub(super) fn burst(self) -> Vec<Call> {
+        match self {
+            Self::Mixed => vec![
+                take(0, 10, 0, 2),
+                take(0, 11, 2, 1),
+                take(0, 2, 0, 1),
+                give(0, 12, 0, 1, 2),
+                give(0, 13, 0, 1, 99),
+                (0, 14, false, Request::Set(vec![Target { as_of: Some(1), ..target(0, 7) }])),
+                (0, 15, true, Request::Decrement(vec![(NAMED, 1, false)], false, 15, true)),
+                // A level gets a waypoint every 64 entries.
+                (1, 16, false, Request::Adjust((0..64).map(|index| (1, 3 - 2 * (index % 3))).collect())),
+                (1, 17, false, Request::Set(vec![target(3, 4)])),
+                (2, 18, false, Request::Increment(vec![(0, 3, false)], 18)),
+                take(2, 19, 0, 1),
+            ],
+            Self::Cached => vec![
+                take(0, 20, 0, 1),
+                take(0, 21, 2, 1),
+                (1, 22, false, Request::Decrement(vec![(0, 1, false), (1, 2, false)], true, 22, true)),
+                give(1, 23, 0, 1, 2),
+                give(1, 24, 0, 1, 98),
+                take(0, 25, 1, 6),
+                // 63 entries, and then one more, so that the second one makes a waypoint.
+                (1, 26, false, Request::Adjust((0..64).map(|index| (1, 3 - 2 * (index % 3))).collect())),
+            ],
+        }
+    }
+}
+
+/// What the sites are like before.
+pub(super) fn beginning() -> Vec<Call> {
+    let stocked = |site, key| (site, key, false, Request::Set(vec![target(0, 5), target(1, 5), target(2, 0)]));
+    vec![
+        stocked(0, 1),
+        stocked(1, 1),
+        take(0, 2, 0, 1),
+        take(1, 2, 0, 1),
+        (0, 3, false, Request::Adjust(vec![(2, 1), (2, -1)])),
+        (1, 3, false, Request::Adjust(vec![(2, 1), (2, -1)])),
+    ]
+}
+
+/// An order from another server, at the same time.
+pub(super) fn elsewhere() -> Vec<Call> {
+    vec![take(0, 40, 0, 1)]
+}
+
+/// Takes pieces for an order that has the number of its key.
+fn take(site: usize, key: u64, item: usize, pieces: i64) -> Call {
+    (site, key, false, Request::Decrement(vec![(item, pieces, false)], true, key as usize, true))
+}
+
+fn give(site: usize, key: u64, item: usize, pieces: i64, order: usize) -> Call {
+    (site, key, false, Request::Increment(vec![(item, pieces, false)], order))
+}
+
+fn target(item: usize, level: i64) -> Target {
+    Target { item, level, expected: None, expected_revision: None, as_of: None }
+}
