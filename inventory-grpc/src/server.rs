@@ -18,6 +18,7 @@ use inventory_core::model::limits;
 use inventory_core::store::Store;
 use inventory_program::drain::Stop;
 use inventory_program::listen::{CallLayer, Listener, Open, Protocol};
+use inventory_program::with_causes;
 use inventory_proto::DESCRIPTORS;
 use inventory_proto::v1::availability_service_server::AvailabilityServiceServer;
 use inventory_proto::v1::ledger_service_server::LedgerServiceServer;
@@ -234,8 +235,10 @@ async fn prune(engine: Engine, retention: Duration) {
     loop {
         every.tick().await;
         if let Err(error) = engine.prune(retention).await {
-            let error: &dyn std::error::Error = &error;
-            tracing::warn!(error, "outcomes of old requests were not pruned; trying again in an hour");
+            tracing::warn!(
+                error = with_causes(&error),
+                "outcomes of old requests were not pruned; trying again in an hour"
+            );
         }
     }
 }
@@ -272,8 +275,7 @@ async fn follow_health(reporter: &HealthReporter, mut health: watch::Receiver<He
             Health::Starting => {}
             Health::Ready => tracing::info!("ready: the writers can commit"),
             Health::NotReady(why) => {
-                let error: &dyn std::error::Error = why;
-                tracing::error!(error, "not ready: the writers cannot commit");
+                tracing::error!(error = with_causes(why), "not ready: the writers cannot commit");
             }
         }
         if health.changed().await.is_err() {

@@ -6,12 +6,12 @@
 
 mod refusal;
 
-use std::error::Error as StdError;
 use std::time::{Duration, Instant};
 
 use inventory_core::model::access::TokenName;
 use inventory_core::model::error::{Error, Failed, Invalid};
 use inventory_program::repeat::{Repeats, Told};
+use inventory_program::with_causes;
 use inventory_proto::ERROR_DOMAIN;
 use prost::Message;
 use prost_types::Any;
@@ -188,7 +188,7 @@ pub(crate) fn of_failed(failed: Failed) -> Status {
 /// Logs that a call failed: the first of its kind, and then a count at growing intervals.
 fn tell(reason: &'static str, failed: &Failed) {
     let Some(Told { kind: _, count, lasted }) = FAILURES.count(reason, Instant::now()) else { return };
-    let (error, seconds): (&dyn StdError, u64) = (failed, lasted.as_secs());
+    let (error, seconds) = (with_causes(failed), lasted.as_secs());
     match failed {
         Failed::OutcomeUnknown(_) | Failed::Internal(_) => {
             tracing::error!(error, reason, calls = count, seconds, "calls failed without a known outcome");

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use inventory_tests::bench::fixtures::{SITE, Workload, requests, requests_of};
-use inventory_tests::bench::load::{self, Window};
+use inventory_tests::bench::load::{self, CUT, Window};
 use inventory_tests::bench::report::{Figure, Table, heading, runs, seconds};
 use inventory_tests::bench::rig::{Rig, Shape, stock_site};
 use inventory_tests::programs::Running;
@@ -41,6 +41,7 @@ fn twice_the_rate(window: Window) {
         "p99 ms",
         "refused with 503",
         "p99 ms",
+        "connection closed",
         "peak memory of each process, MB",
     ]);
     for workload in [Workload::Hot, Workload::Bulk] {
@@ -58,7 +59,7 @@ fn twice_the_rate(window: Window) {
                 let latency = by_status.get(&status);
                 latency.map_or("–".into(), |all| format!("{:.0}", all.value_at_quantile(0.99) as f64 / 1_000.0))
             };
-            assert_eq!(of(200) + of(503), twice.len() as u64, "another status: {:?}", loaded.statuses);
+            assert_eq!(of(200) + of(503) + of(CUT), twice.len() as u64, "another status: {:?}", loaded.statuses);
             let memory = rig.servers.iter().map(|server| format!("{:.0}", server.peak_megabytes()));
             table.row(vec![
                 workload.name().into(),
@@ -69,6 +70,7 @@ fn twice_the_rate(window: Window) {
                 p99(200),
                 of(503).to_string(),
                 p99(503),
+                of(CUT).to_string(),
                 memory.collect::<Vec<_>>().join(" + "),
             ]);
             rig.servers.into_iter().for_each(|server| assert!(Running::terminate(server).success()));

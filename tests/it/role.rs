@@ -13,8 +13,8 @@ use inventory_tests::requests::{adjust, decrement, guid, increment, reference, s
 use inventory_tests::world::{Backend, Database};
 use tonic::transport::Endpoint;
 
-/// A database with the schema, and its URL for a new role that may run the service.
-fn with_role() -> (Database, String, String) {
+/// A database with the schema, a new role that may run the service, and the database's URL for that role.
+pub(crate) fn with_role() -> (Database, String, String) {
     let database = Database::fresh(Backend::Postgres);
     let role = format!("service-{}", &guid()[..8]);
     books::script(&database.url, &format!("CREATE ROLE \"{role}\" LOGIN"));
@@ -25,6 +25,10 @@ fn with_role() -> (Database, String, String) {
     let (_, host) = database.text.split_once('@').expect("the URL has a user");
     let text = format!("postgres://{role}@{host}");
     (database, role, text)
+}
+
+pub(crate) fn remove_role(database: &Database, role: &str) {
+    books::script(&database.url, &format!("DROP OWNED BY \"{role}\"; DROP ROLE \"{role}\""));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -89,7 +93,7 @@ async fn the_service_runs_as_a_role_that_cannot_touch_the_books() {
         let error = done.expect_err(forbidden).to_string();
         assert!(error.contains("permission denied") || error.contains("must be owner"), "{forbidden}: {error}");
     }
-    books::script(&database.url, &format!("DROP OWNED BY \"{role}\"; DROP ROLE \"{role}\""));
+    remove_role(&database, &role);
 }
 
 #[test]

@@ -242,7 +242,7 @@ impl Verifier {
         if header.len() > HEADER_CHARS_MAX {
             return Err(Refused::HeaderTooLong);
         }
-        self.check_header(token)?;
+        self.check_header(header)?;
         let signer = self.check_signature(message, signature)?;
         payload.clear();
         URL_SAFE_NO_PAD.decode_vec(claims, payload).map_err(|_| Refused::NotBase64)?;
@@ -259,8 +259,9 @@ impl Verifier {
         self.check_claims(payload, now)
     }
 
-    fn check_header(&self, token: &str) -> Result<(), Refused> {
-        let header = jsonwebtoken::decode_header(token).map_err(|error| match error.kind() {
+    fn check_header(&self, header: &str) -> Result<(), Refused> {
+        // The library looks for the header from the end, which costs a token of 300 items 30 µs. So it gets no claims.
+        let header = jsonwebtoken::decode_header(format!("{header}..")).map_err(|error| match error.kind() {
             ErrorKind::InvalidToken => Refused::NotCompact,
             ErrorKind::InvalidAlgorithm | ErrorKind::InvalidAlgorithmName => Refused::WrongAlgorithm,
             ErrorKind::Json(_) => Refused::WrongForm,

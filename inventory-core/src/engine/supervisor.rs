@@ -100,8 +100,7 @@ impl Post {
                 // Nobody waits for the old thread.
                 Ok(next) => shift = next,
                 Err(error) => {
-                    let error: &dyn std::error::Error = &error;
-                    tracing::error!(error, writer = self.index, "the system refused a thread: restart this server");
+                    tracing::error!(%error, writer = self.index, "the system refused a thread: restart this server");
                     return;
                 }
             }

@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod causes;
 pub mod drain;
 mod exit;
 mod files;
@@ -17,6 +18,7 @@ use std::error::Error;
 use std::io::Write;
 use std::process::{ExitCode, Termination};
 
+pub use crate::causes::with_causes;
 pub use crate::exit::Unsettled;
 pub use crate::metrics::{MetricsError, serve_metrics};
 pub use crate::observe::Sight;
@@ -70,15 +72,4 @@ pub fn tell_error(name: &str, error: &dyn Error) {
 fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     tokio::runtime::Builder::new_multi_thread().worker_threads(cores.div_ceil(2)).enable_all().build()
-}
-
-/// The error and its causes, separated by colons.
-pub fn with_causes(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(&format!(": {error}"));
-        cause = error.source();
-    }
-    text
 }

@@ -11,6 +11,7 @@ use inventory_core::engine::clock::Clock;
 use inventory_core::model::access::{Token, TokenHash, TokenState};
 use inventory_core::model::limits;
 use inventory_core::store::Store;
+use inventory_program::with_causes;
 use tokio::sync::watch;
 
 use super::{OwnToken, Refused};
@@ -162,8 +163,10 @@ impl Reader {
             }
             Err(error) => {
                 if !std::mem::replace(&mut self.failing, true) {
-                    let error: &dyn std::error::Error = &error;
-                    tracing::warn!(error, "the tokens cannot be read; those that were read last stay in force");
+                    tracing::warn!(
+                        error = with_causes(&error),
+                        "the tokens cannot be read; those that were read last stay in force"
+                    );
                 }
             }
         }

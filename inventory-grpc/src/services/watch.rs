@@ -15,6 +15,7 @@ use inventory_core::model::error::{Error, Failed, Invalid};
 use inventory_core::model::ids::SiteId;
 use inventory_core::store::{EntryFilter, Page, SiteRead, Snapshot, Store, Terms};
 use inventory_program::listen::CallerInfo;
+use inventory_program::with_causes;
 use inventory_proto::v1;
 use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
@@ -83,8 +84,10 @@ pub(crate) async fn look_for_commits(store: Store, commits: Commits) {
             }
             Err(error) => {
                 if !failing {
-                    let error: &dyn std::error::Error = &error;
-                    tracing::warn!(error, "commits of other servers are not seen; looking again until they are");
+                    tracing::warn!(
+                        error = with_causes(&error),
+                        "commits of other servers are not seen; looking again until they are"
+                    );
                 }
                 failing = true;
             }

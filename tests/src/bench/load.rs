@@ -60,17 +60,66 @@ pub(super) fn histogram() -> Histogram<u64> {
     Histogram::new_with_bounds(1, 60_000_000, 3).expect("bounds are in order")
 }
 
-/// Status and whole length of the answer in `buffer`; `None` until its head is complete.
-fn head(buffer: &[u8]) -> Option<(u16, usize)> {
+/// The status of a call whose connection ended before its answer could be read.
+pub const CUT: u16 = 0;
+
+/// One connection, which is made again when the server ends it.
+struct Caller<'a> {
+    server: &'a Door,
+    connection: Option<Box<dyn Connection>>,
+    buffer: Vec<u8>,
+}
+
+impl<'a> Caller<'a> {
+    async fn connected(server: &'a Door) -> Self {
+        Self { server, connection: Some(server.connect().await), buffer: Vec::with_capacity(4_096) }
+    }
+
+    /// Sends a request and reads its answer. Returns the status.
+    async fn exchange(&mut self, request: &[u8]) -> u16 {
+        let mut connection = match self.connection.take() {
+            Some(connection) => connection,
+            None => self.server.connect().await,
+        };
+        // A server that refuses a large request at once does not read all of it, but its answer is there.
+        let _ = async { connection.write_all(request).await.and(connection.flush().await) }.await;
+        self.buffer.clear();
+        loop {
+            match connection.read_buf(&mut self.buffer).await {
+                Ok(0) | Err(_) => return CUT,
+                Ok(_) => {}
+            }
+            match head(&self.buffer) {
+                Some(head) if self.buffer.len() >= head.length => {
+                    self.connection = (!head.is_last).then_some(connection);
+                    return head.status;
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+/// The head of an answer.
+struct Head {
+    status: u16,
+    /// Bytes of the head and the body.
+    length: usize,
+    /// Whether the server ends the connection.
+    is_last: bool,
+}
+
+/// The head of the answer in `buffer`; `None` until it is complete.
+fn head(buffer: &[u8]) -> Option<Head> {
     let end = buffer.windows(4).position(|window| window == b"\r\n\r\n")? + 4;
     let text = std::str::from_utf8(&buffer[..end]).expect("the head is ASCII");
     let status = text.get(9..12).and_then(|status| status.parse().ok()).expect("the answer has a status");
-    let length = text
-        .lines()
-        .filter_map(|line| line.split_once(':'))
-        .find(|(name, _)| name.eq_ignore_ascii_case("content-length"))
-        .map_or(0, |(_, length)| length.trim().parse().expect("the length is a number"));
-    Some((status, end + length))
+    let header = |wanted: &str| {
+        let mut headers = text.lines().filter_map(|line| line.split_once(':'));
+        headers.find(|(name, _)| name.eq_ignore_ascii_case(wanted)).map(|(_, value)| value.trim())
+    };
+    let length = header("content-length").map_or(0, |length| length.parse().expect("the length is a number"));
+    Some(Head { status, length: end + length, is_last: header("connection") == Some("close") })
 }
 
 /// Closed loop: each connection sends its next request after the answer to the previous one, until all are sent.
@@ -106,14 +155,13 @@ fn drive(server: &Door, requests: &[Vec<u8>], connections: usize, measured: Rang
         let worker = |_| {
             let (next, measured) = (Rc::clone(&next), measured.clone());
             async move {
-                let mut connection = server.connect().await;
+                let mut caller = Caller::connected(server).await;
                 let (mut latency, mut statuses) = (histogram(), BTreeMap::new());
-                let mut buffer = Vec::with_capacity(4_096);
                 let mut sent = Instant::now();
                 while sent < measured.end
                     && let Some(request) = requests.get(next.replace(next.get() + 1))
                 {
-                    let status = exchange(&mut connection, request, &mut buffer).await;
+                    let status = caller.exchange(request).await;
                     *statuses.entry(status).or_insert(0) += 1;
                     let answered = Instant::now();
                     if measured.contains(&answered) {
@@ -148,16 +196,15 @@ pub fn open_by_status(
     let started = Instant::now() + Duration::from_millis(20);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("the runtime starts");
     let worker = async |_| {
-        let mut connection = server.connect().await;
-        let (mut latency, mut statuses) = (histogram(), BTreeMap::new());
-        let (mut by_status, mut buffer) = (BTreeMap::new(), Vec::with_capacity(4_096));
+        let mut caller = Caller::connected(&server).await;
+        let (mut latency, mut statuses, mut by_status) = (histogram(), BTreeMap::new(), BTreeMap::new());
         loop {
             let index = next.replace(next.get() + 1);
             let Some(request) = requests.get(index) else { return (latency, statuses, by_status) };
             let due = started + Duration::from_secs_f64(index as f64 / rate);
             tokio::time::sleep_until(due.into()).await;
             let sent = Instant::now();
-            let status = exchange(&mut connection, request, &mut buffer).await;
+            let status = caller.exchange(request).await;
             *statuses.entry(status).or_insert(0) += 1;
             by_status.entry(status).or_insert_with(histogram).saturating_record(sent.elapsed().as_micros() as u64);
             latency.saturating_record(due.elapsed().as_micros() as u64);
@@ -175,21 +222,6 @@ pub fn open_by_status(
         }
     }
     (merge(took, own), all)
-}
-
-/// Sends a request and reads its answer. Returns the status.
-async fn exchange(connection: &mut Box<dyn Connection>, request: &[u8], buffer: &mut Vec<u8>) -> u16 {
-    connection.write_all(request).await.expect("the server reads the request");
-    connection.flush().await.expect("the server reads the request");
-    buffer.clear();
-    loop {
-        let read = connection.read_buf(buffer).await.expect("the server answers");
-        assert_ne!(read, 0, "the server closed the connection");
-        match head(buffer) {
-            Some((status, length)) if buffer.len() >= length => return status,
-            _ => {}
-        }
-    }
 }
 
 /// What one connection measured: the latency, and the number of answers with each status.
