@@ -17,6 +17,7 @@ mod errors;
 mod failover;
 #[cfg(debug_assertions)]
 mod faults;
+mod floods;
 mod follow;
 mod foreign_client;
 mod full_port;

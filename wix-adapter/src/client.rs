@@ -9,6 +9,7 @@
 //! other end of a call stays unknown here.
 
 mod choose;
+mod room;
 mod server;
 mod stream;
 mod watch;
@@ -118,7 +119,7 @@ impl Upstreams {
             let Some((index, server)) = self.choose(site, &tried) else {
                 return Err(Status::unavailable("no gRPC server is configured"));
             };
-            let status = match server.call(&change, deadline).await {
+            let status = match server.call(site, &change, deadline).await {
                 Ok(()) => return Ok(()),
                 Err(status) => status,
             };

@@ -54,7 +54,7 @@ bootstrap:
         max_replication_slots: 10
         shared_buffers: 64MB
         max_wal_size: 256MB
-        wal_keep_size: 128MB
+        wal_keep_size: 1GB
         wal_sender_timeout: 3s
         wal_receiver_timeout: 3s
         wal_receiver_status_interval: 1s

@@ -12,17 +12,17 @@ use futures_util::stream::poll_fn;
 use inventory_program::Reloaded;
 use inventory_proto::shared_call::{SharedCall, change_availability};
 use inventory_proto::v1::ChangeAvailabilityResponse;
+use inventory_proto::v1::change_availability_request::Change;
 use inventory_proto::v1::change_availability_response::Outcome;
 use inventory_proto::{ACTOR_METADATA, Bearer};
 use prost::Message;
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 use tonic::metadata::MetadataValue;
 use tonic::transport::Channel;
 use tonic::{Code, Request, Status};
 use tonic_types::pb;
 
-/// Calls under way. More wait until one is answered; the server reads no more at a time from one stream.
-const CALLS_MAX: usize = 1_024;
+use super::room::Room;
 
 /// What a caller waits for.
 type Answer = Result<(), Status>;
@@ -31,7 +31,7 @@ type Answer = Result<(), Status>;
 pub(super) struct Calls {
     channel: Channel,
     bearer: Reloaded<Bearer>,
-    room: Semaphore,
+    room: Arc<Room>,
     /// How often the calls were given up.
     given_up: AtomicU64,
     current: Mutex<Option<Arc<Stream>>>,
@@ -56,16 +56,18 @@ struct Open {
 impl Calls {
     /// Over a channel, with a token that may change.
     pub(super) fn new(channel: Channel, bearer: Reloaded<Bearer>) -> Self {
-        let room = Semaphore::new(CALLS_MAX);
-        Self { channel, bearer, room, given_up: AtomicU64::new(0), current: Mutex::default() }
+        Self { channel, bearer, room: Arc::default(), given_up: AtomicU64::new(0), current: Mutex::default() }
     }
 
-    /// Sends a call and waits for its answer. The error is the server's status, or UNAVAILABLE if it is not known
-    /// whether the server got the call.
-    pub(super) async fn call(&self, call: SharedCall) -> Answer {
+    /// Sends a call of the site with this hash, and waits for its answer. The error is the server's status, or
+    /// UNAVAILABLE if it is not known whether the server got the call.
+    pub(super) async fn call(&self, site: u64, call: SharedCall) -> Answer {
         let given_up = self.given_up.load(Ordering::Relaxed);
-        // The semaphore is never closed.
-        let _room = self.room.acquire().await;
+        let items = match &*call.change {
+            Change::Decrement(order) => order.items.len(),
+            Change::Increment(order) => order.items.len(),
+        };
+        let _place = self.room.take(site, items).await;
         if self.given_up.load(Ordering::Relaxed) != given_up {
             // It need not wait for its turn at a server that was left meanwhile.
             return Err(Status::unavailable("the server was left before the call was sent"));
