@@ -1,17 +1,17 @@
 //! Old entries are archived: files hold them, and what is left in the database is still right and can be proved.
 
+mod files;
+
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
-use inventory_core::engine::retention::Keeper;
-use inventory_core::model::ids::SiteId;
-use inventory_core::store::{Open, Store};
 use inventory_proto::v1;
+use inventory_tests::archives::{self, FEBRUARY, JANUARY, MARCH};
 use inventory_tests::books;
 use inventory_tests::errors::{error, error_of};
 use inventory_tests::on_both;
-use inventory_tests::programs::program;
+use inventory_tests::programs::finish_saying;
 use inventory_tests::requests::{adjust, clip, decrement, guid, increment, reference, set, set_item};
 use inventory_tests::test_clock::timestamp;
 use inventory_tests::world::World;
@@ -21,33 +21,16 @@ on_both!(
     the_rest_is_proved_after_old_months_are_archived,
     questions_that_reach_before_the_cut_name_it,
     orders_hold_what_they_took_before_the_cut,
-    an_archive_that_was_interrupted_goes_on,
     a_long_chain_is_read_up_to_the_cut,
 );
 
-/// The 15th of January, February and March of the year 2020, in microseconds since 1970.
-const JANUARY: i64 = 1_579_046_400_000_000;
-const FEBRUARY: i64 = 1_581_724_800_000_000;
-const MARCH: i64 = 1_584_230_400_000_000;
-
 fn archive(world: &World, folder: &Path) -> Command {
-    let mut command = program("inventory-grpc");
-    command.args(["ledger", "archive", "--before", "2020-03", "--database-url", &world.database.text, "--to"]);
-    command.arg(folder).stdin(Stdio::null());
-    command
+    archives::archive(&world.database.text, "2020-03", folder)
 }
 
-/// Runs the command; returns whether it succeeded, and what it said.
-fn run(mut command: Command) -> (bool, String) {
-    let output = command.output().expect("the program starts");
-    let said = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
-    (output.status.success(), said)
-}
-
-/// Forgets the outcomes of requests from before March, as a server does after its retention.
-fn forget_outcomes(world: &World) {
-    let old = format!("DELETE FROM request WHERE recorded_at < {MARCH}");
-    books::execute(&world.database.url, &old).expect("outcomes can be deleted");
+/// Archives what is from before March.
+fn archived(world: &World) {
+    archives::archive_old_months(&world.database.url, &world.database.text, &world.database.folder());
 }
 
 async fn take(world: &World, order_id: &str, items: &[(&str, i64)]) {
@@ -79,29 +62,11 @@ async fn fill(world: &World) {
     take(world, &guid(), &[("A", 2)]).await;
 }
 
-/// Archives what is before March.
-fn archived(world: &World) {
-    forget_outcomes(world);
-    let (done, said) = run(archive(world, &world.database.folder()));
-    assert!(done, "{said}");
-}
-
-async fn verify(world: &World) -> v1::VerifySiteResponse {
-    let request = v1::VerifySiteRequest { site_id: world.site.clone(), repair: false };
-    let mut stream = world.ledger().verify_site(request).await.expect("the verification starts").into_inner();
-    loop {
-        let message = stream.message().await.expect("a report of progress").expect("the last message has the result");
-        if message.done {
-            return message;
-        }
-    }
-}
-
 async fn the_rest_is_proved_after_old_months_are_archived(world: World) {
     fill(&world).await;
     let folder = world.database.folder();
-    let (done, said) = run(archive(&world, &folder));
-    assert!(done && said.contains("1 sites keep entries that the replays"), "{said}");
+    let (code, said) = finish_saying(archive(&world, &folder));
+    assert!(code == 0 && said.contains("1 sites keep entries that the replays"), "{said}");
     assert_eq!(world.entries().await.len() as i64, ENTRIES);
 
     archived(&world);
@@ -122,7 +87,7 @@ async fn the_rest_is_proved_after_old_months_are_archived(world: World) {
 
     let entries = world.entries().await;
     assert_eq!(entries.iter().map(|entry| entry.sequence).collect::<Vec<_>>(), [7, 8]);
-    let result = verify(&world).await;
+    let result = world.verify(false).await;
     assert_eq!((result.difference_count, result.entries, result.levels), (0, ENTRIES - CUT, 2));
     assert_eq!(result.archived_sequence, CUT);
     assert_eq!((world.level("A").await, world.level("B").await), (102, 9));
@@ -131,7 +96,7 @@ async fn the_rest_is_proved_after_old_months_are_archived(world: World) {
     for (item, right, wrong) in [("A", 102, 50), ("B", 9, 8)] {
         let alter = |from, to| format!("UPDATE level SET available = {to} WHERE available = {from}");
         assert_eq!(books::execute(&world.database.url, &alter(right, wrong)), Ok(1));
-        let found = verify(&world).await.differences;
+        let found = world.verify(false).await.differences;
         assert_eq!(found.len(), 1, "{item}");
         assert_eq!((found[0].available, found[0].recomputed), (wrong, right), "{item}");
         assert_eq!(books::execute(&world.database.url, &alter(wrong, right)), Ok(1));
@@ -142,13 +107,13 @@ async fn the_rest_is_proved_after_old_months_are_archived(world: World) {
         let refused = books::execute(&world.database.url, &format!("DELETE FROM {table}")).expect_err(table);
         assert!(refused.to_string().contains("never changed or removed"), "{refused}");
     }
-    let (done, said) = run(archive(&world, &folder));
-    assert!(done && said.contains("6 entries of 1 sites; 0 of them"), "{said}");
-    let (done, said) = run(archive(&world, &folder.join("other")));
-    assert!(done && said.contains("no entry before 2020-03"), "{said}");
+    let (code, said) = finish_saying(archive(&world, &folder));
+    assert!(code == 0 && said.contains("6 entries of 1 sites; 0 of them"), "{said}");
+    let (code, said) = finish_saying(archive(&world, &folder.join("other")));
+    assert!(code == 0 && said.contains("no entry before 2020-03"), "{said}");
     assert!(!folder.join("other").exists());
     world.set(&[("A", 1), ("B", 2)]).await;
-    let result = verify(&world).await;
+    let result = world.verify(false).await;
     assert_eq!((result.difference_count, result.entries), (0, 4));
 }
 
@@ -237,7 +202,7 @@ async fn questions_that_reach_before_the_cut_name_it(world: World) {
     assert_eq!(world.level("A").await, 95);
     let item = v1::SetStockItem { as_of_sequence: ENTRIES, ..set_item("B", 4) };
     world.stock().set_stock(set(&world.site, vec![item])).await.expect("the level is known");
-    assert_eq!((world.level("B").await, verify(&world).await.difference_count), (4, 0));
+    assert_eq!((world.level("B").await, world.verify(false).await.difference_count), (4, 0));
 }
 
 async fn orders_hold_what_they_took_before_the_cut(world: World) {
@@ -280,71 +245,6 @@ async fn orders_hold_what_they_took_before_the_cut(world: World) {
     take(&world, &new, &[("A", 1)]).await;
     let order = get(&new).await;
     assert_eq!((order.entry_count, order.archived_sequence), (1, 0));
-}
-
-/// A store of the test beside the servers.
-async fn store(world: &World) -> Store {
-    let url = world.database.url.clone();
-    tokio::task::spawn_blocking(|| Store::open(url, Open::AsIs)).await.expect("no panic").expect("the store opens")
-}
-
-async fn an_archive_that_was_interrupted_goes_on(world: World) {
-    world.clock.set(JANUARY);
-    let items = |change: i64| (0..1_000).map(|item| set_item(&format!("item-{item:03}"), change + 1)).collect();
-    for change in 0..7 {
-        world.stock().set_stock(set(&world.site, items(change))).await.expect("the levels can be set");
-    }
-    world.clock.set(MARCH);
-    world.stock().set_stock(set(&world.site, items(9))).await.expect("the levels can be set");
-    forget_outcomes(&world);
-    let (folder, entries) = (world.database.folder(), "SELECT count(*) AS wrong FROM ledger");
-    let files = folder.join("before-2020-03");
-
-    // Killed while it wrote: some file is there, and no manifest. It writes all of them anew.
-    fs::create_dir(&files).expect("the folder is writable");
-    fs::write(files.join("ledger-2019-12.csv"), "half a fi").expect("the folder is writable");
-    fs::write(files.join("sites.csv"), "site_id").expect("the folder is writable");
-    // Killed as soon as the manifest is there, while somebody else holds the site: nothing is removed.
-    let mut holder = books::Holder::of(&world.database.url, &world.site);
-    let mut killed = archive(&world, &folder).spawn().expect("the program starts");
-    while !files.join("manifest.json").exists() {
-        assert!(killed.try_wait().expect("a child").is_none(), "it ended without a manifest");
-        tokio::task::yield_now().await;
-    }
-    killed.kill().expect("the program can be killed");
-    killed.wait().expect("the program ends");
-    holder.release();
-    assert!(!files.join("ledger-2019-12.csv").exists());
-    assert_eq!(books::count(&world.database.url, entries), 8_000);
-
-    // Files that changed, and another database, are refused. Nothing is removed.
-    let month = files.join("ledger-2020-01.csv");
-    let whole = fs::read(&month).expect("the file is there");
-    fs::write(&month, &whole[..whole.len() - 1]).expect("the folder is writable");
-    let (done, said) = run(archive(&world, &folder));
-    assert!(!done && said.contains("ledger-2020-01.csv is not the file that manifest.json lists"), "{said}");
-    fs::write(&month, &whole).expect("the folder is writable");
-    let other = inventory_tests::world::Database::fresh(inventory_tests::world::Backend::Sqlite);
-    Store::migrate(&other.url).expect("a new database");
-    let mut elsewhere = program("inventory-grpc");
-    elsewhere.args(["ledger", "archive", "--before", "2020-03", "--database-url", &other.text, "--to"]).arg(&folder);
-    let (done, said) = run(elsewhere);
-    assert!(!done && said.contains("another one in this database"), "{said}");
-    assert_eq!(books::count(&world.database.url, entries), 8_000);
-
-    // Killed between two steps: the books are right after each of them.
-    let site = SiteId::from_uuid(world.site.parse().expect("a GUID"));
-    let opened = store(&world).await;
-    let step = tokio::task::spawn_blocking(move || Keeper::connect(&opened)?.archive(site, 7_000));
-    assert_eq!(step.await.expect("no panic").expect("a step"), 2_000);
-    let result = verify(&world).await;
-    assert_eq!((result.difference_count, result.entries, result.archived_sequence), (0, 6_000, 2_000));
-    let (done, said) = run(archive(&world, &folder));
-    assert!(done && said.contains("7000 entries of 1 sites; 5000 of them"), "{said}");
-    assert_eq!(books::count(&world.database.url, entries), 1_000);
-    assert_eq!(fs::read(&month).expect("the file is there"), whole, "complete files are not written again");
-    let result = verify(&world).await;
-    assert_eq!((result.difference_count, result.levels, result.archived_sequence), (0, 1_000, 7_000));
 }
 
 /// Waypoints are removed with their entries, and pages of a unit still end in time and are complete.

@@ -57,17 +57,6 @@ async fn a_level_is_explained_now_and_in_the_past(world: World) {
     assert_eq!(explain(&world, of("nothing")).await.explained_entries, 0);
 }
 
-async fn verify(world: &World, repair: bool) -> v1::VerifySiteResponse {
-    let request = v1::VerifySiteRequest { site_id: world.site.clone(), repair };
-    let mut stream = world.ledger().verify_site(request).await.expect("the verification starts").into_inner();
-    loop {
-        let message = stream.message().await.expect("a report of progress").expect("the last message has the result");
-        if message.done {
-            return message;
-        }
-    }
-}
-
 async fn a_verification_under_load_finds_no_difference(world: World) {
     let unknown = v1::VerifySiteRequest { site_id: guid(), repair: false };
     let mut stream = world.ledger().verify_site(unknown).await.expect("the verification starts").into_inner();
@@ -82,12 +71,12 @@ async fn a_verification_under_load_finds_no_difference(world: World) {
     };
     let checks = async {
         for _ in 0..10 {
-            let result = verify(&world, false).await;
+            let result = world.verify(false).await;
             assert_eq!((result.difference_count, result.differences.len()), (0, 0), "{result:?}");
         }
     };
     tokio::join!(orders, checks);
-    let result = verify(&world, false).await;
+    let result = world.verify(false).await;
     assert_eq!((result.entries, result.levels, result.difference_count), (452, 42, 0));
 }
 
@@ -96,18 +85,18 @@ async fn a_falsified_level_is_found_and_repaired_by_ledger_entries(world: World)
     let altered = books::execute(&world.database.url, "UPDATE level SET available = 9 WHERE available = 5");
     assert_eq!(altered, Ok(1));
     for repair in [false, true] {
-        let result = verify(&world, repair).await;
+        let result = world.verify(repair).await;
         assert_eq!(result.difference_count, 1);
         let found = &result.differences[0];
         let item_id = found.catalog_reference.as_ref().map(|reference| reference.catalog_item_id.as_str());
         assert_eq!((item_id, found.available, found.recomputed, found.repaired), (Some("A"), 9, 5, repair));
     }
-    assert_eq!((verify(&world, true).await.difference_count, world.level("A").await), (0, 5));
+    assert_eq!((world.verify(true).await.difference_count, world.level("A").await), (0, 5));
     let entries = world.entries().await;
     let repairs: Vec<_> = entries[2..].iter().map(|e| (e.kind(), e.delta, e.level_after, e.change_sequence)).collect();
     assert_eq!(repairs, [(v1::Kind::Repair, 4, 9, 3), (v1::Kind::Repair, -4, 5, 3)]);
     world.set(&[("A", 6)]).await;
-    assert_eq!(verify(&world, false).await.difference_count, 0);
+    assert_eq!(world.verify(false).await.difference_count, 0);
 }
 
 async fn stock_is_listed_by_each_filter(world: World) {
@@ -183,7 +172,7 @@ async fn old_outcomes_are_pruned_and_the_ledger_is_kept(world: World) {
     stop.cancel();
     assert_eq!(world.entries().await.len(), 701);
     assert!(!client.decrement_availability(first).await.expect("a new request").into_inner().repeated_request);
-    assert_eq!(verify(&world, false).await.difference_count, 0);
+    assert_eq!(world.verify(false).await.difference_count, 0);
     // The check of the books would miss the pruned outcomes, so the database is not dropped.
     let World { database, .. } = world;
     std::mem::forget(database);

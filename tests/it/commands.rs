@@ -1,13 +1,12 @@
 //! The operator's commands: import, export and verify, on a database and through a running server.
 
 use std::path::Path;
-use std::process::{Command, Stdio};
 
 use inventory_proto::v1;
 use inventory_proto::v1::availability_service_client::AvailabilityServiceClient;
 use inventory_tests::books;
 use inventory_tests::on_both;
-use inventory_tests::programs::{grpc_server, program};
+use inventory_tests::programs::{finish, grpc_server, program};
 use inventory_tests::requests::{decrement, reference_of};
 use inventory_tests::scenario::BOOKINGS;
 use inventory_tests::wix_caller::{CATALOG, item_of, item_with, order};
@@ -22,10 +21,9 @@ const SHOP: &str = "11111111-2222-4333-8444-555555555555";
 
 /// Runs a command of `inventory-grpc`. Returns exit code, standard output and standard error.
 fn run(args: &[&str]) -> (i32, String, String) {
-    let mut command: Command = program("inventory-grpc");
-    let output = command.args(args).stdin(Stdio::null()).env("SITE_ID", SITE).output().expect("the program starts");
-    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
-    (output.status.code().unwrap_or(-1), text(output.stdout), text(output.stderr))
+    let mut command = program("inventory-grpc");
+    command.args(args).env("SITE_ID", SITE);
+    finish(command)
 }
 
 /// Writes a file and returns its path.
@@ -225,7 +223,6 @@ fn the_commands_work_through_a_running_server() {
 async fn slots_are_imported_sold_and_copied(mut world: World) {
     world.site = SITE.to_owned();
     let upstream = world.grpc.to_string();
-    let command = |args: &[&str]| tokio::task::block_in_place(|| run(args));
     let backend = if world.database.text.starts_with("sqlite") { Backend::Sqlite } else { Backend::Postgres };
     let (folder, other) = (world.database.folder(), Database::fresh(backend));
     let slot = |date: &str, rest: &str| format!("{CATALOG},course,\"{{\"\"date\"\":\"\"{date}\"\"}}\",,{rest}\n");
@@ -240,7 +237,7 @@ async fn slots_are_imported_sold_and_copied(mut world: World) {
         ]
         .concat(),
     );
-    let imported = command(&["import", &file, "--grpc-upstream", &upstream]);
+    let imported = run(&["import", &file, "--grpc-upstream", &upstream]);
     assert_eq!((imported.0, imported.1.contains("3 levels changed")), (0, true), "{imported:?}");
 
     let date = |date: &str| item_with("course", json!({"date": date}));
@@ -258,7 +255,7 @@ async fn slots_are_imported_sold_and_copied(mut world: World) {
     }
 
     let copy = folder.join("copy.csv").display().to_string();
-    assert_eq!(command(&["export", "stock", "--grpc-upstream", &upstream, "--output", &copy]).0, 0);
+    assert_eq!(run(&["export", "stock", "--grpc-upstream", &upstream, "--output", &copy]).0, 0);
     let exported = std::fs::read_to_string(&copy).expect("the export was written");
     let row = |date: &str, available: i64, until: &str| slot(date, &format!("{available},,,,,,,{until}"));
     let expected = [
@@ -267,8 +264,8 @@ async fn slots_are_imported_sold_and_copied(mut world: World) {
         row("wed", 11, "2100-01-02T23:00:00Z"),
     ];
     assert_eq!(exported, format!("{HEADER}\n{}", expected.concat()), "the booking was never stocked");
-    assert_eq!(command(&["import", &copy, "--database-url", &other.text]).0, 0);
-    assert_eq!(command(&["export", "stock", "--database-url", &other.text]).1, exported);
+    assert_eq!(run(&["import", &copy, "--database-url", &other.text]).0, 0);
+    assert_eq!(run(&["export", "stock", "--database-url", &other.text]).1, exported);
 
     let stop = CancellationToken::new();
     let server = format!("http://{}", start_grpc(other.url.clone(), stop.clone()).await);

@@ -5,6 +5,7 @@ use std::process::Stdio;
 
 use inventory_proto::v1;
 use inventory_proto::v1::availability_service_client::AvailabilityServiceClient;
+use inventory_tests::archives::{JANUARY, MARCH, archive_old_months};
 use inventory_tests::books;
 use inventory_tests::on_both;
 use inventory_tests::programs::program;
@@ -15,10 +16,6 @@ use tokio_util::sync::CancellationToken;
 use tonic::Code;
 
 on_both!(nothing_of_a_deleted_site_is_left, a_deleted_site_begins_anew, a_deletion_is_asked_for_and_recorded);
-
-/// The 15th of January and of March of the year 2020, in microseconds since 1970.
-const JANUARY: i64 = 1_579_046_400_000_000;
-const MARCH: i64 = 1_584_230_400_000_000;
 
 fn backend(world: &World) -> Backend {
     if world.database.text.starts_with("sqlite") { Backend::Sqlite } else { Backend::Postgres }
@@ -33,10 +30,10 @@ fn stored(world: &World, guid: &str) -> String {
 }
 
 /// Runs `site delete`, with a line on standard input. Returns whether it succeeded, and what it said.
-fn delete(world: &World, site: &str, more: &[&str], typed: &str) -> (bool, String) {
+fn delete(database_url: &str, site: &str, more: &[&str], typed: &str) -> (bool, String) {
     let mut command = program("inventory-grpc");
     command.args(["site", "delete", "--site-id", site, "--by", "ann", "--reason", "the owner asked for it"]);
-    command.args(["--database-url", &world.database.text]).args(more);
+    command.args(["--database-url", database_url]).args(more);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().expect("the program starts");
     let mut input = child.stdin.take().expect("a pipe");
@@ -54,11 +51,7 @@ async fn fill(world: &World) {
     world.set(&[("A", 5)]).await;
     let order = v1::DecrementAvailabilityRequest { order_id: guid(), ..decrement(&world.site, &[("A", 1)]) };
     world.availability().decrement_availability(order).await.expect("there is stock");
-    let old = format!("DELETE FROM request WHERE recorded_at < {MARCH}");
-    books::execute(&world.database.url, &old).expect("outcomes can be deleted");
-    let mut archive = program("inventory-grpc");
-    archive.args(["ledger", "archive", "--before", "2020-03", "--database-url", &world.database.text, "--to"]);
-    assert!(archive.arg(world.database.folder()).output().expect("the program starts").status.success());
+    archive_old_months(&world.database.url, &world.database.text, &world.database.folder());
     world.clock.set(MARCH);
     for _ in 0..64 {
         world.stock().adjust_stock(adjust(&world.site, &[("A", 1)])).await.expect("levels can be adjusted");
@@ -110,7 +103,7 @@ async fn nothing_of_a_deleted_site_is_left(world: World) {
     assert!(empty.is_empty(), "the test must fill these tables too: {empty:?}");
     let of_other = rows(&world, &other);
 
-    let (done, said) = delete(&world, &world.site, &["--yes"], "");
+    let (done, said) = delete(&world.database.text, &world.site, &["--yes"], "");
     assert!(done && said.contains("is deleted"), "{said}");
     // What stays is the record of the deletion, and how far the sequence numbers went.
     for (table, rows) in rows(&world, &world.site) {
@@ -134,7 +127,7 @@ async fn a_deleted_site_begins_anew(world: World) {
     let order = decrement(&world.site, &[("A", 1)]);
     world.availability().decrement_availability(order.clone()).await.expect("there is stock");
     second.decrement_availability(decrement(&world.site, &[("B", 1)])).await.expect("there is stock");
-    let (done, said) = delete(&world, &world.site, &["--yes"], "");
+    let (done, said) = delete(&world.database.text, &world.site, &["--yes"], "");
     assert!(done, "{said}");
 
     let get = v1::GetSiteRequest { site_id: world.site.clone() };
@@ -152,14 +145,9 @@ async fn a_deleted_site_begins_anew(world: World) {
     // Four entries were deleted. No sequence number is given twice, so nobody who follows the ledger misses one.
     let entries = world.entries().await;
     assert_eq!(entries.iter().map(|entry| entry.sequence).collect::<Vec<_>>(), [5, 6]);
-    let request = v1::VerifySiteRequest { site_id: world.site.clone(), repair: false };
-    let mut stream = world.ledger().verify_site(request).await.expect("the verification starts").into_inner();
-    let mut result = v1::VerifySiteResponse::default();
-    while let Some(message) = stream.message().await.expect("it is verified") {
-        result = message;
-    }
-    assert_eq!((result.done, result.difference_count, result.entries, result.archived_sequence), (true, 0, 2, 4));
-    let (done, said) = delete(&world, &world.site, &["--yes"], "");
+    let result = world.verify(false).await;
+    assert_eq!((result.difference_count, result.entries, result.archived_sequence), (0, 2, 4));
+    let (done, said) = delete(&world.database.text, &world.site, &["--yes"], "");
     assert!(done, "{said}");
     assert_eq!(world.level("A").await, 0);
     stop.cancel();
@@ -170,15 +158,15 @@ async fn a_deletion_is_asked_for_and_recorded(world: World) {
     let sku = v1::UpdateUnitRequest { unit: reference("A"), new_sku: Some("MUG".into()), ..Default::default() };
     world.configure_unit("A", sku).await.expect("the unit can be changed");
     for typed in ["", "yes", &guid()] {
-        let (done, said) = delete(&world, &world.site, &[], typed);
+        let (done, said) = delete(&world.database.text, &world.site, &[], typed);
         assert!(!done && said.contains("nothing was changed"), "{typed}: {said}");
     }
     assert_eq!(world.level("A").await, 5);
-    let (done, said) = delete(&world, &world.site, &[], &world.site);
+    let (done, said) = delete(&world.database.text, &world.site, &[], &world.site);
     assert!(done && said.contains("is deleted"), "{said}");
-    let (done, said) = delete(&world, &world.site, &["--yes"], "");
+    let (done, said) = delete(&world.database.text, &world.site, &["--yes"], "");
     assert!(done && said.contains("nothing is left to do"), "{said}");
-    let (done, said) = delete(&world, &guid(), &["--yes"], "");
+    let (done, said) = delete(&world.database.text, &guid(), &["--yes"], "");
     assert!(!done && said.contains("nothing was ever written"), "{said}");
 
     let list = v1::ListSettingChangesRequest { site_id: world.site.clone(), ..Default::default() };

@@ -8,7 +8,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use inventory_proto::v1;
 use inventory_proto::v1::site_service_client::SiteServiceClient;
-use inventory_tests::programs::{Running, program};
+use inventory_tests::programs::{Running, free_address, program};
 use inventory_tests::requests::guid;
 use inventory_tests::world::{Backend, Database};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -23,8 +23,7 @@ const LONG: Duration = Duration::from_secs(60);
 
 /// A gRPC server that may open 64 files, so its port holds 16 connections. Its metrics have a port too.
 fn server(database: &Database, log: &Path) -> (Running, SocketAddr) {
-    let admin = std::net::TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
-    let admin = admin.expect("a port is free");
+    let admin = free_address();
     let server = program("inventory-grpc");
     let mut command = Command::new("sh");
     let script = format!(

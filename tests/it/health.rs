@@ -9,7 +9,7 @@ use diesel::connection::SimpleConnection;
 use diesel::pg::PgConnection;
 use inventory_tests::books;
 use inventory_tests::certificates::Authority;
-use inventory_tests::programs::{Running, adapter, grpc_server, program};
+use inventory_tests::programs::{Running, adapter, finish_saying, free_address, grpc_server, program};
 use inventory_tests::test_keys::app_key;
 use inventory_tests::wix_caller::APP_ID;
 use inventory_tests::world::{Backend, Database, World};
@@ -21,9 +21,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 fn health(name: &str, arguments: &[&str]) -> (i32, String) {
     let mut command = program(name);
     command.arg("health").args(arguments);
-    let output = command.output().expect("the program starts");
-    let text = [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned()).concat();
-    (output.status.code().unwrap_or(-1), text)
+    finish_saying(command)
 }
 
 /// Runs `health` again and again, until it ends with `code`. Returns its last output.
@@ -104,8 +102,7 @@ async fn health_asks_ports_with_tls() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_port_of_the_metrics_says_that_the_program_lives() {
     let database = Database::fresh(Backend::Sqlite);
-    // A port that was free a moment ago: the program does not print the one that it takes.
-    let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a port is free").local_addr().expect("an address");
+    let free = free_address();
     let mut command = program("inventory-grpc");
     command.args(["serve", "--grpc-listen", "127.0.0.1:0", "--database-url", &database.text]);
     command.args(["--admin-listen", &free.to_string()]);

@@ -7,12 +7,11 @@ use axum::http::Method;
 use inventory_proto::v1;
 use inventory_proto::v1::ledger_service_client::LedgerServiceClient;
 use inventory_proto::v1::site_service_client::SiteServiceClient;
-use inventory_tests::programs::{Running, program};
+use inventory_tests::programs::{Running, free_address, program};
 use inventory_tests::test_keys::app_key;
 use inventory_tests::wix_caller::{APP_ID, WixCaller, item, order};
 use inventory_tests::world::{Backend, Database};
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
 use tonic::transport::Endpoint;
 use uuid::Uuid;
 
@@ -34,7 +33,7 @@ struct Programs {
 impl Programs {
     async fn start(backend: Backend) -> Self {
         let database = Database::fresh(backend);
-        let admins = [free().await, free().await];
+        let admins = [(); 2].map(|()| free_address());
         let mut command = program("inventory-grpc");
         command.args(["serve", "--grpc-listen", "127.0.0.1:0", "--database-url", &database.text]);
         command.args(["--admin-listen", &admins[0].to_string()]);
@@ -79,11 +78,6 @@ impl Programs {
         }
         panic!("{lines:?} are not all in\n{text}");
     }
-}
-
-async fn free() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
-    listener.local_addr().expect("a listener has an address")
 }
 
 /// A metric: its help, its type, and the names of its samples with the labels of each.

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use axum::http::Method;
-use inventory_tests::programs::{Running, grpc_server, program};
+use inventory_tests::programs::{Running, free_address, grpc_server, program};
 use inventory_tests::test_keys::app_key;
 use inventory_tests::wix_caller::{APP_ID, WixCaller, item, order};
 use inventory_tests::world::{Backend, Database};
@@ -66,11 +66,7 @@ async fn traces_name_site_order_and_request_but_never_the_token() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn metrics_count_orders_by_outcome() {
-    let free = TcpListener::bind("127.0.0.1:0")
-        .await
-        .expect("a port is free")
-        .local_addr()
-        .expect("a listener has an address");
+    let free = free_address();
     let database = Database::fresh(Backend::Sqlite);
     let mut command = program("wix-adapter");
     command.args(["standalone", "--http-listen", "127.0.0.1:0", "--grpc-listen", "127.0.0.1:0"]);

@@ -8,7 +8,7 @@ use inventory_core::store::DatabaseUrl;
 use inventory_tests::books;
 use inventory_tests::packaging::{Start, starts_in_yaml, yaml};
 use inventory_tests::postgres::{Durability, fresh_database};
-use inventory_tests::programs::{Running, program};
+use inventory_tests::programs::{Running, finish_saying, program};
 use inventory_tests::requests::guid;
 use inventory_tests::test_keys::app_key;
 use inventory_tests::wix_caller::{APP_ID, WixCaller, item, order};
@@ -24,10 +24,9 @@ fn read(path: &str) -> String {
 }
 
 /// Runs a command to its end, which must be a success. Returns all of its output.
-fn succeed(mut command: Command) -> String {
-    let output = command.output().expect("the program starts");
-    let text = [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned()).concat();
-    assert!(output.status.success(), "{command:?}: {text}");
+fn succeed(command: Command) -> String {
+    let (code, text) = finish_saying(command);
+    assert_eq!(code, 0, "{text}");
     text
 }
 
@@ -116,9 +115,8 @@ async fn the_steps_of_compose_make_a_service_that_takes_orders() {
     let mut list = program("inventory-grpc");
     list.args(["token", "list", "--database-url"]);
     list.arg(compose.here("postgres://inventory_owner@postgres/inventory").replace(&compose.owner, &stranger));
-    let output = list.output().expect("the program starts");
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(!output.status.success() && said.contains("permission denied for database"), "{said}");
+    let (code, said) = finish_saying(list);
+    assert!(code == 1 && said.contains("permission denied for database"), "{said}");
 }
 
 /// The units of systemd, with the folder of the real programs.

@@ -1,10 +1,11 @@
 //! `wix-adapter rehearse` against real deployments: one that is right, and one for each thing that can be wrong.
 
+mod give_back;
+
 use std::net::SocketAddr;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::sync::Arc;
-use std::time::Duration;
 
 use inventory_core::model::access::Scope;
 use inventory_proto::v1;
@@ -13,7 +14,7 @@ use inventory_proto::v1::site_service_client::SiteServiceClient;
 use inventory_proto::v1::stock_service_client::StockServiceClient;
 use inventory_tests::certificates::{Authority, Pair};
 use inventory_tests::front::{Act, Came, front, front_at};
-use inventory_tests::programs::{Running, grpc_server, program};
+use inventory_tests::programs::{Running, finish_saying, grpc_server, program};
 use inventory_tests::test_keys::{app_key, other_key};
 use inventory_tests::tokens::{New, channel_to};
 use inventory_tests::wix_caller::{APP_ID, now};
@@ -40,7 +41,7 @@ fn rehearsal_keys() -> TempDir {
     let folder = TempDir::new().expect("the temporary folder is writable");
     let mut command = program("wix-adapter");
     command.args(["rehearse", "--make-key"]).current_dir(folder.path());
-    let (code, text) = run(command);
+    let (code, text) = finish_saying(command);
     assert!(code == 0 && text.contains("wix-rehearsal-key.public.pem: give it to the adapter"), "{text}");
     folder
 }
@@ -79,7 +80,7 @@ impl Deployment {
 fn rehearse(keys: &TempDir, url: &str, more: &[&str], code: i32) -> Report {
     let mut command = program("wix-adapter");
     command.args(["rehearse", "--json", "--url", url, "--wix-app-id", APP_ID]).args(more).current_dir(keys.path());
-    let (ended, text) = run(command);
+    let (ended, text) = finish_saying(command);
     assert_eq!(ended, code, "{url} {more:?}: {text}");
     Report(serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}")))
 }
@@ -94,14 +95,6 @@ async fn rehearse_beside(
     let deployment = deployment.clone();
     let rehearsed = tokio::task::spawn_blocking(move || deployment.rehearse(&url, more, code));
     rehearsed.await.expect("no panic")
-}
-
-/// Runs a command to its end. Returns its exit code and all of its output.
-fn run(mut command: Command) -> (i32, String) {
-    let output = command.output().expect("the program starts");
-    let text = [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned()).concat();
-    assert!(!text.contains("panicked"), "{text}");
-    (output.status.code().unwrap_or(-1), text)
 }
 
 /// A report, as a script reads it.
@@ -176,7 +169,7 @@ async fn a_deployment_that_is_right_passes_and_is_left_as_it_was() {
         let mut command = program("wix-adapter");
         command.args(["rehearse", "--url", &url, "--ca", &ca]).env("WIX_APP_ID", APP_ID);
         command.current_dir(deployment.keys.path());
-        let (code, text) = tokio::task::spawn_blocking(|| run(command)).await.expect("no panic");
+        let (code, text) = tokio::task::spawn_blocking(|| finish_saying(command)).await.expect("no panic");
         assert!(code == 0 && text.contains("13 ok, 0 failed, 0 not tried. Ready for Wix, as far"), "{text}");
     }
 }
@@ -230,7 +223,7 @@ fn a_key_that_the_adapter_does_not_believe_is_found() {
     let mut command = program("wix-adapter");
     command.args(["rehearse", "--json", "--without-tls", "--url", &url, "--wix-app-id", "another"]);
     command.current_dir(deployment.keys.path());
-    let (code, text) = run(command);
+    let (code, text) = finish_saying(command);
     assert_eq!(code, 1, "{text}");
     not_believed(&Report(serde_json::from_str(&text).expect("JSON")));
 
@@ -251,7 +244,7 @@ fn a_key_that_the_adapter_does_not_believe_is_found() {
     ] {
         let mut command = program("wix-adapter");
         command.args(["rehearse", "--wix-app-id", APP_ID]).args(arguments).current_dir(deployment.keys.path());
-        let (code, text) = run(command);
+        let (code, text) = finish_saying(command);
         assert!(code == 2 && text.contains(part), "{arguments:?}: {code} {text}");
     }
 }
@@ -313,53 +306,6 @@ async fn a_proxy_that_is_in_the_way_is_found() {
         rehearse_beside(&deployment, url, &["--without-tls"], 1).await.assert_fails(check, found, advice);
     }
     assert_eq!(books(deployment.grpc.addresses[0]).await.0, 0, "every level is 0 again");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn what_was_taken_comes_back_though_its_answer_was_lost() {
-    let deployment = Arc::new(Deployment::start(Backend::Sqlite, false));
-    // The first call that is large takes 300 pieces. The server takes them, but the answer is lost.
-    let larges = std::sync::atomic::AtomicUsize::new(0);
-    let trick = move |came: &Came<'_>| {
-        let takes = came.body.len() > 200_000 && came.path.ends_with("/decrement");
-        let is_first = takes && larges.fetch_add(1, std::sync::atomic::Ordering::Relaxed) == 0;
-        if is_first { Act::ForwardThen(502, "bad gateway") } else { Act::Forward }
-    };
-    let url = format!("http://{}", front(deployment.http(), trick).await);
-    let report = rehearse_beside(&deployment, url, &["--without-tls"], 1).await;
-    report.assert_fails("300-items", "answers: 502", "start the adapter");
-    assert_eq!(report.check("as-found")["outcome"], "ok");
-    assert_eq!(books(deployment.grpc.addresses[0]).await, (0, 2 + 600));
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn what_was_taken_comes_back_at_ctrl_c() {
-    let deployment = Arc::new(Deployment::start(Backend::Sqlite, false));
-    let (taken, mut seen) = tokio::sync::watch::channel(0);
-    let trick = move |came: &Came<'_>| {
-        if !(came.body.len() > 200_000 && came.path.ends_with("/decrement")) {
-            return Act::Forward;
-        }
-        taken.send_modify(|count| *count += 1);
-        if *taken.borrow() == 1 { Act::ForwardThenSilence } else { Act::Forward }
-    };
-    let url = format!("http://{}", front(deployment.http(), trick).await);
-    let mut command = program("wix-adapter");
-    command.args(["rehearse", "--json", "--without-tls", "--url", &url, "--wix-app-id", APP_ID]);
-    command.current_dir(deployment.keys.path()).stdout(Stdio::piped());
-    let child = command.spawn().expect("the program starts");
-    let waited = tokio::time::timeout(Duration::from_secs(60), seen.wait_for(|count| *count > 0)).await;
-    waited.expect("the rehearsal takes 300 pieces").expect("the front runs");
-    let interrupted = Command::new("kill").args(["-INT", &child.id().to_string()]).status();
-    assert!(interrupted.expect("kill starts").success());
-    let output = tokio::task::spawn_blocking(|| child.wait_with_output()).await.expect("no panic");
-    let output = output.expect("the program ends");
-    let report = Report(serde_json::from_slice(&output.stdout).expect("JSON"));
-    assert_eq!(output.status.code(), Some(1));
-    assert_eq!((&report.0["interrupted"], report.with("failed").len()), (&Value::from(true), 0), "{:#}", report.0);
-    assert_eq!(report.with("not_tried"), ["tls", "300-items", "latency"]);
-    assert_eq!(report.check("as-found")["outcome"], "ok");
-    assert_eq!(books(deployment.grpc.addresses[0]).await, (0, 2 + 600));
 }
 
 /// What stands before an adapter whose clock is so many seconds ahead: it judges tokens by that time.

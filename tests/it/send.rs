@@ -14,7 +14,7 @@ use inventory_proto::v1::stock_service_client::StockServiceClient;
 use inventory_tests::certificates::Authority;
 use inventory_tests::front::{Act, Came, front};
 use inventory_tests::on_both;
-use inventory_tests::programs::{Running, adapter, grpc_server, program};
+use inventory_tests::programs::{Running, adapter, finish_saying, grpc_server, program};
 use inventory_tests::test_keys::{app_key, other_key};
 use inventory_tests::tokens::{New, channel_to};
 use inventory_tests::wix_caller::{APP_ID, CATALOG};
@@ -55,17 +55,9 @@ fn send(keys: &Path, site: &str, url: &str, arguments: &[&str]) -> Command {
     command
 }
 
-/// Runs a command to its end. Returns its exit code and all of its output.
-fn run(mut command: Command) -> (i32, String) {
-    let output = command.output().expect("the program starts");
-    let text = [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned()).concat();
-    assert!(!text.contains("panicked"), "{text}");
-    (output.status.code().unwrap_or(-1), text)
-}
-
 /// The same, in a test that serves meanwhile.
 async fn run_beside(command: Command) -> (i32, String) {
-    tokio::task::spawn_blocking(|| run(command)).await.expect("no panic")
+    tokio::task::spawn_blocking(|| finish_saying(command)).await.expect("no panic")
 }
 
 on_both!(
@@ -112,7 +104,7 @@ async fn a_scenario_says_why_the_ledger_cannot_be_asked() {
     let front = adapter(server.addresses[0]);
     let url = format!("http://{}", front.addresses[0]);
     let nowhere = ["order", "--grpc-upstream", "127.0.0.1:1"];
-    let (code, text) = run(send(keys.path(), &site, &url, &nowhere));
+    let (code, text) = finish_saying(send(keys.path(), &site, &url, &nowhere));
     assert!(code == 0 && text.contains("ledger   not asked: no server answers at 127.0.0.1:1"), "{text}");
     assert!(text.contains("send-order: 3 available, as expected: 2 are taken"), "{text}");
 
@@ -134,7 +126,7 @@ async fn a_scenario_says_why_the_ledger_cannot_be_asked() {
         let grpc = server.addresses[0].to_string();
         let mut command = send(keys.path(), &site, &url, &["order", "--grpc-upstream", &grpc]);
         command.args(file.map(|_| "--token-file")).args(file);
-        run(command)
+        finish_saying(command)
     };
     // The server reads new tokens within seconds.
     let started = Instant::now();
@@ -261,7 +253,7 @@ fn an_https_url_is_called_and_its_certificate_checked() {
         let grpc = server.addresses[0].to_string();
         let mut command = send(keys.path(), &site, url, &["order", "--grpc-upstream", &grpc]);
         command.args(ca.map(|_| "--ca")).args(ca.map(Authority::file));
-        run(command)
+        finish_saying(command)
     };
     let (code, text) = order(&format!("https://localhost:{port}/shop/"), Some(&ours));
     assert!(code == 0 && text.contains("1 in all, as expected"), "{text}");

@@ -4,13 +4,12 @@
 use std::fs::File;
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
-use std::process::Command;
 use std::time::Duration;
 
 use inventory_proto::v1;
 use inventory_proto::v1::ledger_service_client::LedgerServiceClient;
 use inventory_tests::certificates::{Authority, Pair, exchange, shown};
-use inventory_tests::programs::{Running, grpc_server, program};
+use inventory_tests::programs::{Running, finish_saying, grpc_server, program};
 use inventory_tests::test_keys::{app_key, other_key};
 use inventory_tests::wix_caller::{APP_ID, WixCaller, item, order};
 use inventory_tests::world::{Backend, Database};
@@ -55,13 +54,7 @@ fn import(url: &str, more: &[&Path]) -> (i32, String) {
     std::fs::write(&file, "app_id,catalog_item_id,available\na,b,1\n").expect("the file can be written");
     let mut command = program("inventory-grpc");
     command.args(["import", "--site-id", &Uuid::new_v4().to_string(), "--grpc-upstream", url]).args(more).arg(&file);
-    output_of(command)
-}
-
-fn output_of(mut command: Command) -> (i32, String) {
-    let output = command.output().expect("the program starts");
-    let text = [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned()).concat();
-    (output.status.code().unwrap_or(-1), text)
+    finish_saying(command)
 }
 
 #[test]
@@ -281,7 +274,7 @@ fn a_port_is_not_opened_unprotected_or_twice() {
     for (name, arguments, more, expected) in rows {
         let mut command = program(name);
         command.args(arguments).args(more).env("WIX_PUBLIC_KEY", &app_key().public);
-        let (code, text) = output_of(command);
+        let (code, text) = finish_saying(command);
         assert_eq!(code, 1, "{name} {more:?}: {text}");
         assert!(expected.iter().all(|expected| text.contains(expected)), "{name} {more:?}: {text}");
     }

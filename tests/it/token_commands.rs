@@ -7,7 +7,7 @@ use std::process::Command;
 use inventory_core::model::access::Scope;
 use inventory_proto::{Bearer, v1};
 use inventory_tests::books;
-use inventory_tests::programs::{Running, grpc_server, program};
+use inventory_tests::programs::{Running, finish, grpc_server, program};
 use inventory_tests::requests::{guid, set, set_item};
 use inventory_tests::test_keys;
 use inventory_tests::tokens::{GET_SITE, New, bearer, call, channel_to, code_of, signed, until, until_known};
@@ -16,24 +16,17 @@ use inventory_tests::world::{Backend, Database};
 use serde_json::json;
 use tonic::Code;
 
-/// Runs a command to its end. Returns its exit code, standard output and standard error.
-fn run(mut command: Command) -> (i32, String, String) {
-    let output = command.output().expect("the program starts");
-    let [out, err] = [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned());
-    (output.status.code().unwrap_or(-1), out, err)
-}
-
 fn token(database: &Database, arguments: &[&str]) -> (i32, String, String) {
     let mut command = program("inventory-grpc");
     command.arg("token").args(arguments).args(["--database-url", &database.text]).env("USER", "ann");
-    run(command)
+    finish(command)
 }
 
 fn migrated(backend: Backend) -> Database {
     let database = Database::fresh(backend);
     let mut migrate = program("inventory-grpc");
     migrate.args(["migrate", "--database-url", &database.text]);
-    assert_eq!(run(migrate).0, 0);
+    assert_eq!(finish(migrate).0, 0);
     database
 }
 
@@ -109,7 +102,7 @@ fn a_wrong_token_command_is_one_sentence() {
     let missing = format!("sqlite:{}", database.folder().join("missing.db").display());
     let mut command = program("inventory-grpc");
     command.args(["token", "create", "--name", "erp", "--scope", "orders", "--database-url", &missing]);
-    let (code, _, err) = run(command);
+    let (code, _, err) = finish(command);
     assert!(code == 1 && err.contains("missing.db: no such file"), "{err}");
     assert!(!database.folder().join("missing.db").exists());
 }
@@ -170,12 +163,12 @@ fn a_server_beyond_loopback_needs_a_token_or_permission() {
         command.args(more);
         command
     };
-    let (code, _, err) = run(serve(&[]));
+    let (code, _, err) = finish(serve(&[]));
     assert!(code == 1 && err.contains("--grpc-listen (GRPC_LISTEN)") && err.contains("--allow-anonymous"), "{err}");
     Running::start(serve(&["--allow-anonymous"]), 1);
     let expired = New { name: "expired", scopes: &[Scope::Admin], sites: &[], expires_at: Some(1) };
     expired.create(&database.url);
-    assert_eq!(run(serve(&[])).0, 1, "an expired token is none");
+    assert_eq!(finish(serve(&[])).0, 1, "an expired token is none");
     New { name: "erp", scopes: &[Scope::Admin], ..New::default() }.create(&database.url);
     Running::start(serve(&[]), 1);
 }
@@ -234,7 +227,7 @@ async fn the_adapter_sends_the_token_of_its_file_and_follows_the_file() {
     let mut command = program("wix-adapter");
     command.args(["serve", "--http-listen", "127.0.0.1:0", "--wix-app-id", APP_ID]).arg("--upstream-token-file");
     command.arg(database.folder().join("none")).env("WIX_PUBLIC_KEY", &test_keys::app_key().public);
-    let (code, _, err) = run(command);
+    let (code, _, err) = finish(command);
     assert!(code == 1 && err.contains("--upstream-token-file (UPSTREAM_TOKEN_FILE)"), "{err}");
 }
 
@@ -254,11 +247,11 @@ async fn commands_send_the_token_of_their_file() {
         command
     };
     let file = rows.display().to_string();
-    let (code, _, err) = run(ask("import", &[&file]));
+    let (code, _, err) = finish(ask("import", &[&file]));
     assert!(code == 1 && err.contains("needs a valid token"), "{err}");
     let with = |mut command: Command| {
         command.env("TOKEN_FILE", &tokens);
-        run(command)
+        finish(command)
     };
     let (code, _, err) = with(ask("import", &[&file]));
     assert!(code == 1 && err.contains("--token-file (TOKEN_FILE)"), "{err}");
@@ -270,7 +263,7 @@ async fn commands_send_the_token_of_their_file() {
     // A command that opens the database itself needs no token.
     let mut command = program("inventory-grpc");
     command.args(["export", "ledger", "--database-url", &database.text, "--site-id", &site]);
-    assert_eq!(run(command).0, 0);
+    assert_eq!(finish(command).0, 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -9,7 +9,7 @@ use axum::http::Method;
 use inventory_proto::v1::stock_service_client::StockServiceClient;
 use inventory_tests::books;
 use inventory_tests::buyers::{Buyers, UNIT};
-use inventory_tests::programs::{Running, adapter_of, program};
+use inventory_tests::programs::{Running, adapter_of, free_address, program};
 use inventory_tests::requests::{guid, set, set_item};
 use inventory_tests::tokens::channel_to;
 use inventory_tests::wix_caller::WixCaller;
@@ -30,7 +30,7 @@ struct Server {
 
 impl Server {
     fn start(address: &str, database: &Database) -> Self {
-        let admin = free();
+        let admin = free_address();
         let mut command = program("inventory-grpc");
         command.args(["serve", "--grpc-listen", address, "--database-url", &database.text]);
         command.args(["--admin-listen", &admin.to_string(), "--drain-seconds", "5"]);
@@ -47,11 +47,6 @@ impl Server {
         let text = metrics(self.admin).await;
         text.lines().find_map(|own| own.strip_prefix(line)?.parse().ok()).expect("the metric is there")
     }
-}
-
-fn free() -> SocketAddr {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
-    listener.expect("a port is free")
 }
 
 async fn metrics(admin: SocketAddr) -> String {
@@ -73,7 +68,7 @@ impl Shop {
     async fn open() -> Self {
         let database = Database::fresh(Backend::Postgres);
         let servers = [(); 2].map(|()| Server::start("127.0.0.1:0", &database));
-        let (admin, log) = (free(), database.folder().join("log"));
+        let (admin, log) = (free_address(), database.folder().join("log"));
         let mut command = adapter_of(&servers.each_ref().map(Server::address));
         command.args(["--admin-listen", &admin.to_string()]);
         let front = Running::start_logging(command, 1, &log);
@@ -112,10 +107,7 @@ impl Shop {
         assert!(self.servers[0].applied().await > before, "it gets the orders of its sites again");
 
         let bought = self.buyers.stop().await;
-        let failed: Vec<_> =
-            bought.iter().filter(|bought| bought.answer.status != 200).map(|bought| &bought.answer).collect();
-        assert!(failed.is_empty(), "{} of {} orders failed: {:?}", failed.len(), bought.len(), failed[0]);
-        let sent: HashSet<String> = bought.iter().map(|bought| bought.order_id.clone()).collect();
+        let sent: HashSet<String> = bought.into_iter().collect();
         let taken = "SELECT CAST(order_id AS text) AS line FROM change WHERE order_id IS NOT NULL";
         let recorded = books::lines(&self.database.url, taken);
         assert_eq!(recorded.len(), sent.len(), "no order is applied twice");

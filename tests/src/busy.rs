@@ -2,8 +2,6 @@
 //!
 //! Another store that has the same rows must answer every one of these calls from the record.
 
-use std::process::Stdio;
-
 use inventory_core::model::access::Scope;
 use inventory_core::store::DatabaseUrl;
 use inventory_proto::v1;
@@ -14,8 +12,9 @@ use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Channel;
 
+use crate::archives::{JANUARY, archive_old_months};
 use crate::books;
-use crate::programs::{grpc_server, program};
+use crate::programs::grpc_server;
 use crate::requests::{adjust_item, catalog, clip, decrement, guid, increment, reference, set, set_item, window};
 use crate::scenario::BOOKINGS;
 use crate::test_clock::{TestClock, YEAR_2100};
@@ -133,9 +132,8 @@ impl Busy {
 
 /// Sells from a third site in the year 2020, and archives its entries: what they came to stays.
 async fn archive(text: &str, url: &DatabaseUrl) {
-    const YEAR_2020: i64 = 1_579_046_400_000_000;
     let (stop, clock) = (CancellationToken::new(), TestClock::default());
-    clock.set(YEAR_2020);
+    clock.set(JANUARY);
     let server = start_grpc_with_clock(url.clone(), &clock, stop.clone()).await;
     let (site, channel) = (guid(), channel_to(server));
     let levels = set(&site, vec![set_item("A", 5)]);
@@ -143,11 +141,6 @@ async fn archive(text: &str, url: &DatabaseUrl) {
     let order = decrement(&site, &[("A", 2)]);
     AvailabilityServiceClient::new(channel).decrement_availability(order).await.expect("there is enough");
     stop.cancel();
-    // As a server does after its retention.
-    books::execute(url, "DELETE FROM request").expect("outcomes can be deleted");
     let folder = TempDir::new().expect("the temporary folder is writable");
-    let mut command = program("inventory-grpc");
-    command.args(["ledger", "archive", "--before", "2020-03", "--database-url", text, "--to"]).arg(folder.path());
-    let output = command.stdin(Stdio::null()).output().expect("the program starts");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    archive_old_months(url, text, folder.path());
 }

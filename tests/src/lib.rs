@@ -1,5 +1,6 @@
 //! Support for the whole-system tests and the benchmarks: real servers on free ports, a real Postgres, real signatures.
 
+pub mod archives;
 pub mod bench;
 pub mod books;
 pub mod busy;

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Lines};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::{OnceLock, mpsc};
@@ -76,6 +76,27 @@ pub fn program_of(folder: &Path, name: &str) -> Command {
         command.env_remove(setting);
     }
     command
+}
+
+/// An address that was free a moment ago, for a port that a program does not print.
+pub fn free_address() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
+    listener.expect("a port is free")
+}
+
+/// Runs a program to its end. Returns its exit code, standard output and standard error.
+pub fn finish(mut command: Command) -> (i32, String, String) {
+    // The program may call a server of this test's runtime.
+    let output = tokio::task::block_in_place(|| command.output()).expect("the program starts");
+    let [out, err] = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+    assert!(!err.contains("panicked"), "{err}");
+    (output.status.code().unwrap_or(-1), out, err)
+}
+
+/// Runs a program to its end. Returns its exit code, and both of its outputs as one text.
+pub fn finish_saying(command: Command) -> (i32, String) {
+    let (code, out, err) = finish(command);
+    (code, out + &err)
 }
 
 /// A running server. Dropping it kills the process with SIGKILL.

@@ -234,6 +234,18 @@ impl World {
         all_pages(page).await
     }
 
+    /// Verifies the site. Returns the result.
+    pub async fn verify(&self, repair: bool) -> v1::VerifySiteResponse {
+        let request = v1::VerifySiteRequest { site_id: self.site.clone(), repair };
+        let mut stream = self.ledger().verify_site(request).await.expect("the verification starts").into_inner();
+        loop {
+            let message = stream.message().await.expect("a report of progress").expect("the last one has the result");
+            if message.done {
+                return message;
+            }
+        }
+    }
+
     /// Changes settings of the site.
     pub async fn configure_site(&self, change: v1::UpdateSiteRequest) -> Result<v1::Site, Status> {
         let request = v1::UpdateSiteRequest { site_id: self.site.clone(), ..change };

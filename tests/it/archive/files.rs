@@ -1,0 +1,83 @@
+//! Files and database when the command is killed.
+
+use std::fs;
+
+use inventory_core::engine::retention::Keeper;
+use inventory_core::model::ids::SiteId;
+use inventory_core::store::{Open, Store};
+use inventory_tests::archives::{self, JANUARY, MARCH, forget_outcomes};
+use inventory_tests::books;
+use inventory_tests::on_both;
+use inventory_tests::programs::finish_saying;
+use inventory_tests::requests::{set, set_item};
+use inventory_tests::world::{Backend, Database, World};
+
+use super::archive;
+
+on_both!(an_archive_that_was_interrupted_goes_on);
+
+fn site_id(world: &World) -> SiteId {
+    SiteId::from_uuid(world.site.parse().expect("a GUID"))
+}
+
+/// A store of the test beside the servers.
+async fn store(world: &World) -> Store {
+    let url = world.database.url.clone();
+    tokio::task::spawn_blocking(|| Store::open(url, Open::AsIs)).await.expect("no panic").expect("the store opens")
+}
+
+async fn an_archive_that_was_interrupted_goes_on(world: World) {
+    world.clock.set(JANUARY);
+    let items = |change: i64| (0..1_000).map(|item| set_item(&format!("item-{item:03}"), change + 1)).collect();
+    for change in 0..7 {
+        world.stock().set_stock(set(&world.site, items(change))).await.expect("the levels can be set");
+    }
+    world.clock.set(MARCH);
+    world.stock().set_stock(set(&world.site, items(9))).await.expect("the levels can be set");
+    forget_outcomes(&world.database.url);
+    let (folder, entries) = (world.database.folder(), "SELECT count(*) AS wrong FROM ledger");
+    let files = folder.join("before-2020-03");
+
+    // Killed while it wrote: some file is there, and no manifest. It writes all of them anew.
+    fs::create_dir(&files).expect("the folder is writable");
+    fs::write(files.join("ledger-2019-12.csv"), "half a fi").expect("the folder is writable");
+    fs::write(files.join("sites.csv"), "site_id").expect("the folder is writable");
+    // Killed as soon as the manifest is there, while somebody else holds the site: nothing is removed.
+    let mut holder = books::Holder::of(&world.database.url, &world.site);
+    let mut killed = archive(&world, &folder).spawn().expect("the program starts");
+    while !files.join("manifest.json").exists() {
+        assert!(killed.try_wait().expect("a child").is_none(), "it ended without a manifest");
+        tokio::task::yield_now().await;
+    }
+    killed.kill().expect("the program can be killed");
+    killed.wait().expect("the program ends");
+    holder.release();
+    assert!(!files.join("ledger-2019-12.csv").exists());
+    assert_eq!(books::count(&world.database.url, entries), 8_000);
+
+    // Files that changed, and another database, are refused. Nothing is removed.
+    let month = files.join("ledger-2020-01.csv");
+    let whole = fs::read(&month).expect("the file is there");
+    fs::write(&month, &whole[..whole.len() - 1]).expect("the folder is writable");
+    let (code, said) = finish_saying(archive(&world, &folder));
+    assert!(code == 1 && said.contains("ledger-2020-01.csv is not the file that manifest.json lists"), "{said}");
+    fs::write(&month, &whole).expect("the folder is writable");
+    let other = Database::fresh(Backend::Sqlite);
+    Store::migrate(&other.url).expect("a new database");
+    let (code, said) = finish_saying(archives::archive(&other.text, "2020-03", &folder));
+    assert!(code == 1 && said.contains("another one in this database"), "{said}");
+    assert_eq!(books::count(&world.database.url, entries), 8_000);
+
+    // Killed between two steps: the books are right after each of them.
+    let (opened, site) = (store(&world).await, site_id(&world));
+    let step = tokio::task::spawn_blocking(move || Keeper::connect(&opened)?.archive(site, 7_000));
+    assert_eq!(step.await.expect("no panic").expect("a step"), 2_000);
+    let result = world.verify(false).await;
+    assert_eq!((result.difference_count, result.entries, result.archived_sequence), (0, 6_000, 2_000));
+    let (code, said) = finish_saying(archive(&world, &folder));
+    assert!(code == 0 && said.contains("7000 entries of 1 sites; 5000 of them"), "{said}");
+    assert_eq!(books::count(&world.database.url, entries), 1_000);
+    assert_eq!(fs::read(&month).expect("the file is there"), whole, "complete files are not written again");
+    let result = world.verify(false).await;
+    assert_eq!((result.difference_count, result.levels, result.archived_sequence), (0, 1_000, 7_000));
+}
