@@ -129,8 +129,8 @@ impl Queue {
         match message {
             Message::Changes(changes) => {
                 for pending in changes {
-                    let command = &pending.0.command;
-                    self.turns.add_change(Some(command.site()), command.action().item_count(), pending);
+                    let (change, _) = &pending;
+                    self.turns.add_change(lane_of(change), change.command.action().item_count(), pending);
                 }
             }
             Message::Alone(task, ticket) => self.turns.add_task(task.site(), (task, ticket)),

@@ -7,8 +7,9 @@
 //! 2. the next change of every other lane, if it is not larger than that lane's fair share of the batch;
 //! 3. turn by turn what still fits.
 //!
-//! So a change that is not larger than its lane's share waits for the batch under way and for none before its own,
-//! unless more lanes wait than a batch has commands.
+//! Lanes that got nothing come before those that got something, in this batch and the next one. So a change that is not
+//! larger than its lane's share waits for the batch under way and for none before its own. If more lanes wait than a
+//! batch has commands, it waits for as many batches as serve each of them once.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -95,17 +96,18 @@ impl<C, T> Turns<C, T> {
         let share = limits::BATCH_ITEMS_MAX / self.changes.len().max(1);
         let Some(first) = self.changes.pop_front() else { return batch.changes };
         self.move_change(first, &mut batch);
+        let mut served = Vec::new();
         for _ in 0..self.changes.len() {
             let Some(lane) = self.changes.pop_front() else { break };
             let items = self.items(lane);
             if items <= share && batch.has_room_for(items) {
                 self.move_change(lane, &mut batch);
-                self.line_up(lane);
+                served.push(lane);
             } else {
                 self.changes.push_back(lane);
             }
         }
-        self.line_up(first);
+        served.into_iter().chain([first]).for_each(|lane| self.line_up(lane));
         while let Some(&lane) = self.changes.front()
             && batch.has_room_for(self.items(lane))
         {

@@ -1,6 +1,6 @@
 //! Turns as tables, and with random work.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -42,6 +42,17 @@ fn a_small_change_is_in_the_next_batch_whatever_floods() {
     turns.next();
     turns.add_change(lane(99), 1, 7);
     assert!(batch(&mut turns).contains(&7));
+}
+
+#[test]
+fn no_lane_has_a_second_turn_before_every_other_has_its_first() {
+    let mut turns = Numbers::new();
+    let lanes = 3 * limits::BATCH_COMMANDS_MAX as u32;
+    for number in 0..lanes {
+        (0..5).for_each(|_| turns.add_change(lane(number.into()), 1, number));
+    }
+    let served: HashSet<u32> = (0..3).flat_map(|_| batch(&mut turns)).collect();
+    assert_eq!(served.len(), lanes as usize);
 }
 
 #[test]
