@@ -2,6 +2,7 @@
 
 mod faulty;
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -17,6 +18,9 @@ use crate::model::command::{Header, Reason};
 use crate::model::error::Invalid;
 use crate::model::ids::LocationId;
 use crate::model::outcome::Verdict;
+
+/// No answer here takes this long.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 fn engine(faults: &[Fault]) -> (Engine, Arc<Mutex<Books>>) {
     let books = Arc::new(Mutex::new(Books { faults: faults.to_vec(), ..Books::default() }));
@@ -174,6 +178,26 @@ async fn a_panic_costs_one_batch_and_the_writer_goes_on() {
     assert!(matches!(answer, Err(Error::Failed(Failed::OutcomeUnknown(_)))), "{answer:?}");
     another_server_sets(&books, 50, false);
     assert_eq!(level_after(engine.submit(give("b", 1), soon()).await), 51, "a new connection has an empty cache");
+    engine.drain().await;
+}
+
+#[tokio::test]
+async fn a_panic_takes_the_answers_of_its_own_batch_alone() {
+    // One command makes a batch fail, so each of them runs alone; one of those panics.
+    let (engine, _) = engine(&[Fault::Poisoned(13), Fault::Panic]);
+    let (commands, mut answers) = engine.stream();
+    let asked = ["poisoned", "panics", "good", "good too"].into_iter().zip([13, 7, 1, 2]);
+    let command = |(key, pieces): (&str, i64)| StreamCommand::new(pieces.unsigned_abs(), give(key, pieces), soon());
+    commands.submit(asked.map(command).collect());
+    let mut told = HashMap::new();
+    while told.len() < 4 {
+        let answered = tokio::time::timeout(PATIENCE, answers.next()).await.expect("each command is answered");
+        let answered = answered.expect("the stream is open");
+        told.extend(answered.into_iter().map(|Answered { id, result, .. }| (id, result)));
+    }
+    assert!(matches!(told[&13], Err(Error::Failed(Failed::Internal(_)))), "{:?}", told[&13]);
+    assert!(matches!(told[&7], Err(Error::Failed(Failed::OutcomeUnknown(_)))), "{:?}", told[&7]);
+    assert!(is_applied(&told[&1]) && is_applied(&told[&2]), "{told:?}");
     engine.drain().await;
 }
 

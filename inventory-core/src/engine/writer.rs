@@ -1,11 +1,12 @@
 //! A writer: one thread, one connection, one batch after the other. It is a thread and not a task, because diesel
 //! blocks.
 
+use std::collections::VecDeque;
+use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use tokio::sync::mpsc::error::TryRecvError;
 use tracing::{Level, Span};
 
 use crate::engine::aside::{Aside, is_lock_held};
@@ -30,10 +31,19 @@ pub(super) struct Writer {
     books: Books,
     progress: Progress,
     aside: Aside,
+    /// What is committed next, before anything new. The parts of a batch stand here and on no stack, so that a panic in
+    /// one of them does not lose the others.
+    parts: VecDeque<Part>,
     /// Batches that still look replays up first: replays come in bursts.
     check_replays: u32,
     /// Batches that still load the history of every order first.
     load_orders: u32,
+}
+
+/// Commands that are committed together, if they can be.
+struct Part {
+    batch: Vec<Pending>,
+    if_locked: IfLocked,
 }
 
 /// What becomes of a batch that waited for a lock in vain.
@@ -56,27 +66,15 @@ impl Writer {
         progress: Progress,
     ) -> Self {
         let books = Books { store, settings, cache: Cache::default(), feed, clock, pulse, measures, lock_first: 0 };
-        Self { books, progress, aside: Aside::default(), check_replays: 0, load_orders: 0 }
+        let (aside, parts) = (Aside::default(), VecDeque::new());
+        Self { books, progress, aside, parts, check_replays: 0, load_orders: 0 }
     }
 
     /// Works until the queue is closed and empty, or another writer takes its place.
     pub(super) fn run(mut self, queue: &Mutex<Queue>) {
         while !self.progress.is_replaced() {
-            let next = {
-                let mut queue = queue.lock().unwrap_or_else(PoisonError::into_inner);
-                match self.aside.is_empty() {
-                    true => queue.next().ok_or(TryRecvError::Disconnected),
-                    false => queue.try_next(),
-                }
-            };
-            let next = match next {
-                Ok(next) => Some(next),
-                Err(TryRecvError::Disconnected) if self.aside.is_empty() => return,
-                Err(TryRecvError::Disconnected | TryRecvError::Empty) => {
-                    std::thread::sleep(limits::LOCK_PAUSE);
-                    None
-                }
-            };
+            let next = if self.parts.is_empty() { self.next(queue) } else { ControlFlow::Continue(None) };
+            let ControlFlow::Continue(next) = next else { return };
             // A bug that one batch meets must not take the sites of this writer away from all other callers. What the
             // panic leaves half done is dropped: the cache, and the connection with its transaction.
             if catch_unwind(AssertUnwindSafe(|| self.work(next))).is_err() {
@@ -85,13 +83,33 @@ impl Writer {
         }
     }
 
+    /// The next work in the queue; none if commands are aside and nothing else waits. Breaks at the end of both.
+    fn next(&self, queue: &Mutex<Queue>) -> ControlFlow<(), Option<Next>> {
+        let mut queue = queue.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.aside.is_empty() {
+            return queue.next().map_or(ControlFlow::Break(()), |next| ControlFlow::Continue(Some(next)));
+        }
+        let next = queue.try_next().ok();
+        drop(queue);
+        if next.is_none() {
+            std::thread::sleep(limits::LOCK_PAUSE);
+        }
+        ControlFlow::Continue(next)
+    }
+
     fn work(&mut self, next: Option<Next>) {
         match next {
-            Some(Next::Batch(batch)) => self.commit(batch),
+            Some(Next::Batch(batch)) => {
+                batch.iter().for_each(|(_, ticket)| self.books.measures.waited(ticket.queued_at.elapsed()));
+                self.parts.push_back(Part { batch, if_locked: IfLocked::SetAside });
+            }
             Some(Next::Alone(task, ticket)) => self.alone(task, &ticket),
             None => {}
         }
-        if self.aside.is_due() {
+        if let Some(part) = self.parts.pop_front() {
+            self.commit_part(part);
+        }
+        if self.parts.is_empty() && self.aside.is_due() {
             self.look_aside();
         }
     }
@@ -108,16 +126,15 @@ impl Writer {
         message::answer_for_writer(&batch, &error.into());
     }
 
-    /// Carries out what was set aside and is free now.
+    /// Lets what was set aside and is free now be carried out.
     fn look_aside(&mut self) {
         let late = self.aside.expire();
         self.books.measures.ended(Ending::Failed, late);
         let sites = self.aside.sites();
         // If the store fails, it fails for the commands too, which tell their callers.
         let locked = self.locked_sites(&sites).unwrap_or_default();
-        for batch in self.aside.free(&sites, &locked) {
-            self.commit_free(batch);
-        }
+        let free = self.aside.free(&sites, &locked).into_iter();
+        self.parts.extend(free.map(|batch| Part { batch, if_locked: IfLocked::SetAside }));
     }
 
     /// Those of `sites` that somebody else's transaction holds.
@@ -159,14 +176,8 @@ impl Writer {
         self.progress.ends(none);
     }
 
-    /// Answers every command of the batch, whatever happens.
-    fn commit(&mut self, batch: Vec<Pending>) {
-        batch.iter().for_each(|(_, ticket)| self.books.measures.waited(ticket.queued_at.elapsed()));
-        self.commit_free(batch);
-    }
-
-    /// Commits the commands whose sites are not set aside.
-    fn commit_free(&mut self, batch: Vec<Pending>) {
+    /// Commits the commands that are in time and whose sites are not set aside.
+    fn commit_part(&mut self, Part { batch, if_locked }: Part) {
         let (late, batch): (Vec<_>, Vec<_>) = batch.into_iter().partition(|(_, ticket)| ticket.is_expired());
         late.iter().for_each(|(_, ticket)| {
             ticket.span.in_scope(|| tracing::debug!("dropped a command: its deadline passed in the queue"));
@@ -175,11 +186,12 @@ impl Writer {
         message::answer(late.into_iter().map(|(change, _)| (change, Err(Failed::Expired.into()))));
         let batch = self.aside.take(batch);
         if !batch.is_empty() {
-            self.commit_in_time(batch, IfLocked::SetAside);
+            self.commit(batch, if_locked);
         }
     }
 
-    fn commit_in_time(&mut self, batch: Vec<Pending>, if_locked: IfLocked) {
+    /// Answers every command of the batch, or makes it a part of those that come next.
+    fn commit(&mut self, batch: Vec<Pending>, if_locked: IfLocked) {
         let started = Instant::now();
         let batch = self.progress.begins(batch);
         let span = commit_span(batch.len(), batch.iter().map(|(_, ticket)| ticket));
@@ -195,9 +207,7 @@ impl Writer {
             }
             Err(Error::Failed(Failed::Internal(_))) if batch.len() > 1 => {
                 // One command makes the statement fail. Run alone, only that one fails.
-                for pending in batch {
-                    self.commit_in_time(vec![pending], if_locked);
-                }
+                self.come_next(batch.into_iter().map(|pending| Part { batch: vec![pending], if_locked }));
             }
             Err(error) if is_lock_held(&error) && if_locked == IfLocked::SetAside => {
                 self.set_aside(batch);
@@ -214,20 +224,28 @@ impl Writer {
     }
 
     /// Goes on without the sites of a batch that somebody else has locked.
-    fn set_aside(&mut self, mut batch: Vec<Pending>) {
+    fn set_aside(&mut self, batch: Vec<Pending>) {
         let sites = commit::sites_of(&batch);
+        self.come_next([Part { batch, if_locked: IfLocked::SetAside }].into_iter());
         let locked = self.locked_sites(&sites).unwrap_or_default();
         if !locked.is_empty() {
             self.aside.lock(&locked);
-            self.commit_free(batch);
             return;
         }
+        let Some(Part { mut batch, .. }) = self.parts.pop_front() else { return };
         // The sites are free again, or another row of one of them is locked. Run alone, only that site fails.
+        let mut parts = Vec::with_capacity(sites.len());
         for site in sites {
             let (of_site, rest) = batch.into_iter().partition(|(change, _)| change.command.site() == site);
             batch = rest;
-            self.commit_in_time(of_site, IfLocked::Fail);
+            parts.push(Part { batch: of_site, if_locked: IfLocked::Fail });
         }
+        self.come_next(parts.into_iter());
+    }
+
+    /// Puts the parts of a batch before all others, in their order.
+    fn come_next(&mut self, parts: impl DoubleEndedIterator<Item = Part>) {
+        parts.rev().for_each(|part| self.parts.push_front(part));
     }
 
     /// Runs a transaction until it gives an answer, a bounded number of times. The closure is told what to look up

@@ -71,6 +71,12 @@ impl Faulty {
         let found = books.faults.iter().position(|fault| *fault == wanted);
         found.map(|index| books.faults.remove(index)).is_some()
     }
+
+    fn is_poisoned(&self, writes: &Writes) -> bool {
+        let poisoned =
+            |fault: &Fault| matches!(fault, Fault::Poisoned(delta) if writes.entries.iter().any(|e| e.delta == *delta));
+        self.books.lock().expect("no panic").faults.iter().any(poisoned)
+    }
 }
 
 impl BatchStore for Faulty {
@@ -184,16 +190,14 @@ impl BatchStore for Faulty {
     }
 
     fn write(&mut self, writes: &Writes) -> Result<Written, StoreError> {
+        if self.is_poisoned(writes) {
+            return Err(fault());
+        }
         assert!(!self.strikes(Fault::Panic), "a bug");
         if self.strikes(Fault::ConnectionLostBeforeCommit) {
             return Err(StoreError::Gone(Trouble::ConnectionLost, "reset".into()));
         }
         let books = self.books.lock().expect("no panic");
-        let poisoned =
-            |fault: &Fault| matches!(fault, Fault::Poisoned(delta) if writes.entries.iter().any(|e| e.delta == *delta));
-        if books.faults.iter().any(poisoned) {
-            return Err(fault());
-        }
         if writes.requests.iter().any(|request| books.requests.contains_key(&request.key)) {
             return Ok(Written::ReplayFound);
         }
