@@ -79,8 +79,8 @@ pub enum VerifyError {
 /// Entries between two calls of `progress`.
 const REPORT_EVERY: i64 = 10 * limits::PAGE_ROWS_MAX;
 
-/// Verifies a site. `progress` is called about every 10,000 entries; `false` stops. `Invalid::Archived` if entries that
-/// were still to be added up are archived meanwhile.
+/// Verifies a site. `progress` is called before the first entry and about every 10,000 entries; `false` stops.
+/// `Invalid::Archived` if entries that were still to be added up are archived meanwhile.
 pub async fn verify(
     store: &Store,
     id: SiteId,
@@ -95,10 +95,19 @@ pub async fn verify(
     let cut = read_balances(store, &mut sums).await?;
     let last_needed = sums.last_needed();
     let expected = last_needed - cut;
+    if !progress(Progress { entries: 0, expected }).await {
+        return Err(VerifyError::Stopped);
+    }
     let mut after_sequence = cut;
     while after_sequence < last_needed {
         let filter = EntryFilter { after_sequence, up_to_sequence: Some(last_needed), ..EntryFilter::default() };
-        let query = move |snapshot: &mut Snapshot<'_>| snapshot.list_entries(&filter, limits::PAGE_ROWS_MAX);
+        let query = move |snapshot: &mut Snapshot<'_>| {
+            // A list that begins at 0 leaves out what is archived.
+            match snapshot.cut()?.sequence {
+                moved if moved > after_sequence => Err(Invalid::Archived { cut: moved }.into()),
+                _ => snapshot.list_entries(&filter, limits::PAGE_ROWS_MAX),
+            }
+        };
         let read = store.read_page(id, Terms::default(), query).await?;
         site = read.site;
         let Some(last) = read.value.rows.last() else {

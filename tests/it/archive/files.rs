@@ -1,9 +1,12 @@
-//! Files and database when the command is killed.
+//! Files and database while something else happens: the command is killed, or a verification is
+//! under way.
 
 use std::fs;
 
 use inventory_core::engine::retention::Keeper;
+use inventory_core::model::error::{Error, Invalid};
 use inventory_core::model::ids::SiteId;
+use inventory_core::reports::verify::{VerifyError, verify};
 use inventory_core::store::{Open, Store};
 use inventory_tests::archives::{self, JANUARY, MARCH, forget_outcomes};
 use inventory_tests::books;
@@ -12,9 +15,9 @@ use inventory_tests::programs::finish_saying;
 use inventory_tests::requests::{set, set_item};
 use inventory_tests::world::{Backend, Database, World};
 
-use super::archive;
+use super::{ENTRIES, archive, fill};
 
-on_both!(an_archive_that_was_interrupted_goes_on);
+on_both!(an_archive_that_was_interrupted_goes_on, a_verification_says_that_entries_were_archived_meanwhile);
 
 fn site_id(world: &World) -> SiteId {
     SiteId::from_uuid(world.site.parse().expect("a GUID"))
@@ -24,6 +27,29 @@ fn site_id(world: &World) -> SiteId {
 async fn store(world: &World) -> Store {
     let url = world.database.url.clone();
     tokio::task::spawn_blocking(|| Store::open(url, Open::AsIs)).await.expect("no panic").expect("the store opens")
+}
+
+async fn a_verification_says_that_entries_were_archived_meanwhile(world: World) {
+    fill(&world).await;
+    forget_outcomes(&world.database.url);
+    let (opened, site) = (store(&world).await, site_id(&world));
+    // Before the first entry is read, those of January go.
+    let mut keeper = Some(Keeper::connect(&opened).expect("the database takes changes"));
+    let meanwhile = async |_| {
+        if let Some(mut keeper) = keeper.take() {
+            let archived = tokio::task::spawn_blocking(move || keeper.archive(site, 4)).await.expect("no panic");
+            assert_eq!(archived.expect("a step"), 4);
+        }
+        true
+    };
+    match verify(&opened, site, meanwhile).await {
+        Err(VerifyError::Read(Error::Invalid(Invalid::Archived { cut: 4 }))) => {}
+        other => panic!("entries were archived: {other:?}"),
+    }
+    let verified = verify(&opened, site, async |_| true).await.expect("nothing is archived meanwhile");
+    assert_eq!((verified.cut, verified.entries, verified.differences.len()), (4, ENTRIES - 4, 0));
+    // Entries whose outcomes are forgotten do not stay.
+    assert_eq!(finish_saying(archive(&world, &world.database.folder())).0, 0);
 }
 
 async fn an_archive_that_was_interrupted_goes_on(world: World) {
