@@ -1,5 +1,5 @@
-//! Files and database while something else happens: the command is killed, or a verification is
-//! under way.
+//! Files and database while something else happens: the command is killed, a verification is under way, or the database
+//! is an older one than that of the files.
 
 use std::fs;
 
@@ -11,7 +11,7 @@ use inventory_core::store::{Open, Store};
 use inventory_tests::archives::{self, JANUARY, MARCH, forget_outcomes};
 use inventory_tests::books;
 use inventory_tests::on_both;
-use inventory_tests::programs::finish_saying;
+use inventory_tests::programs::{finish_saying, program};
 use inventory_tests::requests::{set, set_item};
 use inventory_tests::world::{Backend, Database, World};
 
@@ -106,4 +106,35 @@ async fn an_archive_that_was_interrupted_goes_on(world: World) {
     assert_eq!(fs::read(&month).expect("the file is there"), whole, "complete files are not written again");
     let result = world.verify(false).await;
     assert_eq!((result.difference_count, result.levels, result.archived_sequence), (0, 1_000, 7_000));
+}
+
+/// What the files of a month lack, because an earlier archive has it, stays in a database that still has it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restored_database_needs_the_earlier_archive_first() {
+    let world = World::start(Backend::Sqlite).await;
+    fill(&world).await;
+    forget_outcomes(&world.database.url);
+    let folder = world.database.folder();
+    let restored = folder.join("restored.db");
+    let mut backup = program("inventory-grpc");
+    backup.arg("backup").arg(&restored).args(["--database-url", &world.database.text]);
+    assert_eq!(finish_saying(backup).0, 0);
+    let archive = |database: &str, month: &str| finish_saying(archives::archive(database, month, &folder));
+    for month in ["2020-02", "2020-03"] {
+        let (code, said) = archive(&world.database.text, month);
+        assert_eq!(code, 0, "{said}");
+    }
+
+    let restored = format!("sqlite:{}", restored.display());
+    let url = restored.parse().expect("the URL is valid");
+    let left = || books::count(&url, "SELECT count(*) AS wrong FROM ledger");
+    let (code, said) = archive(&restored, "2020-03");
+    let expected =
+        format!("site {}: these files begin after entry 4, and the database still has those after 0", world.site);
+    assert!(code == 1 && said.contains(&expected), "{said}");
+    assert_eq!(left(), ENTRIES);
+    for (month, entries) in [("2020-02", ENTRIES - 4), ("2020-03", ENTRIES - 6)] {
+        let (code, said) = archive(&restored, month);
+        assert_eq!((code, left()), (0, entries), "{said}");
+    }
 }

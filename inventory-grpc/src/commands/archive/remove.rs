@@ -22,6 +22,8 @@ const ATTEMPT_PAUSE: Duration = Duration::from_millis(100);
 /// A row of the list of sites.
 struct Archived {
     site: SiteId,
+    /// The last entry that the files do not have, because an earlier archive has it.
+    after: i64,
     last: i64,
     time: String,
     request_id: String,
@@ -56,19 +58,21 @@ pub(super) async fn remove(store: &Store, folder: &Path, manifest: &Manifest) ->
 }
 
 fn archived(row: &csv::StringRecord) -> Option<Archived> {
-    let [site, _, last, time, request_id] = row.iter().collect::<Vec<_>>()[..] else { return None };
+    let [site, after, last, time, request_id] = row.iter().collect::<Vec<_>>()[..] else { return None };
     const { assert!(SITES.len() == 5) };
     Some(Archived {
         site: SiteId::from_uuid(parse_guid(site)?),
+        after: after.parse().ok()?,
         last: last.parse().ok()?,
         time: time.to_owned(),
         request_id: request_id.to_owned(),
     })
 }
 
-/// The cut of a site, once it is certain that the files are of this database: the last entry must be the same.
+/// The cut of a site, once it is certain that the files are of this database, and have everything that is removed: the
+/// last entry must be the same, and the files must begin at the cut or before.
 async fn begin(store: &Store, archived: &Archived) -> Result<i64, Box<dyn Error>> {
-    let Archived { site, last, time, request_id } = archived;
+    let Archived { site, after, last, time, request_id } = archived;
     let last = *last;
     let query = move |snapshot: &mut Snapshot<'_>| {
         let cut = snapshot.cut()?.sequence;
@@ -84,6 +88,10 @@ async fn begin(store: &Store, archived: &Archived) -> Result<i64, Box<dyn Error>
     if cut < last && !is_same {
         let what = format!("entry {last} of the site {site} is another one in this database than in the files");
         return Err(format!("--to: {what}; name the folder of this database's archives").into());
+    }
+    if cut < *after {
+        let what = format!("these files begin after entry {after}, and the database still has those after {cut}");
+        return Err(format!("--to: site {site}: {what}; archive the earlier months first").into());
     }
     Ok(cut)
 }
