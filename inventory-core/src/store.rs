@@ -77,6 +77,12 @@ impl Store {
         Self::checked(url, how, migrate::check)
     }
 
+    /// Opens a database whose schema must be this program's, without additions of later versions: for what removes rows
+    /// for ever. Blocks.
+    pub fn open_whole(url: DatabaseUrl) -> Result<Self, OpenError> {
+        Self::checked(url, Open::AsIs, migrate::check_whole)
+    }
+
     /// Opens the target of a copy for reading, whether or not the copy has ended. Blocks.
     fn half_copied(url: DatabaseUrl) -> Result<Self, OpenError> {
         Self::checked(url, Open::ReadOnly, migrate::check_copy)

@@ -59,6 +59,20 @@ fn migrations_run_once_and_a_schema_that_misses_something_is_refused() {
         let (code, output) = migrate();
         assert!(code == 0 && output.contains("up to date"), "{output}");
         assert!(grpc_server(&database.text).terminate().success());
+        // But whoever takes or removes all rows must know all tables and columns.
+        let [archives, copied] = ["archives", "copy.db"].map(|name| database.folder().join(name).display().to_string());
+        let (copied, site) = (format!("sqlite:{copied}"), Uuid::new_v4().to_string());
+        let rows: [(&[&str], &str); 3] = [
+            (&["copy", "--to", &copied], "--from"),
+            (&["ledger", "archive", "--before", "2020-01", "--to", &archives], "--database-url"),
+            (&["site", "delete", "--site-id", &site, "--by", "a", "--reason", "b", "--yes"], "--database-url"),
+        ];
+        for (arguments, flag) in rows {
+            let mut command = program("inventory-grpc");
+            command.args(arguments).args([flag, &database.text]);
+            let (code, output) = finish_saying(command);
+            assert!(code == 1 && output.contains("29991231000001, which is newer than this program"), "{output}");
+        }
         // A still later one took something away that this one uses.
         record("29991231000002needs29991231000001");
         let (code, output) = migrate();

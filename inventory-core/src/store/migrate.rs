@@ -66,7 +66,7 @@ pub enum MigrateError {
         /// The file.
         path: String,
     },
-    /// The database has a step that this version does not know, and cannot do without knowing.
+    /// The database has a step that this program does not know, and must know for what it is to do.
     #[error("the database has schema {found}, which is newer than this program; run a newer version of it")]
     Newer {
         /// The newest unknown step.
@@ -176,11 +176,17 @@ pub(crate) fn check(connection: &mut AnyConnection<'_>) -> Result<(), MigrateErr
     compare(&known_to(connection)?, applied(connection)?)
 }
 
+/// Checks that a database has this program's schema and nothing else. Whoever takes or removes all rows must know all
+/// tables and columns.
+pub(crate) fn check_whole(connection: &mut AnyConnection<'_>) -> Result<(), MigrateError> {
+    compare_whole(&known_to(connection)?, applied(connection)?)
+}
+
 /// The same for the target of a copy, whether or not the copy has ended.
 pub(crate) fn check_copy(connection: &mut AnyConnection<'_>) -> Result<(), MigrateError> {
     let mut applied = applied(connection)?;
     applied.retain(|step| !step.starts_with(COPY_OF));
-    compare(&known_to(connection)?, applied)
+    compare_whole(&known_to(connection)?, applied)
 }
 
 /// The source of the copy whose target the database is; `None` if it is no such target, or the copy has ended.
@@ -275,6 +281,15 @@ fn compare(known: &[String], applied: Vec<String>) -> Result<(), MigrateError> {
     }
 }
 
+/// Whether the applied steps are the known ones, and no others.
+fn compare_whole(known: &[String], applied: Vec<String>) -> Result<(), MigrateError> {
+    compare(known, applied.clone())?;
+    match applied.into_iter().filter(|step| !known.contains(step)).max() {
+        Some(found) => Err(MigrateError::Newer { found }),
+        None => Ok(()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -294,5 +309,9 @@ mod tests {
         let found = of(&["1", "2", "3", "4", "5needs4", "6"]);
         assert!(matches!(found, Err(MigrateError::Newer { found }) if found == "5needs4"));
         assert!(matches!(of(&["1", "2", "3", "copy-of-x"]), Err(MigrateError::HalfCopied)));
+        let whole = |applied: &[&str]| compare_whole(&known, applied.iter().map(|step| (*step).to_owned()).collect());
+        assert!(whole(&["1", "2", "3"]).is_ok());
+        assert!(matches!(whole(&["1", "2", "3", "4"]), Err(MigrateError::Newer { found }) if found == "4"));
+        assert!(matches!(whole(&["1", "2", "4"]), Err(MigrateError::Older { .. })));
     }
 }

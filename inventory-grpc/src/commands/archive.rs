@@ -11,7 +11,7 @@ mod write;
 use std::error::Error;
 
 use inventory_core::engine::clock::Clock;
-use inventory_core::store::{Open, Store};
+use inventory_core::store::Store;
 
 use self::manifest::Manifest;
 use crate::config::retention::{Archive, LedgerCommand};
@@ -32,7 +32,7 @@ async fn archive(settings: Archive) -> Result<(), Box<dyn Error>> {
         return Err(format!("--before: {} must have begun more than a day ago", before.name).into());
     }
     let url = database.database_url;
-    let store = tokio::task::spawn_blocking(move || Store::open(url, Open::AsIs)).await??;
+    let store = tokio::task::spawn_blocking(move || Store::open_whole(url)).await??;
     let folder = to.join(format!("before-{}", before.name));
     let manifest = match Manifest::read(&folder)? {
         Some(manifest) => {

@@ -7,7 +7,7 @@ use inventory_core::engine::clock::Clock;
 use inventory_core::engine::retention::Keeper;
 use inventory_core::model::access::Author;
 use inventory_core::model::ids::SiteId;
-use inventory_core::store::{Open, Store, Terms};
+use inventory_core::store::{Store, Terms};
 
 use crate::config::retention::{Delete, SiteCommand};
 use crate::encode::timestamp;
@@ -27,7 +27,7 @@ pub async fn site(command: SiteCommand) -> Result<(), Box<dyn Error>> {
 async fn delete(settings: Delete) -> Result<(), Box<dyn Error>> {
     let Delete { database, site_id, by, reason, yes } = settings;
     let url = database.database_url;
-    let store = tokio::task::spawn_blocking(move || Store::open(url, Open::AsIs)).await??;
+    let store = tokio::task::spawn_blocking(move || Store::open_whole(url)).await??;
     let newest = move |snapshot: &mut inventory_core::store::Snapshot<'_>| snapshot.setting_changes(None, true, 1);
     let found = store.read(site_id, Terms::default(), newest).await?;
     if !found.exists {

@@ -22,7 +22,7 @@ use crate::model::error::{StoreError, Trouble};
 use crate::store::classify::{classify, unreachable};
 use crate::store::connection::AnyConnection;
 use crate::store::layout::Kind;
-use crate::store::migrate::{MigrateError, check, check_copy, copy_of, migrate};
+use crate::store::migrate::{MigrateError, check_copy, check_whole, copy_of, migrate};
 use crate::store::sqlite::{patience, target};
 use crate::store::tables::TABLES;
 use crate::store::url::SERVERS;
@@ -62,10 +62,10 @@ impl Side {
             Owned::Sqlite(connection) => {
                 let locked = connection.batch_execute(&format!("{ALONE}; PRAGMA query_only = ON"));
                 locked.map_err(|error| in_use(url, classify(connection, error)))?;
-                check(&mut side.any()).map_err(|error| side.refused(error))?;
+                check_whole(&mut side.any()).map_err(|error| side.refused(error))?;
             }
             Owned::Postgres(_) => {
-                check(&mut side.any()).map_err(|error| side.refused(error))?;
+                check_whole(&mut side.any()).map_err(|error| side.refused(error))?;
                 side.refuse_servers()?;
                 let tables = TABLES.iter().map(|table| table.name).collect::<Vec<_>>().join(", ");
                 // The snapshot is taken after the lock, by the first read.
