@@ -5,13 +5,14 @@ use std::process::Stdio;
 
 use inventory_proto::v1;
 use inventory_proto::v1::availability_service_client::AvailabilityServiceClient;
+use inventory_proto::v1::stock_service_client::StockServiceClient;
 use inventory_tests::archives::{JANUARY, MARCH, archive_old_months};
 use inventory_tests::books;
 use inventory_tests::on_both;
-use inventory_tests::programs::program;
+use inventory_tests::programs::{grpc_server, program};
 use inventory_tests::requests::{adjust, decrement, guid, reference, set, set_item};
 use inventory_tests::tokens::channel_to;
-use inventory_tests::world::{Backend, World, start_grpc};
+use inventory_tests::world::{Backend, Database, World, start_grpc};
 use tokio_util::sync::CancellationToken;
 use tonic::Code;
 
@@ -177,4 +178,22 @@ async fn a_deletion_is_asked_for_and_recorded(world: World) {
     assert_eq!(change.on_behalf_of, "ann");
     let refused = books::execute(&world.database.url, "DELETE FROM journal").expect_err("the journal stays");
     assert!(refused.to_string().contains("never changed or removed"), "{refused}");
+}
+
+/// Postgres finds the tables by the search_path of the URL, and so do the functions of the triggers.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_tables_may_stand_in_another_schema() {
+    let mut database = Database::fresh(Backend::Postgres);
+    books::script(&database.url, "CREATE SCHEMA shop");
+    database.text += "?options=-csearch_path%3Dshop";
+    database.url = database.text.parse().expect("the URL is valid");
+    let server = grpc_server(&database.text);
+    let (site, mut stock) = (guid(), StockServiceClient::new(channel_to(server.addresses[0])));
+    for sequence in 1..=2 {
+        let done = stock.set_stock(set(&site, vec![set_item("A", 5)])).await.expect("levels can be set").into_inner();
+        assert_eq!(done.sequence, sequence, "a deleted site goes on");
+        let (done, said) = delete(&database.text, &site, &["--yes"], "");
+        assert!(done, "{said}");
+    }
+    assert!(server.terminate().success());
 }

@@ -69,17 +69,21 @@ CREATE TRIGGER nothing_after_the_cut AFTER DELETE ON journal REFERENCING OLD TAB
     FOR EACH STATEMENT EXECUTE FUNCTION nothing_after_the_cut();
 
 -- A site that begins again after its deletion gives no sequence number twice, and no server takes it for the old one.
--- SECURITY DEFINER, because a server's role may lack the right to read the new table until it is granted.
-CREATE FUNCTION site_goes_on() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+-- SECURITY DEFINER, because a server's role may lack the right to read the new table until it is granted. So the table
+-- is named by its schema, and not found by the caller's search_path.
+CREATE FUNCTION site_goes_on() RETURNS trigger LANGUAGE plpgsql
+SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    gone cut%ROWTYPE;
+    gone_sequence    bigint;
+    gone_revision    bigint;
+    gone_recorded_at bigint;
 BEGIN
-    SELECT * INTO gone FROM cut WHERE cut.site_id = NEW.site_id;
-    IF FOUND THEN
-        NEW.sequence := greatest(NEW.sequence, gone.sequence);
-        NEW.revision := greatest(NEW.revision, gone.revision);
-        NEW.recorded_at := greatest(NEW.recorded_at, gone.recorded_at);
-    END IF;
+    EXECUTE format('SELECT sequence, revision, recorded_at FROM %I.cut WHERE site_id = $1', TG_TABLE_SCHEMA)
+        INTO gone_sequence, gone_revision, gone_recorded_at USING NEW.site_id;
+    -- For a site without a cut these are NULL, which `greatest` ignores.
+    NEW.sequence := greatest(NEW.sequence, gone_sequence);
+    NEW.revision := greatest(NEW.revision, gone_revision);
+    NEW.recorded_at := greatest(NEW.recorded_at, gone_recorded_at);
     RETURN NEW;
 END $$;
 CREATE TRIGGER goes_on BEFORE INSERT ON site FOR EACH ROW EXECUTE FUNCTION site_goes_on();
