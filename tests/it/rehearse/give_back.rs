@@ -31,6 +31,30 @@ async fn what_was_taken_comes_back_though_its_answer_was_lost() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_was_taken_comes_back_though_a_proxy_refuses_meanwhile() {
+    let deployment = Arc::new(Deployment::start(Backend::Sqlite, false));
+    // The answer to the order is lost. Then a proxy answers in the place of the adapter, once to its replay and once to
+    // its return: that says nothing of what was taken.
+    let larges = AtomicUsize::new(0);
+    let trick = move |came: &Came<'_>| {
+        if came.body.len() < 200_000 {
+            return Act::Forward;
+        }
+        match larges.fetch_add(1, Ordering::Relaxed) {
+            0 => Act::ForwardThen(502, "bad gateway"),
+            1 => Act::Answer(404, "<html>no such page".to_owned()),
+            3 => Act::Answer(401, "log in".to_owned()),
+            _ => Act::Forward,
+        }
+    };
+    let url = format!("http://{}", front(deployment.http(), trick).await);
+    let report = rehearse_beside(&deployment, url, &["--without-tls"], 1).await;
+    report.assert_fails("300-items", "answers: 502", "start the adapter");
+    assert_eq!((&report.check("as-found")["outcome"], &report.0["ledger_entries"]), (&"ok".into(), &602.into()));
+    assert_eq!(books(deployment.grpc.addresses[0]).await, (0, 2 + 600));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_was_taken_comes_back_at_ctrl_c() {
     let deployment = Arc::new(Deployment::start(Backend::Sqlite, false));
     let (taken, mut seen) = tokio::sync::watch::channel(0);

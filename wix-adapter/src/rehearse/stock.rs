@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::report::{Name, Problem, Report};
 use super::verdict;
+use crate::answer::is_of_adapter;
 use crate::caller::{Answered, Call, NotSent, Options, Simulator, levels_told};
 use crate::convert::Method;
 
@@ -32,6 +33,8 @@ pub(super) fn item(number: usize) -> String {
 struct Owed {
     take: Call,
     back: Call,
+    /// False as long as only the answer to `take` can tell.
+    is_taken: bool,
 }
 
 /// The stock of the rehearsal's site.
@@ -109,7 +112,7 @@ impl<'a> Stock<'a> {
         let take = self.wix.call(Method::Decrement, pieces).because("ORDER_PAID").unrestricted();
         let take = Call { options: options.clone(), ..take };
         let back = self.wix.call(Method::Increment, pieces).of_order(&take.order_id);
-        Owed { take, back: Call { options, ..back } }
+        Owed { take, back: Call { options, ..back }, is_taken: false }
     }
 
     /// Takes what is owed from now on.
@@ -117,12 +120,11 @@ impl<'a> Stock<'a> {
         let call = owed.take.clone();
         self.owed.push(owed);
         let answer = self.wix.send(&call).await;
-        if let Ok(answer) = &answer
-            && is_known_refusal(answer.status)
-        {
+        if answer.as_ref().is_ok_and(|answer| is_refused(answer.status)) {
             self.owed.pop();
         }
         let answer = verdict::expect(answer, 200)?;
+        self.owed.last_mut().into_iter().for_each(|owed| owed.is_taken = true);
         self.entries = self.entries.saturating_add(call.pieces.len());
         Ok(answer)
     }
@@ -217,12 +219,16 @@ impl<'a> Stock<'a> {
 
     /// Gives back what is still owed, then compares the levels.
     async fn settle(&mut self) -> Result<String, Problem> {
-        while let Some(Owed { take, back }) = self.owed.last() {
-            let (take, back) = (take.clone(), back.clone());
+        while let Some(Owed { take, back, is_taken }) = self.owed.last() {
+            let (take, back, is_known) = (take.clone(), back.clone(), *is_taken);
             // The same call again learns the outcome of the first one. Only what was taken goes back.
-            if self.decided(&take).await? == 200 {
-                self.decided(&back).await?;
-                self.entries = self.entries.saturating_add(take.pieces.len().saturating_mul(2));
+            if is_known || self.is_applied(&take).await? {
+                if !self.is_applied(&back).await? {
+                    let problem = Problem::new("its return is refused", "look at the adapter's log");
+                    return Err(not_back(&back, &problem));
+                }
+                let calls = if is_known { 1 } else { 2 };
+                self.entries = self.entries.saturating_add(back.pieces.len().saturating_mul(calls));
             }
             self.owed.pop();
         }
@@ -233,15 +239,17 @@ impl<'a> Stock<'a> {
         Err(Problem::new("levels of the rehearsal's site differ from before", "let nobody else rehearse meanwhile"))
     }
 
-    /// Repeats a call until its outcome is known.
-    async fn decided(&self, call: &Call) -> Result<u16, Problem> {
+    /// Repeats a call until it is known whether it is applied: by the answer, or by the adapter's own refusal of the
+    /// call. Anything else, such as a token that has expired meanwhile, says nothing of earlier attempts.
+    async fn is_applied(&self, call: &Call) -> Result<bool, Problem> {
         let mut last: Option<Result<Answered, NotSent>> = None;
         for tried in 0..TRIES_MAX {
             if tried > 0 {
                 tokio::time::sleep(PAUSE).await;
             }
             match self.wix.send(call).await {
-                Ok(answer) if answer.status == 200 || is_known_refusal(answer.status) => return Ok(answer.status),
+                Ok(answer) if answer.status == 200 => return Ok(true),
+                Ok(answer) if answer.status == 428 && is_of_adapter(428, &answer.body) => return Ok(false),
                 other => last = Some(other),
             }
         }
@@ -250,15 +258,20 @@ impl<'a> Stock<'a> {
             Some(Err(error)) => verdict::not_sent(error),
             None => no_levels(),
         };
-        let found = format!("order {} may not be given back: {}", call.order_id, problem.found);
-        Err(Problem::new(found, format!("{}; the levels concern the rehearsal's site alone", problem.advice)))
+        Err(not_back(call, &problem))
     }
+}
+
+/// The problem that an order may not be given back.
+fn not_back(call: &Call, Problem { found, advice }: &Problem) -> Problem {
+    let found = format!("order {} may not be given back: {found}", call.order_id);
+    Problem::new(found, format!("{advice}; the levels concern the rehearsal's site alone"))
 }
 
 const TOO_SLOW: &str = "find out what is slow: the adapter's metric wix_call_seconds shows its own part";
 
-/// Whether an answer means that nothing was taken.
-const fn is_known_refusal(status: u16) -> bool {
+/// Whether the answer to the first attempt of a call means that nothing was taken, whoever gave it.
+const fn is_refused(status: u16) -> bool {
     matches!(status, 401 | 404 | 405 | 413 | 428)
 }
 
