@@ -7,14 +7,15 @@ use std::process::{Output, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use inventory_core::store::DatabaseUrl;
+use inventory_core::store::{Backup, DatabaseUrl};
 use inventory_proto::v1::availability_service_client::AvailabilityServiceClient;
+use inventory_tests::archives::{JANUARY, archive_old_months};
 use inventory_tests::books;
 use inventory_tests::busy::Busy;
 use inventory_tests::programs::{Running, grpc_server, program};
 use inventory_tests::requests::{decrement, guid, increment};
 use inventory_tests::tokens::channel_to;
-use inventory_tests::world::{Backend, Database};
+use inventory_tests::world::{Backend, Database, World};
 
 const CALLERS: usize = 8;
 /// Orders that are answered before the backup begins.
@@ -153,6 +154,20 @@ async fn a_backup_has_everything() {
     busy.replay(channel_to(server.addresses[0])).await;
     let tokens = |text: &str| run(&["token", "list", "--database-url", text]).stdout;
     assert_eq!(tokens(&text), tokens(&database.text));
+}
+
+/// Entries leave the database while a backup of them is made. That is nothing against the backup.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backup_may_hold_what_was_archived_meanwhile() {
+    let world = World::start(Backend::Sqlite).await;
+    world.clock.set(JANUARY);
+    world.set(&[("A", 5)]).await;
+    let (url, folder) = (&world.database.url, world.database.folder());
+    let made =
+        tokio::task::block_in_place(|| Backup::write(url, &folder.join("backup.db"))).expect("it can be written");
+    archive_old_months(url, &world.database.text, &folder);
+    assert_eq!(books::count(url, "SELECT count(*) AS wrong FROM ledger"), 0);
+    tokio::task::block_in_place(|| made.check()).expect("nothing is wrong with it");
 }
 
 #[test]

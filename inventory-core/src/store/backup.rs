@@ -87,7 +87,8 @@ impl Backup {
     }
 
     /// Checks the file by SQLite's own means, and compares it with the database: no site may be behind what it was, and
-    /// the last entry of each must be the same one in both. Blocks.
+    /// the last entry of each must be the same one in both, unless it has left the database meanwhile: archived, or
+    /// deleted with its site. Blocks.
     pub fn check(&self) -> Result<(), BackupError> {
         let mut copy = SqliteConnection::establish(&target(&self.file, Open::ReadOnly)).map_err(unreachable)?;
         let mut copy_rows = AnyConnection::Sqlite(&mut copy);
@@ -115,7 +116,9 @@ impl Backup {
                 let key = vec![Cell::Guid(*site.as_uuid()), Cell::Long(sequence)];
                 find(&mut AnyConnection::Sqlite(connection), &ledger::table::TABLE, key)
             };
-            if sequence > 0 && head(&mut copy)? != head(&mut database)? {
+            if let Some(entry) = head(&mut database)?
+                && head(&mut copy)? != Some(entry)
+            {
                 return Err(BackupError::Differs { site, sequence });
             }
         }
