@@ -25,7 +25,6 @@ use crate::violation::{At, Violation};
 const INVALID_FIELD: &str = "INVALID_FIELD";
 /// The reason of a request for a unit that does not exist.
 pub(crate) const UNIT_NOT_FOUND: &str = "UNIT_NOT_FOUND";
-
 /// The reason of a request that reaches back to entries that are archived.
 const ENTRIES_ARCHIVED: &str = "ENTRIES_ARCHIVED";
 

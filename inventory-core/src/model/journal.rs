@@ -11,13 +11,16 @@ use crate::model::kind::{CatalogSettings, Counting, SalesWindow, UnitState};
 use crate::model::site::{OrderPolicies, OverReturnPolicy, SiteSettings, SuspectedRepeatPolicy};
 use crate::model::unit::UnitSettings;
 
+/// The subject of a change that deleted its whole site. Triggers of the database know it too.
+pub const DELETION: &str = "deletion";
+
 /// Settings that were changed together.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SettingChange {
     /// The site. `None` for a token.
     pub site: Option<SiteId>,
-    /// What was changed: `site`, `catalog APP`, `unit APP/ITEM`, `unit APP/ITEM/VARIANT` or `token NAME`; `deletion` if
-    /// the whole site was deleted.
+    /// What was changed: `site`, `catalog APP`, `unit APP/ITEM`, `unit APP/ITEM/VARIANT` or `token NAME`; [`DELETION`]
+    /// if the whole site was deleted.
     pub subject: String,
     /// Who changed it.
     pub author: Author,
@@ -85,7 +88,7 @@ impl Journal<'_> {
         let Self { site, author, recorded_at } = self;
         SettingChange {
             site: *site,
-            subject: "deletion".to_owned(),
+            subject: DELETION.to_owned(),
             author: (*author).clone(),
             recorded_at: *recorded_at,
             before: json!({ "entries": entries, "why": null }).to_string(),

@@ -20,7 +20,8 @@ use crate::config::unit_name::UnitName;
 /// Reasons of the server after which it is not known whether a write was applied.
 const UNKNOWN: [&str; 2] = ["OUTCOME_UNKNOWN", "DEADLINE"];
 /// Reasons of the server after which the same call may succeed later.
-const PASSING: [&str; 5] = ["STOPPING", "STORE_UNAVAILABLE", "SEQUENCE_NOT_REACHED", "OVERLOADED", "DEADLINE"];
+const PASSING: [&str; 6] =
+    ["STOPPING", "STORE_UNAVAILABLE", "SEQUENCE_NOT_REACHED", "OVERLOADED", "TOO_MANY_WATCHERS", "DEADLINE"];
 /// The scopes of a token.
 const READ: &str = "stock:read";
 const WRITE: &str = "stock:write";
@@ -40,7 +41,7 @@ impl Session {
     pub(super) async fn open(ask: &Ask) -> Result<Self, Box<dyn Error>> {
         Ok(Self {
             connection: Connection::to(&ask.remote).await?,
-            address: ask.remote.server.grpc_upstream.uri().authority().map(ToString::to_string).unwrap_or_default(),
+            address: ask.remote.server.address(),
             site_id: ask.remote.site_id.clone(),
             timeout: ask.timeout(),
             has_token: ask.remote.token_file.is_some(),

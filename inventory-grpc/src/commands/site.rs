@@ -7,15 +7,14 @@ use inventory_core::engine::clock::Clock;
 use inventory_core::engine::retention::Keeper;
 use inventory_core::model::access::Author;
 use inventory_core::model::ids::SiteId;
-use inventory_core::store::{Store, Terms};
+use inventory_core::model::journal::DELETION;
+use inventory_core::store::{Snapshot, Store, Terms};
 
 use crate::config::retention::{Delete, SiteCommand};
 use crate::encode::timestamp;
 
 /// The actor of a deletion in the journal.
 const ACTOR: &str = "inventory-grpc site";
-/// What the journal calls a deletion.
-const DELETION: &str = "deletion";
 
 /// Runs one of the commands.
 pub async fn site(command: SiteCommand) -> Result<(), Box<dyn Error>> {
@@ -28,7 +27,7 @@ async fn delete(settings: Delete) -> Result<(), Box<dyn Error>> {
     let Delete { database, site_id, by, reason, yes } = settings;
     let url = database.database_url;
     let store = tokio::task::spawn_blocking(move || Store::open_whole(url)).await??;
-    let newest = move |snapshot: &mut inventory_core::store::Snapshot<'_>| snapshot.setting_changes(None, true, 1);
+    let newest = move |snapshot: &mut Snapshot<'_>| snapshot.setting_changes(None, true, 1);
     let found = store.read(site_id, Terms::default(), newest).await?;
     if !found.exists {
         let last = found.value.rows.first().map(|entry| &entry.change).filter(|change| change.subject == DELETION);

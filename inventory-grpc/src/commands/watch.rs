@@ -45,25 +45,20 @@ async fn follow(settings: Watch) -> Result<(), Box<dyn Error>> {
     let mut began = false;
     loop {
         let ended = match begin(&session, after).await {
-            Ok((mut entries, first)) => {
-                match (began, is_away) {
-                    (false, _) => tell(&format!(
-                        "watching the site {} at {} after entry {after}; Ctrl-C ends it",
-                        session.site_id, session.address
-                    )),
-                    (true, _) => {
-                        tell(&format!("{}: the server is back; going on after entry {after}", session.address))
-                    }
-                }
+            Ok((mut messages, first)) => {
+                let Session { address, site_id, .. } = &session;
+                tell(&match began {
+                    false => format!("watching the site {site_id} at {address} after entry {after}; Ctrl-C ends it"),
+                    true => format!("{address}: the server is back; going on after entry {after}"),
+                });
                 (began, is_away, pause) = (true, false, PAUSE);
-                let mut message = Some(first);
+                let mut message = first;
                 loop {
-                    if let Some(v1::WatchEntriesResponse { entries, sequence }) = message {
-                        show(&session, &ask, &entries).await?;
-                        after = sequence;
-                    }
-                    message = match next(&mut entries).await {
-                        Ok(message) => Some(message),
+                    let v1::WatchEntriesResponse { entries, sequence } = message;
+                    show(&session, &ask, &entries).await?;
+                    after = sequence;
+                    message = match next(&mut messages).await {
+                        Ok(message) => message,
                         Err(status) => break status,
                     };
                 }

@@ -116,7 +116,7 @@ impl GrpcUpstream {
     }
 
     /// The address without the scheme.
-    pub(super) fn address(&self) -> String {
+    pub fn address(&self) -> String {
         self.grpc_upstream.uri().authority().map(ToString::to_string).unwrap_or_default()
     }
 

@@ -13,6 +13,7 @@ pub struct GrpcUpstreams {
     /// must have the same database. Each site has one of them; if that one does not serve, its calls go to another one.
     #[arg(
         long,
+        visible_alias = "server",
         env = "GRPC_UPSTREAM",
         default_value = "127.0.0.1:50051",
         value_delimiter = ',',

@@ -1,5 +1,6 @@
 //! The page of an order.
 
+use inventory_core::model::limits;
 use inventory_proto::v1;
 
 use crate::commands::names::Names;
@@ -7,8 +8,6 @@ use crate::commands::page::{
     ACTION_WIDTH, BOLD, DIM, RED, YELLOW, action, at_location, by, count, details, moved, plain, styled, when,
 };
 
-/// Calls that the server lists.
-const CALLS_MAX: usize = 300;
 /// Characters of a column of numbers.
 const NUMBER_WIDTH: usize = 8;
 
@@ -29,8 +28,8 @@ pub(super) fn page(order_id: &str, order: &v1::GetOrderResponse, names: &Names) 
     for one in calls {
         lines.extend(call(one, entries, names));
     }
-    if calls.len() >= CALLS_MAX {
-        lines.push(format!("  only its first {CALLS_MAX} calls are listed"));
+    if i64::try_from(calls.len()).is_ok_and(|calls| calls >= limits::ORDER_CALLS_MAX) {
+        lines.push(format!("  only its first {} calls are listed", limits::ORDER_CALLS_MAX));
     }
     let listed = i64::try_from(entries.len()).unwrap_or(i64::MAX);
     if listed < *entry_count {

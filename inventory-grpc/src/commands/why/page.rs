@@ -85,9 +85,11 @@ fn made(explained: &v1::ExplainLevelResponse) -> Vec<String> {
         format!("{number:>NUMBER_WIDTH$}  {what:<ACTION_WIDTH$}  {entries}").trim_end().to_owned()
     };
     if *available_before != 0 {
-        let older = match archived_sequence {
-            0 => format!("before the last {explained_entries} entries"),
-            archived => format!("before the last {explained_entries} entries; archived up to #{archived}"),
+        let last = count(*explained_entries, "entry", "entries");
+        let older = match (archived_sequence, explained_entries) {
+            (0, _) => format!("before the last {last}"),
+            (archived, 0) => format!("archived, up to #{archived}"),
+            (archived, _) => format!("before the last {last}; archived up to #{archived}"),
         };
         lines.push(line(&available_before.to_string(), &older, ""));
     }
@@ -324,6 +326,24 @@ mod tests {
             "  never stocked: no set, no adjustment and no import has named it",
         ];
         assert_eq!(shown(None, &explained, &[]), told(&expected));
+    }
+
+    #[test]
+    fn archived_entries_made_what_the_others_began_with() {
+        let rows =
+            [(0, "       2  archived, up to #17\n"), (1, "       2  before the last 1 entry; archived up to #17\n")];
+        for (explained_entries, line) in rows {
+            let (available, available_before, archived_sequence) = (2, 2, 17);
+            let explained = v1::ExplainLevelResponse {
+                available,
+                available_before,
+                archived_sequence,
+                explained_entries,
+                ..Default::default()
+            };
+            let page = shown(None, &explained, &[]);
+            assert!(page.contains(line), "{page}");
+        }
     }
 
     #[test]
