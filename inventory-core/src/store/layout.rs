@@ -14,6 +14,8 @@ pub(crate) struct Table {
     pub(crate) key: &'static [&'static str],
     /// All of its columns.
     pub(crate) columns: &'static [Column],
+    /// The condition for the rows that go with the site `$1`; `None` if none do.
+    pub(crate) rows_of_site: Option<&'static str>,
     /// Adds rows to the table on Postgres, all or none of them. They are in the binary format of COPY, with all columns
     /// in order.
     pub(crate) copy_in: fn(&mut PgConnection, &[u8]) -> QueryResult<usize>,
@@ -83,6 +85,7 @@ macro_rules! layout {
                     name: stringify!($column),
                     kind: <$sql $(<$inner>)? as $crate::store::layout::Stored>::KIND,
                 }),+],
+                rows_of_site: None,
                 copy_in: |connection, rows| {
                     use diesel::pg::CopyFormat;
                     use diesel::prelude::ExecuteCopyFromDsl;

@@ -13,7 +13,7 @@ use crate::model::retention::Cut;
 use crate::model::site::Site;
 use crate::store::connection::{AnyConnection, on};
 use crate::store::guid::Guid;
-use crate::store::tables::{ROWS_OF_SITE, balance, change, cut, journal};
+use crate::store::tables::{TABLES, balance, change, cut, journal};
 
 // Each of them is about the entries of the site `$1` after `$2`, up to and including `$3`. `$1` is a name to SQLite and
 // a number to Postgres. Numbered by first use, they are the same.
@@ -159,9 +159,10 @@ pub(crate) fn delete_site(connection: &mut AnyConnection<'_>, site: &Site) -> Re
             .bind::<BigInt, _>(deletion)
             .execute(c)
     })?;
-    for (table, condition) in ROWS_OF_SITE {
+    for table in TABLES.iter().rev() {
+        let Some(condition) = table.rows_of_site else { continue };
         on!(connection, |c| {
-            diesel::sql_query(format!("DELETE FROM {table} WHERE {condition}")).bind::<Guid, _>(id).execute(c)
+            diesel::sql_query(format!("DELETE FROM {} WHERE {condition}", table.name)).bind::<Guid, _>(id).execute(c)
         })?;
     }
     Ok(())

@@ -202,25 +202,34 @@ listed! {
     }
 }
 
-/// All tables, each after those that it refers to. A copy of a database has their rows.
+/// All tables, each after those that it refers to. A copy of a database has their rows. The deletion of a site removes
+/// its rows from the last table to the first.
 pub(crate) static TABLES: [Table; 13] = [
-    of::<site::table>(),
-    of::<unit::table>(),
-    of::<level::table>(),
-    of::<change::table>(),
-    of::<ledger::table>(),
-    of::<waypoint::table>(),
-    of::<request::table>(),
-    of::<token::table>(),
-    of::<journal::table>(),
-    of::<age_mark::table>(),
-    of::<cut::table>(),
-    of::<balance::table>(),
-    of::<holding::table>(),
+    of::<site::table>(BY_SITE),
+    of::<unit::table>(BY_SITE),
+    // By the index on units; there is none on the sites of levels.
+    of::<level::table>(Some("unit_id IN (SELECT unit.unit_id FROM unit WHERE unit.site_id = $1)")),
+    of::<change::table>(BY_SITE),
+    of::<ledger::table>(BY_SITE),
+    of::<waypoint::table>(Some(
+        "level_id IN (SELECT level.level_id FROM level JOIN unit ON unit.unit_id = level.unit_id \
+         WHERE unit.site_id = $1)",
+    )),
+    of::<request::table>(BY_SITE),
+    of::<token::table>(None),
+    // That the site was deleted stays.
+    of::<journal::table>(Some("site_id = $1 AND subject <> 'deletion'")),
+    of::<age_mark::table>(None),
+    // How far the sequence numbers of the site went stays.
+    of::<cut::table>(None),
+    of::<balance::table>(BY_SITE),
+    of::<holding::table>(BY_SITE),
 ];
 
-const fn of<T: Described>() -> Table {
-    T::TABLE
+const BY_SITE: Option<&str> = Some("site_id = $1");
+
+const fn of<T: Described>(rows_of_site: Option<&'static str>) -> Table {
+    Table { rows_of_site, ..T::TABLE }
 }
 
 columns! {
@@ -253,23 +262,3 @@ columns! {
 }
 
 diesel::allow_tables_to_appear_in_same_query!(site, unit, level, change, ledger, waypoint, request, balance, holding);
-
-/// Where the rows of a site are: each table with the condition for those of the site `$1`, in an order in which they
-/// can be removed. Tables without rows of sites are `token` and `age_mark`; `cut` keeps its row when a site is deleted.
-pub(crate) const ROWS_OF_SITE: [(&str, &str); 10] = [
-    ("request", "site_id = $1"),
-    ("holding", "site_id = $1"),
-    ("balance", "site_id = $1"),
-    ("ledger", "site_id = $1"),
-    ("change", "site_id = $1"),
-    ("journal", "site_id = $1 AND subject <> 'deletion'"),
-    (
-        "waypoint",
-        "level_id IN (SELECT level.level_id FROM level JOIN unit ON unit.unit_id = level.unit_id \
-         WHERE unit.site_id = $1)",
-    ),
-    // By the index on units; there is none on the sites of levels.
-    ("level", "unit_id IN (SELECT unit.unit_id FROM unit WHERE unit.site_id = $1)"),
-    ("unit", "site_id = $1"),
-    ("site", "site_id = $1"),
-];
