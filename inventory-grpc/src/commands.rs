@@ -31,7 +31,6 @@ pub mod why;
 
 use std::error::Error;
 use std::io::IsTerminal;
-use std::path::Path;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
@@ -76,7 +75,8 @@ impl Connection {
     /// Connects to the running server. `Unsettled` if it does not answer.
     async fn to(remote: &Remote) -> Result<Self, Box<dyn Error>> {
         let Remote { server, token_file, site_id: _ } = remote;
-        let bearer = token_file.as_deref().map(read_token).transpose()?.unwrap_or_default();
+        let bearer = token_file.as_deref().map(|file| Bearer::read("--token-file (TOKEN_FILE)", file)).transpose()?;
+        let bearer = bearer.unwrap_or_default();
         let channel = server.connect(|endpoint| endpoint.connect_timeout(CONNECT_TIME_MAX)).await;
         match channel {
             Ok(channel) => Ok(Self { channel, bearer, own: None }),
@@ -124,12 +124,6 @@ impl Connection {
         }
         Ok(())
     }
-}
-
-fn read_token(file: &Path) -> Result<Bearer, Box<dyn Error>> {
-    let told = |error: &dyn Error| format!("--token-file (TOKEN_FILE): {}: {error}", file.display());
-    let text = std::fs::read_to_string(file).map_err(|error| told(&error))?;
-    Ok(Bearer::new(&text).map_err(|error| told(&error))?)
 }
 
 /// Fails if nothing was ever written for the site. Returns the site.

@@ -1,5 +1,7 @@
 //! The token that a caller sends.
 
+use std::path::{Path, PathBuf};
+
 use tonic::metadata::{AsciiMetadataValue, MetadataMap};
 use tonic::service::Interceptor;
 use tonic::{Request, Status};
@@ -16,6 +18,31 @@ pub struct Bearer(Option<AsciiMetadataValue>);
 #[error("must hold one token, which begins with {TOKEN_PREFIX}")]
 pub struct NoToken;
 
+/// A file that should hold a token cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum BadTokenFile {
+    /// It cannot be read.
+    #[error("{flag}: {path} cannot be read")]
+    Read {
+        /// The flag that names the file.
+        flag: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        source: std::io::Error,
+    },
+    /// It holds no token.
+    #[error("{flag}: {path}")]
+    NoToken {
+        /// The flag that names the file.
+        flag: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        source: NoToken,
+    },
+}
+
 impl Bearer {
     /// A caller without a token.
     pub const NONE: Self = Self(None);
@@ -28,6 +55,13 @@ impl Bearer {
         // Neither logs nor HPACK tables keep it.
         value.set_sensitive(true);
         good.then_some(Self(Some(value))).ok_or(NoToken)
+    }
+
+    /// Reads the token in the file that `flag` names.
+    pub fn read(flag: &'static str, path: &Path) -> Result<Self, BadTokenFile> {
+        let text = std::fs::read_to_string(path);
+        let text = text.map_err(|source| BadTokenFile::Read { flag, path: path.to_owned(), source })?;
+        Self::new(&text).map_err(|source| BadTokenFile::NoToken { flag, path: path.to_owned(), source })
     }
 
     /// Signs a call.

@@ -7,7 +7,7 @@ pub mod json;
 pub mod shared_call;
 mod unit;
 
-pub use crate::bearer::{Bearer, NoToken, TOKEN_PREFIX};
+pub use crate::bearer::{BadTokenFile, Bearer, NoToken, TOKEN_PREFIX};
 pub use crate::unit::UnitRef;
 
 /// Package `inventory.v1`: messages, clients and servers.

@@ -11,7 +11,7 @@ use clap::Args;
 use inventory_program::drain::Drain;
 use inventory_program::tls::{GrpcUpstreams, Protection};
 use inventory_program::{Reload, Reloaded};
-use inventory_proto::{Bearer, NoToken};
+use inventory_proto::{BadTokenFile, Bearer};
 
 use crate::keys::{self, BadKey, PublicKey};
 
@@ -42,36 +42,15 @@ pub struct Serve {
     pub drain: Drain,
 }
 
-/// The token's file cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum BadTokenFile {
-    /// It cannot be read.
-    #[error("--upstream-token-file (UPSTREAM_TOKEN_FILE): {path} cannot be read")]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// The cause.
-        source: std::io::Error,
-    },
-    /// It holds no token.
-    #[error("--upstream-token-file (UPSTREAM_TOKEN_FILE): {path}")]
-    NoToken {
-        /// The file.
-        path: PathBuf,
-        /// The cause.
-        source: NoToken,
-    },
-}
+/// The flag of the token, as errors name it.
+const TOKEN_FILE: &str = "--upstream-token-file (UPSTREAM_TOKEN_FILE)";
 
 impl Serve {
     /// The token for the gRPC server, which follows its file. Must be called inside the runtime.
     pub fn bearer(&self, reload: Reload) -> Result<Reloaded<Bearer>, BadTokenFile> {
         let Some(path) = self.upstream_token_file.clone() else { return Ok(Reloaded::fixed(Bearer::NONE)) };
-        Reloaded::follow("--upstream-token-file", vec![path.clone()], reload, move || {
-            let text = std::fs::read_to_string(&path);
-            let text = text.map_err(|source| BadTokenFile::Read { path: path.clone(), source })?;
-            Bearer::new(&text).map_err(|source| BadTokenFile::NoToken { path: path.clone(), source })
-        })
+        let files = vec![path.clone()];
+        Reloaded::follow("--upstream-token-file", files, reload, move || Bearer::read(TOKEN_FILE, &path))
     }
 }
 

@@ -2,7 +2,6 @@
 //!
 //! A scenario goes on without it. The error of every function here is a sentence that says why it cannot be asked.
 
-use std::path::Path;
 use std::time::Duration;
 
 use inventory_program::with_causes;
@@ -33,7 +32,9 @@ pub(super) struct Ledger {
 impl Ledger {
     /// Connects to the server.
     pub(super) async fn open(asked: &Asked, site_id: &str, catalog_app_id: &str) -> Result<Self, String> {
-        let bearer = asked.token_file.as_deref().map(read_token).transpose()?.unwrap_or(Bearer::NONE);
+        let bearer =
+            asked.token_file.as_deref().map(|file| Bearer::read("--token-file (TOKEN_FILE)", file)).transpose();
+        let bearer = bearer.map_err(|error| with_causes(&error))?.unwrap_or(Bearer::NONE);
         let address = asked.server.grpc_upstream.uri().to_string();
         let channel = asked.server.connect(client::settings).await;
         let channel = channel.map_err(|error| format!("{}; name it with --grpc-upstream", with_causes(&error)))?;
@@ -91,10 +92,4 @@ fn timed<T>(message: T) -> Request<T> {
     let mut request = Request::new(message);
     request.set_timeout(ANSWER_TIME_MAX);
     request
-}
-
-fn read_token(file: &Path) -> Result<Bearer, String> {
-    let told = |error: &dyn std::error::Error| format!("--token-file (TOKEN_FILE): {}: {error}", file.display());
-    let text = std::fs::read_to_string(file).map_err(|error| told(&error))?;
-    Bearer::new(&text).map_err(|error| told(&error))
 }
