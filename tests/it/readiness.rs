@@ -73,6 +73,28 @@ async fn a_read_only_database_is_not_ready() {
     until_readyz(&world, 200).await;
 }
 
+/// The disk of the tables is full, and that of the log is not: a probe finds room, and an order does not.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_of_postgres_is_not_ready() {
+    let world = World::start(Backend::Postgres).await;
+    world.set(&[("A", 10)]).await;
+    until_readyz(&world, 200).await;
+    // What Postgres says when a table cannot grow.
+    let fill = "CREATE FUNCTION no_room() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
+         RAISE disk_full USING MESSAGE = 'could not extend file \"base/5/16384\": No space left on device'; END $$; \
+         CREATE TRIGGER no_room BEFORE INSERT ON ledger FOR EACH STATEMENT EXECUTE FUNCTION no_room()";
+    books::script(&world.database.url, fill);
+    let data = order(&world.site, json!([item("A", 1)]));
+    assert_eq!(world.wix.call("decrement", data.clone()).await.status, 503);
+    until(world.channel(), ServingStatus::NotServing).await;
+    until_readyz(&world, 503).await;
+    books::script(&world.database.url, "DROP TRIGGER no_room ON ledger; DROP FUNCTION no_room()");
+    assert_eq!(world.wix.call("decrement", data).await.status, 200);
+    until(world.channel(), ServingStatus::Serving).await;
+    until_readyz(&world, 200).await;
+    assert_eq!(world.level("A").await, 9);
+}
+
 /// A server, as a role whose connections Postgres ends and does not let in again, for one reason and then for another.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refused_login_and_no_free_connection_are_not_ready_and_say_so() {

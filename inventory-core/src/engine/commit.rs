@@ -251,7 +251,7 @@ pub(super) fn by_operator(store: &mut dyn BatchStore) -> Result<(), CommitError>
 /// Commits something that changes nothing, to learn whether commits succeed.
 pub(super) fn probe(books: &mut Books) -> Result<(), Failure> {
     books.store.probe()?;
-    books.pulse.committed();
+    books.pulse.probed();
     Ok(())
 }
 

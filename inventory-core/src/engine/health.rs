@@ -1,10 +1,12 @@
 //! Whether the writers can commit. Readiness follows this, and nothing else.
 //!
 //! A writer that committed within `FRESH` can commit. Of any other a probe finds out: a small durable write through
-//! the writer's own queue and connection, so a writer that hangs in a commit is noticed too.
+//! the writer's own queue and connection, so a writer that hangs in a commit is noticed too. A probe needs little room,
+//! and may find some on a disk that is full for an order. So it does not outweigh a commit that found none within
+//! `NO_ROOM_FOR`.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{Notify, watch};
@@ -12,10 +14,12 @@ use tokio::task::JoinSet;
 
 use crate::engine::message::{Reply, Task, Ticket};
 use crate::engine::queue::QueueSender;
-use crate::model::error::{Error, Failed};
+use crate::model::error::{Error, Failed, StoreError, Trouble};
 
 /// How long a commit shows that its writer can commit, and how long a probe may take.
 const FRESH: Duration = Duration::from_secs(1);
+/// How long a commit that found no room shows that its writer cannot commit, unless another one succeeds.
+const NO_ROOM_FOR: Duration = Duration::from_secs(10);
 /// The pause between two looks at the writers.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// The pause before a look that a failed commit asks for.
@@ -73,26 +77,77 @@ impl Health {
 /// The commits of one writer, as its health sees them. Cheap to clone.
 #[derive(Clone)]
 pub(super) struct Pulse {
-    last_commit: Arc<Mutex<Option<Instant>>>,
+    last: Arc<Mutex<Last>>,
     failed: Arc<Notify>,
+}
+
+/// What is known of the last commits.
+#[derive(Clone, Default)]
+enum Last {
+    /// Nothing that a probe would not tell.
+    #[default]
+    Unknown,
+    Committed(Instant),
+    /// The disk had no room, or failed.
+    NoRoom(Instant, Arc<Error>),
 }
 
 impl Pulse {
     /// A commit succeeded.
     pub(super) fn committed(&self) {
-        *self.last_commit.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+        *self.lock() = Last::Committed(Instant::now());
+    }
+
+    /// A probe succeeded.
+    pub(super) fn probed(&self) {
+        let mut last = self.lock();
+        if last.no_room().is_none() {
+            *last = Last::Committed(Instant::now());
+        }
     }
 
     /// A commit failed, because of the store.
     pub(super) fn failed(&self) {
-        *self.last_commit.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        *self.lock() = Last::Unknown;
         self.failed.notify_one();
     }
 
-    fn is_fresh(&self) -> bool {
-        let last = *self.last_commit.lock().unwrap_or_else(PoisonError::into_inner);
-        last.is_some_and(|last| last.elapsed() < FRESH)
+    /// A commit, or a probe, failed with this error of the store.
+    pub(super) fn failed_with(&self, error: &Error) {
+        match error {
+            Error::Failed(Failed::StoreUnavailable(why)) if is_of_disk(why) => {
+                *self.lock() = Last::NoRoom(Instant::now(), Arc::new(error.clone()));
+                self.failed.notify_one();
+            }
+            Error::Failed(_) | Error::Invalid(_) => self.failed(),
+        }
     }
+
+    fn is_fresh(&self) -> bool {
+        match *self.lock() {
+            Last::Committed(at) => at.elapsed() < FRESH,
+            Last::Unknown | Last::NoRoom(..) => false,
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Last> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Last {
+    /// The error of a commit that found no room a short time ago.
+    fn no_room(&self) -> Option<Arc<Error>> {
+        match self {
+            Self::NoRoom(at, error) if at.elapsed() < NO_ROOM_FOR => Some(Arc::clone(error)),
+            Self::NoRoom(..) | Self::Unknown | Self::Committed(_) => None,
+        }
+    }
+}
+
+/// Whether the database's disk is why it can do nothing.
+fn is_of_disk(error: &StoreError) -> bool {
+    matches!(error, StoreError::Unable(Trouble::DiskFull | Trouble::DiskFailed, _))
 }
 
 /// The health of all writers. Cheap to clone.
@@ -109,7 +164,7 @@ impl Monitor {
 
     /// The pulse of a new writer.
     pub(super) fn pulse(&self) -> Pulse {
-        Pulse { last_commit: Arc::default(), failed: Arc::clone(&self.failed) }
+        Pulse { last: Arc::default(), failed: Arc::clone(&self.failed) }
     }
 
     pub(super) fn subscribe(&self) -> watch::Receiver<Health> {
@@ -141,6 +196,9 @@ impl Monitor {
 async fn look(queue: QueueSender, pulse: Pulse) -> Result<(), NotReady> {
     if pulse.is_fresh() {
         return Ok(());
+    }
+    if let Some(error) = pulse.lock().no_room() {
+        return Err(NotReady::Failed(error));
     }
     let failed = |error: Error| NotReady::Failed(Arc::new(error));
     let (reply, answer) = Reply::new();

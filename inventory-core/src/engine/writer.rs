@@ -252,8 +252,8 @@ impl Writer {
     /// first.
     fn attempt<T>(&mut self, transaction: impl Fn(&mut Books, LookUp) -> Result<T, Failure>) -> Result<T, Error> {
         let result = self.run_attempts(transaction);
-        if let Err(Error::Failed(Failed::StoreUnavailable(_) | Failed::OutcomeUnknown(_))) = &result {
-            self.books.pulse.failed();
+        if let Err(error @ Error::Failed(Failed::StoreUnavailable(_) | Failed::OutcomeUnknown(_))) = &result {
+            self.books.pulse.failed_with(error);
         }
         result
     }
