@@ -7,6 +7,7 @@
 //!   [`Limits::start`] each. Handshakes run in tasks of their own, so none of them delays another connection.
 //! - **Idle connections** are closed after [`Limits::idle`].
 //! - **Calls** under way are bounded ([`Limits::calls`]). The next one is refused at once.
+//! - **Calls that wait for their first turn** are bounded for each connection: at 128 no more is read from it.
 //! - **Answers** that callers do not take are bounded: to 8 MiB of a connection and 128 MiB of a port. Beyond, calls
 //!   are refused. A connection whose peer takes no byte for ten seconds is closed.
 //! - An error of `accept`, such as too many open files, is logged at growing intervals, and the listener pauses.

@@ -79,8 +79,8 @@ where
         self.inner.poll_ready(context)
     }
 
-    fn call(&mut self, request: Request<T>) -> Self::Future {
-        let of_request = || request.extensions().get::<CallerInfo>().map(|info| info.0.clone());
+    fn call(&mut self, mut request: Request<T>) -> Self::Future {
+        let of_request = || request.extensions_mut().get_mut::<CallerInfo>().map(CallerInfo::begin);
         // A request without a peer came by another way than a `Connection`, and is not counted.
         match self.peer.clone().or_else(of_request).map(Call::begin) {
             Some(None) => CallFuture { inner: None, answer: Some((self.refuse)()), call: None },

@@ -15,6 +15,9 @@ use crate::listen::peers::Peer;
 
 /// Bytes of the preface of an HTTP/2 client, before which no server sends a ping.
 const PREFACE_BYTES: usize = 24;
+/// Bytes after which a task that reads makes way for others. They hold hundreds of calls, which get their first turn
+/// then.
+const TURN_BYTES: usize = 16 * 1024;
 
 /// An accepted connection, whose TLS handshake is over. It counts as open until it is dropped.
 #[derive(Debug)]
@@ -23,6 +26,8 @@ pub struct Connection {
     peer: Arc<Peer>,
     /// Bytes of the preface that have not come yet. HTTP/1 has none.
     preface: usize,
+    /// Bytes read since the task made way for others.
+    turn: usize,
 }
 
 /// How the bytes travel.
@@ -34,24 +39,70 @@ pub(super) enum Stream {
 }
 
 /// What a call knows about its connection. It is in the extensions of a request.
-#[derive(Clone, Debug)]
-pub struct CallerInfo(pub(super) Arc<Peer>);
+///
+/// It also counts the calls that wait for their first turn. tonic calls no service before that turn, but it clones its
+/// services for a call as soon as the head was read, and `CallerInfo` is in one of them.
+#[derive(Debug)]
+pub struct CallerInfo {
+    peer: Arc<Peer>,
+    turn: Turn,
+}
+
+/// Where a clone stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Turn {
+    /// With the connection. Its clones wait.
+    Connection,
+    /// With a call that waits for its first turn. It is counted, and its clones are.
+    Waiting,
+    /// With a call that has had it.
+    Begun,
+}
 
 impl CallerInfo {
+    /// The call has its first turn.
+    pub(super) fn begin(&mut self) -> Arc<Peer> {
+        if std::mem::replace(&mut self.turn, Turn::Begun) == Turn::Waiting {
+            self.peer.wait_no_more();
+        }
+        self.peer.clone()
+    }
+
     /// The caller may make this call, and not only those that anybody may make. Its connection keeps its place on a
     /// full port.
     pub fn accept(&self) {
-        self.0.accept();
+        self.peer.accept();
     }
 
     /// Whether the caller, and all callers together, take their answers. If not, no large answer should be made.
     pub fn takes_answers(&self) -> bool {
-        self.0.takes_answers()
+        self.peer.takes_answers()
     }
 
     /// Closes the caller's connection.
     pub fn close(&self) {
-        self.0.close();
+        self.peer.close();
+    }
+}
+
+impl Clone for CallerInfo {
+    fn clone(&self) -> Self {
+        let turn = match self.turn {
+            Turn::Connection | Turn::Waiting => {
+                self.peer.wait();
+                Turn::Waiting
+            }
+            Turn::Begun => Turn::Begun,
+        };
+        Self { peer: self.peer.clone(), turn }
+    }
+}
+
+impl Drop for CallerInfo {
+    fn drop(&mut self) {
+        if self.turn == Turn::Waiting {
+            self.peer.wait_no_more();
+        }
     }
 }
 
@@ -62,7 +113,7 @@ impl Connection {
             Protocol::Http2 => PREFACE_BYTES,
         };
         peer.begin();
-        Self { stream, peer, preface }
+        Self { stream, peer, preface, turn: 0 }
     }
 
     pub(super) fn peer(&self) -> &Arc<Peer> {
@@ -74,7 +125,7 @@ impl Connected for Connection {
     type ConnectInfo = CallerInfo;
 
     fn connect_info(&self) -> CallerInfo {
-        CallerInfo(self.peer.clone())
+        CallerInfo { peer: self.peer.clone(), turn: Turn::Connection }
     }
 }
 
@@ -104,13 +155,25 @@ impl AsyncRead for Connection {
         if connection.peer.is_closed() {
             return Poll::Ready(Ok(()));
         }
+        if connection.peer.poll_readable(context).is_pending() {
+            return connection.peer.poll_closed(context).map(Ok);
+        }
+        if connection.turn >= TURN_BYTES {
+            connection.turn = 0;
+            context.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         let before = buffer.filled().len();
         let poll = poll_stream!(connection, stream => stream.poll_read(context, buffer));
         match &poll {
             // The end of the stream is what a server handles best at any time.
-            Poll::Pending => return connection.peer.poll_closed(context).map(Ok),
+            Poll::Pending => {
+                connection.turn = 0;
+                return connection.peer.poll_closed(context).map(Ok);
+            }
             Poll::Ready(Ok(())) => {
                 let bytes = buffer.filled().len() - before;
+                connection.turn = connection.turn.saturating_add(bytes);
                 if connection.preface > 0 {
                     connection.preface = connection.preface.saturating_sub(bytes);
                     if connection.preface == 0 {

@@ -22,6 +22,11 @@ const UNTAKEN_TOTAL_MAX: usize = 128 * 1024 * 1024;
 /// Time for which a caller may take no byte of what the server sends.
 const BLOCKED_MAX: Duration = Duration::from_secs(10);
 
+/// Calls of a connection that wait for their first turn, at most. While it has as many, no more is read from it.
+/// Otherwise a caller that sends heads, or resets calls, as fast as it can, fills the memory before the first of them
+/// is looked at: the task that reads always has something to do, and the tasks of the calls queue up.
+const WAITING_MAX: u32 = 128;
+
 /// All connections of a port.
 #[derive(Debug)]
 pub(super) struct Peers {
@@ -62,6 +67,8 @@ pub(super) struct Peer {
     /// Whether it has made a call; with HTTP/2, one that the server accepted from it.
     called: AtomicBool,
     calls: AtomicU32,
+    /// Calls that wait for their first turn.
+    waiting: AtomicU32,
     /// Bytes of answers that it has not taken yet.
     untaken: AtomicUsize,
     /// Since when it takes nothing; 0 if it does.
@@ -115,6 +122,7 @@ impl Peers {
             greeted: AtomicBool::new(false),
             called: AtomicBool::new(false),
             calls: AtomicU32::new(0),
+            waiting: AtomicU32::new(0),
             untaken: AtomicUsize::new(0),
             blocked: AtomicU32::new(0),
             closed: AtomicBool::new(false),
@@ -238,6 +246,31 @@ impl Peer {
     pub(super) fn poll_closed(&self, context: &Context<'_>) -> Poll<()> {
         self.waker.register(context.waker());
         if self.is_closed() { Poll::Ready(()) } else { Poll::Pending }
+    }
+
+    /// One more of its calls waits for its first turn.
+    pub(super) fn wait(&self) {
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A call that waited for its first turn has it, or is gone.
+    pub(super) fn wait_no_more(&self) {
+        if self.waiting.fetch_sub(1, Ordering::Relaxed) == WAITING_MAX {
+            self.waker.wake();
+        }
+    }
+
+    /// Ready if more may be read. Otherwise the task is woken when it may. Only the task of the connection may ask, as
+    /// only it may ask `poll_closed`: one waker serves both.
+    pub(super) fn poll_readable(&self, context: &Context<'_>) -> Poll<()> {
+        let is_full = || self.waiting.load(Ordering::Relaxed) >= WAITING_MAX;
+        if !is_full() {
+            return Poll::Ready(());
+        }
+        self.waker.register(context.waker());
+        // A call may have had its turn before the waker was there. The counter needs no order of its own: either
+        // `register` comes after `wake`, and then this sees what was counted before it, or `wake` finds the waker.
+        if is_full() { Poll::Pending } else { Poll::Ready(()) }
     }
 
     pub(super) fn is_closed(&self) -> bool {

@@ -9,7 +9,10 @@ use hyper::{Request, Response, StatusCode};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_util::sync::{CancellationToken, DropGuard};
+use tonic::transport::server::Connected;
 
+use super::connection::Stream;
+use super::peers::Peers;
 use super::*;
 
 /// Longer than anything takes that works.
@@ -158,4 +161,33 @@ async fn a_port_in_use_is_named_with_its_flag() {
     let bound = Listener::bind("--x (X)", address, Protocol::Http1, &Protection::default(), Reload::never());
     let error = bound.expect_err("the port is in use").to_string();
     assert_eq!(error, format!("--x (X): cannot listen on {address}; choose an address and port that are free"));
+}
+
+/// Reads four bytes that have arrived, while these calls wait for their first turn. Returns whether it could.
+async fn reads(calls: impl FnOnce(CallerInfo) -> Vec<CallerInfo>) -> bool {
+    let (mut caller, own) = tokio::io::duplex(1_024);
+    caller.write_all(b"head").await.expect("there is room");
+    let peer = Peers::start(Protocol::Http2, WIDE).admit().await;
+    let mut connection = Connection::new(Stream::Pipe(own), peer);
+    let mut calls = calls(connection.connect_info());
+    let read = tokio::spawn(async move { connection.read_exact(&mut [0; 4]).await });
+    // The only thread: the other task runs as far as it can.
+    tokio::task::yield_now().await;
+    let could = read.is_finished();
+    // Some have their turn, and the others are given up.
+    calls.iter_mut().take(100).for_each(|call| drop(call.begin()));
+    calls.truncate(100);
+    tokio::time::timeout(LONG, read).await.expect("it is woken").expect("no panic").expect("the bytes are there");
+    could
+}
+
+#[tokio::test]
+async fn no_more_is_read_while_many_calls_wait_for_their_first_turn() {
+    assert!(!reads(|info| vec![info; 200]).await);
+    assert!(reads(|info| vec![info; 100]).await);
+    let begun = |mut info: CallerInfo| {
+        info.begin();
+        vec![info; 200]
+    };
+    assert!(reads(begun).await, "calls under way are not counted");
 }
