@@ -152,6 +152,8 @@ attacks! {
         to "HTTP" takes 50: "401 for what is read to its end; otherwise 408, or closed";
     http::other_protocols "HTTP/2, TLS, upgrades"
         to "HTTP" takes 50: "400, or closed; an upgrade is ignored";
+    tokens::long_parts "headers, claims and signatures of 4 MB in a token, 8 at a time"
+        to "HTTP" takes 100: "401";
     tokens::deep_nesting "a million levels of nesting anywhere in a signed token"
         to "HTTP" takes 200: "200 where it identifies nothing, else 401 or 428";
     tokens::many_values "a million values in the options, the items or unknown fields of a signed token"
@@ -169,19 +171,21 @@ attacks! {
     forms::options "the same options by another key order, other escapes and spaces; composed and decomposed letters"
         to "HTTP" takes 50: "the same unit; letters are compared by their code points, so other ones are another unit";
     frames::rapid_reset "50,000 calls, each reset at once"
-        to "gRPC" takes 300: "the connection ends with ENHANCE_YOUR_CALM, or all is ignored";
+        to "gRPC" takes 100: "the connection ends with ENHANCE_YOUR_CALM, or all is ignored";
     frames::continuation_flood "a head that never ends: 10,000 CONTINUATION frames"
         to "gRPC" takes 50: "the connection ends";
     frames::settings_and_ping_floods "200,000 SETTINGS, PING, PRIORITY, WINDOW_UPDATE or unknown frames"
         to "gRPC" takes 50: "each is answered in its turn";
+    frames::goodbyes "10,000 GOAWAY frames, and a call after each"
+        to "gRPC" takes 100: "calls are answered until the connection ends";
     frames::data_floods "200,000 DATA frames without a byte, or with one"
         to "gRPC" takes 50: "the connection ends with ENHANCE_YOUR_CALM";
     frames::compressed_heads "heads that name a header of 4 KB 16,000 times"
         to "gRPC" takes 50: "431 for each, or the connection ends";
     frames::full_heads "20,000 calls with heads of 16 KB and without a message, on 5 connections"
-        to "gRPC" takes 600: "RESOURCE_EXHAUSTED for those beyond the bounds; DEADLINE_EXCEEDED after 10 s";
+        to "gRPC" takes 300: "RESOURCE_EXHAUSTED for those beyond the bounds; DEADLINE_EXCEEDED after 10 s";
     frames::closed_windows "4,000 calls whose answers have no window"
-        to "gRPC" takes 100: "the answers wait within bounds";
+        to "gRPC" takes 200: "the answers wait within bounds";
     frames::broken_frames "frames on wrong streams, of wrong sizes, windows beyond their largest"
         to "gRPC" takes 50: "the connection ends with PROTOCOL_ERROR, FRAME_SIZE_ERROR or FLOW_CONTROL_ERROR";
     frames::no_frames "HTTP/1.1, TLS, 1 MB of noise"

@@ -20,6 +20,8 @@ use prost::Message;
 use tonic::codegen::http;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Status};
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_client::HealthClient;
 use tower_service::Service;
 
 /// Longer than anything takes that works.
@@ -197,6 +199,25 @@ async fn messages_that_never_end_take_a_bounded_memory_and_a_bounded_time() {
     .await;
     println!("messages that never end: at most {most:.0} MB");
     assert!(most < 400.0, "{most} MB");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_calls_at_a_time_on_one_connection_are_all_answered() {
+    let database = Database::fresh(Backend::Sqlite);
+    let server = grpc_server(&database.text);
+    let client = HealthClient::new(endpoint(&server).connect().await.expect("the server is there"));
+    for _ in 0..10 {
+        // Beyond 2,000, h2 takes the many small frames of data for an attack.
+        let calls = (0..1_500).map(|_| {
+            let mut client = client.clone();
+            tokio::spawn(async move { client.check(HealthCheckRequest { service: String::new() }).await })
+        });
+        // The server reads no more while many of them wait for their first turn. It must go on afterwards.
+        let answers = tokio::time::timeout(LONG, join_all(calls)).await.expect("all calls are answered");
+        for answer in answers {
+            answer.expect("no panic").expect("the health");
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,8 +3,8 @@
 use futures_util::future::join_all;
 use inventory_tests::raw_http1::statuses;
 use inventory_tests::raw_http2::{
-    CONTINUATION, DATA, END_HEADERS, END_STREAM, HEADERS, PING, PRIORITY, RST_STREAM, SETTINGS, Seen, WINDOW_UPDATE,
-    frame, head, send_frames, settings,
+    CONTINUATION, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, PING, PRIORITY, RST_STREAM, SETTINGS, Seen,
+    WINDOW_UPDATE, frame, head, send_frames, settings,
 };
 
 use super::Target;
@@ -12,6 +12,7 @@ use super::Target;
 const ORDER: &str = "/inventory.v1.AvailabilityService/DecrementAvailability";
 const WINDOW: u32 = 1 << 20;
 
+const NO_ERROR: u32 = 0;
 const PROTOCOL_ERROR: u32 = 1;
 const FLOW_CONTROL_ERROR: u32 = 3;
 const STREAM_CLOSED: u32 = 5;
@@ -81,6 +82,15 @@ pub(super) async fn settings_and_ping_floods(target: &Target) -> i64 {
         let seen = flood(target, 2, frames).await;
         assert!(seen.iter().all(|seen| *seen == Seen::Alive), "{name}: {seen:?}");
     }
+    0
+}
+
+pub(super) async fn goodbyes(target: &Target) -> i64 {
+    let goodbye = frame(GOAWAY, 0, 0, &[0; 8]);
+    let call = |id| frame(HEADERS, END_HEADERS | END_STREAM, id, &head(ORDER));
+    let frames = || streams(10_000).map(|id| [goodbye.clone(), call(id)].concat());
+    let seen = flood(target, 4, frames).await;
+    assert!(seen.iter().all(|seen| *seen == Seen::Alive || ended(*seen, &[NO_ERROR, PROTOCOL_ERROR])), "{seen:?}");
     0
 }
 
