@@ -58,8 +58,8 @@ pub const WAYPOINT_EVERY: i64 = 64;
 pub const QUEUE_COMMANDS_MAX: usize = 4_096;
 /// Commands of one batch.
 pub const BATCH_COMMANDS_MAX: usize = 512;
-/// Items of one batch. Bounds its time and memory when requests are large. With 6,000, orders of 300 items from 64 callers
-/// came to 0.93 of what they are with this.
+/// Items of one batch. Bounds its time and memory when requests are large. With 6,000, orders of 300 items from 64
+/// callers came to 0.93 of what they are with this.
 pub const BATCH_ITEMS_MAX: usize = 20_000;
 /// Times that a batch is run, at most, after conflicts and lost connections.
 pub const BATCH_ATTEMPTS_MAX: u32 = 4;
