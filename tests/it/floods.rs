@@ -14,13 +14,11 @@ use inventory_proto::v1::change_availability_request::Change;
 use inventory_proto::v1::change_availability_response::Outcome;
 use inventory_tests::requests::guid;
 use inventory_tests::wix_caller::{WixCaller, item, order};
-use inventory_tests::world::start_adapter;
+use inventory_tests::world::{serve, start_adapter};
 use serde_json::json;
-use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
-use tonic::transport::server::TcpIncoming;
 use tonic::{Request, Response, Status, Streaming};
 
 /// Items of calls under way that a server takes from one stream.
@@ -57,11 +55,7 @@ impl Slow {
     async fn start(self) -> SocketAddr {
         let (reporter, health) = tonic_health::server::health_reporter();
         reporter.set_serving::<AvailabilityServiceServer<Self>>().await;
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
-        let address = listener.local_addr().expect("a listener has an address");
-        let server = Server::builder().add_service(health).add_service(AvailabilityServiceServer::new(self));
-        tokio::spawn(server.serve_with_incoming(TcpIncoming::from(listener)));
-        address
+        serve(Server::builder().add_service(health).add_service(AvailabilityServiceServer::new(self))).await
     }
 }
 

@@ -6,13 +6,11 @@ use axum::http::Method;
 use inventory_tests::programs::{Running, free_address, grpc_server, program};
 use inventory_tests::test_keys::app_key;
 use inventory_tests::wix_caller::{APP_ID, WixCaller, item, order};
-use inventory_tests::world::{Backend, Database};
+use inventory_tests::world::{Backend, Database, serve};
 use opentelemetry_proto::tonic::collector::trace::v1::trace_service_server::{TraceService, TraceServiceServer};
 use opentelemetry_proto::tonic::collector::trace::v1::{ExportTraceServiceRequest, ExportTraceServiceResponse};
 use serde_json::json;
-use tokio::net::TcpListener;
 use tonic::transport::Server;
-use tonic::transport::server::TcpIncoming;
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
@@ -34,10 +32,8 @@ impl TraceService for Collector {
 #[tokio::test(flavor = "multi_thread")]
 async fn traces_name_site_order_and_request_but_never_the_token() {
     let collector = Collector::default();
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
-    let endpoint = format!("http://{}", listener.local_addr().expect("a listener has an address"));
     let service = TraceServiceServer::new(collector.clone());
-    tokio::spawn(Server::builder().add_service(service).serve_with_incoming(TcpIncoming::from(listener)));
+    let endpoint = format!("http://{}", serve(Server::builder().add_service(service)).await);
 
     let database = Database::fresh(Backend::Sqlite);
     let server = grpc_server(&database.text);

@@ -59,7 +59,7 @@ fn migrations_run_once_and_a_schema_that_misses_something_is_refused() {
         let (code, output) = migrate();
         assert!(code == 0 && output.contains("up to date"), "{output}");
         assert!(grpc_server(&database.text).terminate().success());
-        // But whoever takes or removes all rows must know all tables and columns.
+        // But a command that takes or removes all rows must know all tables and columns.
         let [archives, copied] = ["archives", "copy.db"].map(|name| database.folder().join(name).display().to_string());
         let (copied, site) = (format!("sqlite:{copied}"), Uuid::new_v4().to_string());
         let rows: [(&[&str], &str); 3] = [

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use inventory_tests::programs::{Running, program};
 use inventory_tests::test_keys::app_key;
 use inventory_tests::wix_caller::{APP_ID, WixCaller, item, order};
-use inventory_tests::world::{Backend, Database};
+use inventory_tests::world::{Backend, Database, serve};
 use opentelemetry_proto::tonic::collector::trace::v1::trace_service_server::{TraceService, TraceServiceServer};
 use opentelemetry_proto::tonic::collector::trace::v1::{ExportTraceServiceRequest, ExportTraceServiceResponse};
 use opentelemetry_proto::tonic::trace::v1::Span;
@@ -17,7 +17,6 @@ use serde_json::json;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tonic::transport::Server;
-use tonic::transport::server::TcpIncoming;
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
@@ -40,11 +39,8 @@ impl TraceService for Collector {
 impl Collector {
     /// Starts a collector. Returns its URL.
     async fn start(&self) -> String {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
-        let url = format!("http://{}", listener.local_addr().expect("a listener has an address"));
         let service = TraceServiceServer::new(self.clone());
-        tokio::spawn(Server::builder().add_service(service).serve_with_incoming(TcpIncoming::from(listener)));
-        url
+        format!("http://{}", serve(Server::builder().add_service(service)).await)
     }
 
     /// The spans of one trace for each root, from the root down: name, kind, whether it failed. Reports of the server's

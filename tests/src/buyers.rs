@@ -48,8 +48,8 @@ impl Buyers {
         self.answered.wait_for(|count| *count >= wanted).await.expect("a buyer ends only if an order fails");
     }
 
-    /// Lets each buyer wait for the answer to its last order. Returns the ids of all orders, each of which was answered
-    /// with 200.
+    /// Lets each buyer wait for the answer to its last order. Returns the ids of all orders. Each was answered with
+    /// 200.
     pub async fn stop(self) -> Vec<String> {
         self.stop.send_replace(true);
         self.tasks.join_all().await.into_iter().flatten().collect()

@@ -14,6 +14,7 @@ use inventory_proto::v1::stock_service_client::StockServiceClient;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio_util::sync::{CancellationToken, DropGuard};
+use tonic::transport::server::{Router, TcpIncoming};
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Response, Status};
 use wix_adapter::client::Upstreams;
@@ -287,6 +288,14 @@ pub async fn start_grpc_with(url: DatabaseUrl, options: Options, stop: Cancellat
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
     let address = listener.local_addr().expect("a listener has an address");
     tokio::spawn(inventory_grpc::server::serve(listener, store, options, stop));
+    address
+}
+
+/// Serves the services of a test in this process. Returns their address.
+pub async fn serve(services: Router) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
+    let address = listener.local_addr().expect("a listener has an address");
+    tokio::spawn(services.serve_with_incoming(TcpIncoming::from(listener)));
     address
 }
 

@@ -82,7 +82,7 @@ pub(super) struct Pulse {
 }
 
 /// What is known of the last commits.
-#[derive(Clone, Default)]
+#[derive(Default)]
 enum Last {
     /// Nothing that a probe would not tell.
     #[default]
@@ -106,21 +106,15 @@ impl Pulse {
         }
     }
 
-    /// A commit failed, because of the store.
-    pub(super) fn failed(&self) {
-        *self.lock() = Last::Unknown;
-        self.failed.notify_one();
-    }
-
-    /// A commit, or a probe, failed with this error of the store.
-    pub(super) fn failed_with(&self, error: &Error) {
-        match error {
+    /// A commit, or a probe, failed because of the store.
+    pub(super) fn failed(&self, error: &Error) {
+        *self.lock() = match error {
             Error::Failed(Failed::StoreUnavailable(why)) if is_of_disk(why) => {
-                *self.lock() = Last::NoRoom(Instant::now(), Arc::new(error.clone()));
-                self.failed.notify_one();
+                Last::NoRoom(Instant::now(), Arc::new(error.clone()))
             }
-            Error::Failed(_) | Error::Invalid(_) => self.failed(),
-        }
+            Error::Failed(_) | Error::Invalid(_) => Last::Unknown,
+        };
+        self.failed.notify_one();
     }
 
     fn is_fresh(&self) -> bool {

@@ -113,12 +113,12 @@ impl Post {
     /// Answers callers whose batch has no known end.
     fn disappoint(&self, batch: &[Pending]) {
         let cause = "its server does not answer, and another one has taken over".into();
-        let error = Failed::OutcomeUnknown(Arc::new(StoreError::Gone(Trouble::Timeout, cause)));
+        let error = Failed::OutcomeUnknown(Arc::new(StoreError::Gone(Trouble::Timeout, cause))).into();
         let measures = Measures::of_writer(self.index);
         measures.outcome_unknown();
         measures.ended(Ending::Unknown, batch.len());
-        self.pulse.failed();
-        answer_for_writer(batch, &error.into());
+        self.pulse.failed(&error);
+        answer_for_writer(batch, &error);
     }
 }
 

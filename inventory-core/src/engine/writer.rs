@@ -117,13 +117,13 @@ impl Writer {
     /// Goes on after a panic, with a new connection and an empty cache. The batch may be committed.
     fn recover(&mut self) {
         tracing::error!("a writer panicked, which is a bug; it goes on with a new connection");
-        self.books.pulse.failed();
-        let Some(batch) = self.progress.broke() else { return };
         let cause = "the writer panicked".into();
-        let error = Failed::OutcomeUnknown(Arc::new(StoreError::Gone(Trouble::ConnectionLost, cause)));
+        let error = Failed::OutcomeUnknown(Arc::new(StoreError::Gone(Trouble::ConnectionLost, cause))).into();
+        self.books.pulse.failed(&error);
+        let Some(batch) = self.progress.broke() else { return };
         self.books.measures.outcome_unknown();
         self.books.measures.ended(Ending::Unknown, batch.len());
-        message::answer_for_writer(&batch, &error.into());
+        message::answer_for_writer(&batch, &error);
     }
 
     /// Lets what was set aside and is free now be carried out.
@@ -226,6 +226,7 @@ impl Writer {
     /// Goes on without the sites of a batch that somebody else has locked.
     fn set_aside(&mut self, batch: Vec<Pending>) {
         let sites = commit::sites_of(&batch);
+        // It stands among the parts while the store is asked, which may panic.
         self.come_next([Part { batch, if_locked: IfLocked::SetAside }].into_iter());
         let locked = self.locked_sites(&sites).unwrap_or_default();
         if !locked.is_empty() {
@@ -253,7 +254,7 @@ impl Writer {
     fn attempt<T>(&mut self, transaction: impl Fn(&mut Books, LookUp) -> Result<T, Failure>) -> Result<T, Error> {
         let result = self.run_attempts(transaction);
         if let Err(error @ Error::Failed(Failed::StoreUnavailable(_) | Failed::OutcomeUnknown(_))) = &result {
-            self.books.pulse.failed_with(error);
+            self.books.pulse.failed(error);
         }
         result
     }

@@ -176,8 +176,8 @@ pub(crate) fn check(connection: &mut AnyConnection<'_>) -> Result<(), MigrateErr
     compare(&known_to(connection)?, applied(connection)?)
 }
 
-/// Checks that a database has this program's schema and nothing else. Whoever takes or removes all rows must know all
-/// tables and columns.
+/// Checks that a database has this program's schema and nothing else. A command that takes or removes all rows must
+/// know all tables and columns.
 pub(crate) fn check_whole(connection: &mut AnyConnection<'_>) -> Result<(), MigrateError> {
     compare_whole(&known_to(connection)?, applied(connection)?)
 }

@@ -32,7 +32,7 @@ use crate::status::{Paths, as_message, of_error, of_refusal};
 
 /// Calls of one stream under way.
 const CALLS_MAX: usize = 1_024;
-/// Their items. One call more may begin below this bound.
+/// Their items. One call more may begin below this bound. The adapter's `client/room` sends less than these bounds.
 const ITEMS_MAX: usize = 40_000;
 /// Calls that are read before they go to the engine. A batch takes as many.
 const TOGETHER_MAX: usize = limits::BATCH_COMMANDS_MAX;

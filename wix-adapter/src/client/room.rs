@@ -2,8 +2,8 @@
 //!
 //! Calls travel to a server on one stream, in order, and the server reads no more than so many at a time. So a site
 //! that sends more than that, or whose calls take long, would hold up the calls of all others behind its own. Here a
-//! site may take as much room as it leaves free: alone half of it, two busy sites a third each. Whoever waits has its
-//! turn after one call of each other site.
+//! site may take as much room as it leaves free: alone half of it, two busy sites a third each. A call that waits has
+//! its turn after one call of each other site.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -25,7 +25,7 @@ struct State {
     taken: usize,
     /// Sites with calls under way, or that wait.
     sites: HashMap<u64, Site>,
-    /// The sites of which a call waits, in the order of their turns.
+    /// The sites with calls that wait, in the order of their turns.
     turns: VecDeque<u64>,
 }
 
@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_leaves_when_its_turn_comes_gives_its_place_back() {
+    fn a_caller_that_leaves_when_its_turn_comes_gives_its_place_back() {
         let room = Arc::default();
         let held: Vec<_> = (100..1_100).map(|site| take(&room, site, 1).expect("there is room")).collect();
         let mut leaves = Box::pin(room.take(1, 1));
