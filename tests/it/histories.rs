@@ -126,10 +126,83 @@ fn a_call_without_an_answer_may_have_used_its_key() {
     calls.ledger(&[(1, 5)]);
     calls.right();
 
+    // It used it at a level that is no more when another call wants the key.
+    let calls = Calls::stocked();
+    drop(calls.take(2, 9));
+    calls.write(3, set(20)).answered(Answer::Applied(2));
+    calls.take(2, 1).answered(Answer::KeyReused);
+    calls.ledger(&[(1, 5), (3, 15)]);
+    calls.right();
+
     let calls = Calls::stocked();
     calls.take(2, 1).answered(Answer::KeyReused);
     calls.ledger(&[(1, 5)]);
     calls.wrong("KeyReused");
+
+    // The one that used it may have been asked later.
+    let calls = Calls::stocked();
+    let early = calls.take(2, 1);
+    calls.take(2, 9).answered(short(9, 5));
+    early.answered(Answer::KeyReused);
+    calls.right();
+
+    // Nobody used it: the same request was told that it is another one.
+    let calls = Calls::stocked();
+    drop(calls.take(2, 9));
+    calls.take(2, 9).answered(Answer::KeyReused);
+    calls.ledger(&[(1, 5)]);
+    calls.wrong("KeyReused");
+}
+
+#[test]
+fn a_call_without_an_answer_does_not_claim_the_key_of_another() {
+    // The ledger has entries of the key, as many as either call makes. The answer tells whose they are.
+    let calls = Calls::stocked();
+    let (left, answered) = (calls.take(2, 3), calls.write(2, set(4)));
+    answered.answered(Answer::Applied(2));
+    drop(left);
+    calls.ledger(&[(1, 5), (2, -1)]);
+    calls.right();
+
+    // Nobody was answered, but a read tells it.
+    let calls = Calls::stocked();
+    drop((calls.take(2, 3), calls.write(2, set(4))));
+    calls.read(4, 2, 2);
+    calls.ledger(&[(1, 5), (2, -1)]);
+    calls.right();
+
+    let calls = Calls::stocked();
+    drop((calls.take(2, 3), calls.write(2, set(4))));
+    calls.read(3, 2, 2);
+    calls.ledger(&[(1, 5), (2, -2)]);
+    calls.wrong("Level(3, 2, 2)");
+}
+
+#[test]
+fn a_call_without_an_answer_may_be_the_first_of_a_replay() {
+    // It was refused at a level that is no more when the same request is made again.
+    let calls = Calls::stocked();
+    drop(calls.take(2, 6));
+    calls.write(3, set(9)).answered(Answer::Applied(2));
+    calls.take(2, 6).answered(short(6, 5));
+    calls.ledger(&[(1, 5), (3, 4)]);
+    calls.right();
+
+    // It found the level that it asked for, and had nothing to change.
+    let calls = Calls::stocked();
+    drop(calls.write(2, set(5)));
+    calls.take(3, 1).answered(Answer::Applied(2));
+    calls.write(2, set(5)).answered(Answer::Applied(1));
+    calls.ledger(&[(1, 5), (3, -1)]);
+    calls.right();
+
+    // It had never a reason for such a refusal.
+    let calls = Calls::stocked();
+    drop(calls.take(2, 6));
+    calls.write(3, set(9)).answered(Answer::Applied(2));
+    calls.take(2, 6).answered(short(6, 4));
+    calls.ledger(&[(1, 5), (3, 4)]);
+    calls.wrong("available: 4");
 }
 
 #[test]

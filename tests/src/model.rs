@@ -213,6 +213,11 @@ impl Model {
         Some(if is_replay { answer.clone() } else { Answer::KeyReused })
     }
 
+    /// The number of keys that are used.
+    pub fn keys(&self) -> usize {
+        self.recorded.len()
+    }
+
     /// Why a request under a new key would be refused now, which changes no level; `None` if it would be applied.
     pub fn refusal(&self, request: &Request) -> Option<Answer> {
         match request {

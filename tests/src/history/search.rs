@@ -16,7 +16,7 @@ use std::collections::{HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use super::{Asked, Operation, Seen};
-use crate::model::{Answer, Model, entries_of};
+use crate::model::{Answer, Model, Request, entries_of};
 
 /// Ways after which a search gives up, and fails. No test comes near it.
 const WAYS_MAX: usize = 100_000;
@@ -53,10 +53,10 @@ struct Search<'a> {
     events: Vec<(usize, bool)>,
     /// The sequence numbers of applied requests, by their keys.
     sequences: HashMap<u64, i64>,
-    /// Keys of which an answer, or the ledger, tells the outcome.
-    told: HashSet<u64>,
-    /// Keys of which an answer says that they are used for something else.
-    reused: HashSet<u64>,
+    /// The request of a key and its outcome, if an answer tells them.
+    told: HashMap<u64, (&'a Request, &'a Seen)>,
+    /// The requests that are not those of their keys, because an answer says so.
+    reused: HashMap<u64, Vec<&'a Request>>,
     /// The keys that have entries, if the ledger is known.
     ledger: Option<&'a HashMap<u64, i64>>,
     visited: HashSet<u64>,
@@ -90,21 +90,22 @@ impl<'a> Search<'a> {
     fn of(operations: &'a [Operation], ledger: Option<&'a HashMap<u64, i64>>) -> Self {
         let mut events: Vec<(usize, usize, bool)> = Vec::with_capacity(2 * operations.len());
         let mut sequences = ledger.cloned().unwrap_or_default();
-        let (mut told, mut reused) = (HashSet::new(), HashSet::new());
+        let (mut told, mut reused) = (HashMap::new(), HashMap::<_, Vec<_>>::new());
         for (index, Operation { call, began, ended }) in operations.iter().enumerate() {
             events.push((*began, index, false));
             events.extend(ended.as_ref().map(|(ended, _)| (*ended, index, true)));
-            let (Asked::Write(key, _), Some((_, seen))) = (call, ended) else { continue };
+            let (Asked::Write(key, request), Some((_, seen))) = (call, ended) else { continue };
             if let Seen::Applied(Some(sequence)) = seen {
                 sequences.entry(*key).or_insert(*sequence);
             }
             match seen {
-                Seen::Refused(Answer::KeyReused) => reused.insert(*key),
-                Seen::Applied(_) | Seen::Refused(_) => told.insert(*key),
-                Seen::Level(..) | Seen::Order(_) | Seen::Ledger(_) => false,
-            };
+                Seen::Refused(Answer::KeyReused) => reused.entry(*key).or_default().push(request),
+                Seen::Applied(_) | Seen::Refused(_) => {
+                    told.insert(*key, (request, seen));
+                }
+                Seen::Level(..) | Seen::Order(_) | Seen::Ledger(_) => {}
+            }
         }
-        told.extend(ledger.into_iter().flat_map(HashMap::keys));
         events.sort_unstable();
         let events = events.into_iter().map(|(_, index, is_answer)| (index, is_answer)).collect();
         Self { operations, events, sequences, told, reused, ledger, visited: HashSet::new() }
@@ -115,9 +116,11 @@ impl<'a> Search<'a> {
     fn follow(&mut self, state: &mut State, ways: &mut Vec<(State, Vec<usize>)>) -> Result<(), String> {
         while let Some(&(index, is_answer)) = self.events.get(state.at) {
             if !is_answer {
-                match self.never_happened(index) || self.fits(state, index)? {
-                    true => state.done[index] = true,
-                    false => state.open.push(index),
+                if self.never_happened(index) {
+                    state.done[index] = true;
+                } else {
+                    state.open.push(index);
+                    self.settle(state, state.open.len() - 1)?;
                 }
             } else if !state.done[index] {
                 let next = self.candidates(state);
@@ -135,13 +138,28 @@ impl<'a> Search<'a> {
         Ok(())
     }
 
-    /// Whether a call without an answer made no entry, by the ledger. It has no place in the order.
+    /// Whether a call without an answer has no place in the order: it made no entry, and no answer to another one tells
+    /// that its key was used, or its key belongs to another request.
     fn never_happened(&self, index: usize) -> bool {
-        match (&self.operations[index], self.ledger) {
-            (Operation { call: Asked::Write(key, _), ended: None, .. }, Some(ledger)) => {
-                !ledger.contains_key(key) && !self.reused.contains(key)
+        let Operation { call: Asked::Write(key, request), ended: None, .. } = &self.operations[index] else {
+            return false;
+        };
+        match (self.told.get(key), self.reused.get(key)) {
+            (Some((told, _)), _) => *told != request,
+            (None, Some(others)) => others.contains(&request),
+            (None, None) => self.ledger.is_some_and(|ledger| !ledger.contains_key(key)),
+        }
+    }
+
+    /// The outcome of a call. One without an answer has that of its key, if an answer to the same request tells it: it
+    /// may be the one that was decided, and the other a replay.
+    fn outcome(&self, index: usize) -> Option<&'a Seen> {
+        match &self.operations[index] {
+            Operation { ended: Some((_, seen)), .. } => Some(seen),
+            Operation { call: Asked::Write(key, request), ended: None, .. } => {
+                self.told.get(key).filter(|(told, _)| *told == request).map(|(_, seen)| *seen)
             }
-            (Operation { .. }, _) => false,
+            Operation { call: Asked::Level(..) | Asked::Order(..) | Asked::Ledger, ended: None, .. } => None,
         }
     }
 
@@ -162,22 +180,32 @@ impl<'a> Search<'a> {
             return Err(format!("{call}, but after the sequence number {before} the model answers {answer:?}"));
         }
         state.done[index] = true;
-        for position in 0..state.open.len() {
-            let other = state.open[position];
-            if !state.done[other] && self.fits(state, other)? {
-                state.done[other] = true;
+        self.settle(state, 0)
+    }
+
+    /// Lets all open calls take effect that fit now; of those that began before the one at `from` it is known that they
+    /// do not. A call that uses its key makes others fit that want the same key.
+    fn settle(&self, state: &mut State, mut from: usize) -> Result<(), String> {
+        loop {
+            let keys = state.model.keys();
+            for position in from..state.open.len() {
+                let index = state.open[position];
+                state.done[index] = state.done[index] || self.fits(state, index)?;
             }
+            let State { open, done, .. } = state;
+            open.retain(|open| !done[*open]);
+            if state.model.keys() == keys {
+                return Ok(());
+            }
+            from = 0;
         }
-        let State { open, done, .. } = state;
-        open.retain(|open| !done[*open]);
-        Ok(())
     }
 
     /// Whether a call that changes nothing fits now; then it takes effect. An error: it never will.
     fn fits(&self, state: &mut State, index: usize) -> Result<bool, String> {
-        let Operation { call, ended, .. } = &self.operations[index];
+        let call = &self.operations[index].call;
+        let seen = self.outcome(index);
         let model = &mut state.model;
-        let seen = ended.as_ref().map(|(_, seen)| seen);
         let (key, request) = match call {
             Asked::Write(key, request) => (*key, request),
             Asked::Level(item, at_least) => {
@@ -204,34 +232,27 @@ impl<'a> Search<'a> {
             let call = &self.operations[index];
             return is_right.then_some(true).ok_or_else(|| format!("{call}, but its key has the answer {answer:?}"));
         }
-        match seen {
-            Some(Seen::Refused(Answer::KeyReused)) => Ok(self.uses_key_without_entries(state, key)),
-            Some(Seen::Refused(refusal)) if model.refusal(request).as_ref() == Some(refusal) => {
-                model.answer(0, key, false, request);
-                Ok(true)
-            }
-            Some(_) | None => Ok(false),
+        let changes_nothing = match seen {
+            Some(Seen::Refused(refusal)) => model.refusal(request).as_ref() == Some(refusal),
+            Some(_) => false,
+            None => self.has_used_its_key(model, key, request),
+        };
+        if changes_nothing {
+            model.answer(0, key, false, request);
         }
+        Ok(changes_nothing)
     }
 
-    /// Lets an open call without an answer use its key now, if it makes no entry: it is refused, or changes nothing.
-    /// Some call of the key has to, because others were answered that it is used, and nobody saw a call that did.
-    fn uses_key_without_entries(&self, state: &mut State, key: u64) -> bool {
-        if self.told.contains(&key) {
+    /// Whether an open call without an answer uses its key now, and makes no entry. Some call has to: others were
+    /// answered that the key is used, and no answer and no entry tells for what. So it may be any, and the sooner the
+    /// better.
+    fn has_used_its_key(&self, model: &Model, key: u64, request: &Request) -> bool {
+        if !self.reused.contains_key(&key) || self.ledger.is_some_and(|ledger| ledger.contains_key(&key)) {
             return false;
         }
-        for &index in &state.open {
-            let Operation { call: Asked::Write(of, request), ended: None, .. } = &self.operations[index] else {
-                continue;
-            };
-            let mut model = if *of == key { state.model.clone() } else { continue };
-            model.answer(0, key, false, request);
-            if model.sequence() == state.model.sequence() {
-                state.model = model;
-                return true;
-            }
-        }
-        false
+        let mut after = model.clone();
+        after.answer(0, key, false, request);
+        after.sequence() == model.sequence()
     }
 
     /// The open calls that may be the next to be applied. The likeliest is the last.
@@ -240,27 +261,33 @@ impl<'a> Search<'a> {
         let (mut told, mut untold) = (Vec::new(), Vec::new());
         for &index in &state.open {
             let Operation { call: Asked::Write(key, request), ended, .. } = &self.operations[index] else { continue };
-            let sequence = match ended {
-                Some((_, Seen::Applied(Some(sequence)))) => Some(*sequence),
-                Some((_, Seen::Applied(None))) | None => self.sequences.get(key).copied(),
-                Some((_, Seen::Refused(_) | Seen::Level(..) | Seen::Order(_) | Seen::Ledger(_))) => continue,
+            let sequence = match self.outcome(index) {
+                Some(Seen::Applied(Some(sequence))) => Some(*sequence),
+                Some(Seen::Applied(None)) | None => self.sequences.get(key).copied(),
+                Some(Seen::Refused(_) | Seen::Level(..) | Seen::Order(_) | Seen::Ledger(_)) => continue,
             };
             match sequence {
-                Some(sequence) => told.push((sequence, index, entries_of(request))),
+                // It has no entries. If it uses its key at all, then where that changes nothing (`fits`).
+                None if self.outcome(index).is_none() && self.ledger.is_some() => {}
+                Some(sequence) => told.push((sequence, index, entries_of(request), ended.is_some())),
                 None => untold.push((ended.as_ref().map_or(usize::MAX, |(ended, _)| *ended), index, request)),
             }
         }
         let next = told.iter().map(|(sequence, ..)| *sequence).min();
         told.retain(|(sequence, ..)| Some(*sequence) == next);
-        let exact = |(sequence, _, entries): &&(i64, usize, Option<i64>)| *entries == Some(sequence - now);
-        if told.iter().any(|call| exact(&call)) {
-            return told.iter().filter(exact).map(|(_, index, _)| *index).collect();
+        // A call without an answer has the number of its key, which may be that of another call with the same key.
+        let exact = |&&(sequence, _, entries, is_answered): &&(i64, usize, Option<i64>, bool)| {
+            is_answered && entries == Some(sequence - now)
+        };
+        if let Some((_, index, ..)) = told.iter().find(exact) {
+            return vec![*index];
         }
         // There are numbers left before the next call whose number is known. Others must have them.
         let room = next.map_or(i64::MAX, |next| next - now);
         untold.retain(|(.., request)| entries_of(request).is_none_or(|entries| entries <= room));
         untold.sort_unstable_by_key(|(ended, index, _)| std::cmp::Reverse((*ended, *index)));
-        let uncertain = told.iter().filter(|(.., entries)| entries.is_none()).map(|(_, index, _)| *index);
+        let uncertain = told.iter().filter(|(sequence, _, entries, _)| entries.is_none_or(|all| all == sequence - now));
+        let uncertain = uncertain.map(|(_, index, ..)| *index);
         untold.iter().map(|(_, index, _)| *index).chain(uncertain).collect()
     }
 
