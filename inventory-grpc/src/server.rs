@@ -58,8 +58,14 @@ const SERVICES: [&str; 5] = [
 const KEEPALIVE_EVERY: Duration = Duration::from_secs(8);
 /// Time for that sign.
 const KEEPALIVE_ANSWER: Duration = Duration::from_secs(5);
+/// Bytes of messages that a connection may have sent and the server has not read.
+const CONNECTION_WINDOW_BYTES: u32 = 1024 * 1024;
 /// Calls under way on one connection. The caller's next ones wait on its side. Each watch of a ledger is one.
-const STREAMS_MAX: u32 = 4_096;
+///
+/// h2 ends a connection that has many small DATA frames unread: each counts what it lacks to 256 bytes, and together
+/// they may lack half of the window. Most clients send a call's message as one frame, so with this bound no number of
+/// calls ends a connection.
+const STREAMS_MAX: u32 = CONNECTION_WINDOW_BYTES / 2 / 256;
 /// Calls of one connection that were given up before the server came to them. When many deadlines pass at once, a
 /// caller may give up all of its calls; one more is an attack, and ends the connection.
 const RESETS_MAX: usize = STREAMS_MAX as usize;
@@ -181,6 +187,7 @@ pub async fn serve(
         .http2_keepalive_interval(Some(KEEPALIVE_EVERY))
         .http2_keepalive_timeout(Some(KEEPALIVE_ANSWER))
         .http2_max_header_list_size(HEADER_BYTES_MAX)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
         .max_concurrent_streams(STREAMS_MAX)
         .http2_max_pending_accept_reset_streams(Some(RESETS_MAX))
         .layer(access)
