@@ -5,7 +5,7 @@
 //! - The gRPC decoders take the call within their bounds, or refuse it by fields; such a refusal is Wix's 428.
 
 use axum::response::IntoResponse;
-use inventory_proto::json::{mend_surrogates, read_object};
+use inventory_proto::json::{Lenient, mend_surrogates, read_object};
 use inventory_proto::v1;
 use inventory_proto::v1::change_availability_request::Change;
 use serde_json::Value;
@@ -79,8 +79,13 @@ fn read_options(mut change: Change) -> Change {
     for item in items {
         if let Some(v1::item::Unit::CatalogReference(reference)) = &mut item.unit {
             let text = &reference.options_json;
-            // What is no object is refused, however it is spelled.
-            let object = read_object(text).map(|object| format!("{object:?}"));
+            // What is no object is refused, however it is spelled. An unreadable value is its text, spaces included;
+            // it identifies nothing.
+            let object = read_object(text).map(|Lenient { mut fields, mut unreadable }| {
+                unreadable.sort_unstable();
+                unreadable.iter().for_each(|key| drop(fields.remove(key)));
+                format!("{fields:?} {unreadable:?}")
+            });
             reference.options_json = object.unwrap_or_default();
         }
     }
