@@ -83,7 +83,7 @@ fn read_options(mut change: Change) -> Change {
             // it identifies nothing.
             let object = read_object(text).map(|Lenient { mut fields, mut unreadable }| {
                 unreadable.sort_unstable();
-                unreadable.iter().for_each(|key| drop(fields.remove(key)));
+                fields.retain(|key, _| !unreadable.contains(key));
                 format!("{fields:?} {unreadable:?}")
             });
             reference.options_json = object.unwrap_or_default();

@@ -163,18 +163,23 @@ impl<'a> Search<'a> {
         }
     }
 
+    /// The sequence number after an applied call with this key and outcome, if anybody told it.
+    fn sequence_after(&self, key: u64, outcome: Option<&Seen>) -> Option<i64> {
+        match outcome {
+            Some(Seen::Applied(Some(sequence))) => Some(*sequence),
+            Some(_) | None => self.sequences.get(&key).copied(),
+        }
+    }
+
     /// Lets a call take effect that is applied; then all open ones that fit now. The error says which answer is wrong.
     fn apply(&self, state: &mut State, index: usize) -> Result<(), String> {
         let call = &self.operations[index];
-        let Operation { call: Asked::Write(key, request), ended, .. } = call else {
+        let Operation { call: Asked::Write(key, request), .. } = call else {
             return Err(format!("{call} applies nothing"));
         };
         let before = state.model.sequence();
         let answer = state.model.answer(0, *key, false, request);
-        let told = match ended {
-            Some((_, Seen::Applied(Some(told)))) => Some(*told),
-            Some(_) | None => self.sequences.get(key).copied(),
-        };
+        let told = self.sequence_after(*key, self.outcome(index));
         let is_right = matches!(answer, Answer::Applied(sequence) if told.is_none_or(|told| told == sequence));
         if !is_right {
             return Err(format!("{call}, but after the sequence number {before} the model answers {answer:?}"));
@@ -261,14 +266,13 @@ impl<'a> Search<'a> {
         let (mut told, mut untold) = (Vec::new(), Vec::new());
         for &index in &state.open {
             let Operation { call: Asked::Write(key, request), ended, .. } = &self.operations[index] else { continue };
-            let sequence = match self.outcome(index) {
-                Some(Seen::Applied(Some(sequence))) => Some(*sequence),
-                Some(Seen::Applied(None)) | None => self.sequences.get(key).copied(),
-                Some(Seen::Refused(_) | Seen::Level(..) | Seen::Order(_) | Seen::Ledger(_)) => continue,
-            };
-            match sequence {
+            let outcome = self.outcome(index);
+            if let Some(Seen::Refused(_)) = outcome {
+                continue;
+            }
+            match self.sequence_after(*key, outcome) {
                 // It has no entries. If it uses its key at all, then where that changes nothing (`fits`).
-                None if self.outcome(index).is_none() && self.ledger.is_some() => {}
+                None if outcome.is_none() && self.ledger.is_some() => {}
                 Some(sequence) => told.push((sequence, index, entries_of(request), ended.is_some())),
                 None => untold.push((ended.as_ref().map_or(usize::MAX, |(ended, _)| *ended), index, request)),
             }
