@@ -58,8 +58,8 @@ const WATCHERS: usize = 1_000;
 const COST_MEGABYTES_MAX: f64 = 60.0;
 /// How often as many come, after those before them have left.
 const ROUNDS: usize = 8;
-/// The most that the last ones may take. The allocator returns memory when it likes, and on a busy machine it takes up to
-/// twice as much; but if only half of what the watchers of each round took were lost, it would be more.
+/// The most that the last ones may take. The allocator returns memory when it likes, and on a busy machine it takes
+/// twice as much. If only half of what the watchers of each round took were lost, it would be more.
 const LAST_MEGABYTES_MAX: f64 = 100.0;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -73,7 +73,7 @@ async fn a_thousand_idle_watchers_take_little_memory_and_no_threads() {
             StockServiceClient::new(channel.clone()).adjust_stock(adjust(&site, &[("A", 1)])).await.expect("applied");
         }
         let before = server.resident_megabytes();
-        // The calls above started the writers. A watch begins with a read, which has a thread, and on a busy machine the
+        // The calls above started the writers. A watch begins with a read, which has a thread; on a busy machine the
         // threads of reads before it may still be ending. Nobody who waits has one.
         let threads_max = server.threads() + WATCHERS / 10;
         let mut costs = Vec::new();

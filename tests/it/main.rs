@@ -32,7 +32,6 @@ mod limits;
 mod locks;
 mod logs;
 mod metrics;
-mod observed;
 mod orders;
 mod outage;
 mod packaging;

@@ -282,6 +282,9 @@ async fn calls_refusals_and_watchers_are_measured() {
         r#"inventory_refusals_total{reason="NOT_ON_SALE_YET"} 0"#,
         r#"inventory_commands_total{outcome="applied"} 1"#,
         r#"inventory_commands_total{outcome="replayed"} 1"#,
+        r#"inventory_commands_total{outcome="refused"} 1"#,
+        // The increment returns a piece of an order that took none.
+        r#"inventory_order_marks_total{mark="over_return",policy="report"} 1"#,
         r#"inventory_batch_commands_bucket{le="1"} 3"#,
         r#"inventory_batch_retries_total{cause="replay"} 1"#,
         "inventory_unknown_outcomes_total 0",
@@ -292,6 +295,7 @@ async fn calls_refusals_and_watchers_are_measured() {
         r#"wix_call_seconds_count{method="increment",answer="done"} 2"#,
         r#"wix_call_seconds_count{method="decrement",answer="not_possible"} 1"#,
         r#"wix_call_seconds_bucket{method="decrement",answer="unauthorized",le="10"} 1"#,
+        r#"wix_calls_total{method="decrement",answer="not_possible"} 1"#,
         r#"wix_calls_total{method="none",answer="no_such_path"} 1"#,
         r#"wix_token_refusals_total{cause="not_base64"} 1"#,
         r#"wix_token_refusals_total{cause="expired"} 0"#,
@@ -299,4 +303,24 @@ async fn calls_refusals_and_watchers_are_measured() {
     programs.until(&expected).await;
     drop(watched);
     programs.until(&["inventory_watchers 0"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn standalone_shows_the_metrics_of_both_servers() {
+    let free = free_address();
+    let database = Database::fresh(Backend::Sqlite);
+    let mut command = program("wix-adapter");
+    command.args(["standalone", "--http-listen", "127.0.0.1:0", "--grpc-listen", "127.0.0.1:0"]);
+    command.args(["--database-url", &database.text, "--wix-app-id", APP_ID, "--admin-listen", &free.to_string()]);
+    command.env("WIX_PUBLIC_KEY", &app_key().public);
+    let servers = Running::start(command, 2);
+    let give = order(&Uuid::new_v4().to_string(), json!([item("A", 1)]));
+    assert_eq!(WixCaller::new(servers.addresses[1]).call("increment", give).await.status, 200);
+    let answer = WixCaller::new(free).send(Method::GET, "/metrics", Vec::new()).await;
+    let metrics = answer.expect("the admin server answers").text;
+    for line in
+        [r#"inventory_commands_total{outcome="applied"} 1"#, r#"wix_calls_total{method="increment",answer="done"} 1"#]
+    {
+        assert!(metrics.contains(line), "{line} is not in\n{metrics}");
+    }
 }

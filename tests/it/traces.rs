@@ -20,9 +20,9 @@ use tonic::transport::Server;
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
-/// A collector that keeps all spans.
+/// A collector that keeps all that it gets.
 #[derive(Clone, Default)]
-struct Collector(Arc<Mutex<Vec<Span>>>);
+struct Collector(Arc<Mutex<Vec<ExportTraceServiceRequest>>>);
 
 #[tonic::async_trait]
 impl TraceService for Collector {
@@ -30,8 +30,7 @@ impl TraceService for Collector {
         &self,
         request: Request<ExportTraceServiceRequest>,
     ) -> Result<Response<ExportTraceServiceResponse>, Status> {
-        let scopes = request.into_inner().resource_spans.into_iter().flat_map(|resource| resource.scope_spans);
-        self.0.lock().expect("no panic").extend(scopes.flat_map(|scope| scope.spans));
+        self.0.lock().expect("no panic").push(request.into_inner());
         Ok(Response::new(ExportTraceServiceResponse::default()))
     }
 }
@@ -43,13 +42,21 @@ impl Collector {
         format!("http://{}", serve(Server::builder().add_service(service)).await)
     }
 
+    /// All that it got, as text.
+    fn text(&self) -> String {
+        format!("{:?}", self.0.lock().expect("no panic"))
+    }
+
     /// The spans of one trace for each root, from the root down: name, kind, whether it failed. Reports of the server's
     /// health are left out.
     fn traces(&self) -> Vec<Vec<(String, SpanKind, bool)>> {
-        let spans = self.0.lock().expect("no panic");
+        let requests = self.0.lock().expect("no panic");
+        let scopes = requests.iter().flat_map(|request| &request.resource_spans).flat_map(|from| &from.scope_spans);
+        let spans: Vec<&Span> = scopes.flat_map(|scope| &scope.spans).collect();
         let children: BTreeMap<&[u8], &Span> =
-            spans.iter().map(|span| (span.parent_span_id.as_slice(), span)).collect();
-        let mut roots: Vec<&Span> = spans.iter().filter(|span| span.parent_span_id.is_empty()).collect();
+            spans.iter().map(|span| (span.parent_span_id.as_slice(), *span)).collect();
+        let mut roots = spans.clone();
+        roots.retain(|span| span.parent_span_id.is_empty());
         roots.sort_by_key(|span| span.start_time_unix_nano);
         let down = |root: &Span| {
             let mut chain = vec![root.clone()];
@@ -119,6 +126,30 @@ async fn one_trace_leads_from_the_adapter_to_the_commit() {
         refused,
     ];
     assert_eq!(collector.traces(), expected);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn traces_name_site_order_and_request_but_never_the_token() {
+    let collector = Collector::default();
+    let url = collector.start().await;
+    let database = Database::fresh(Backend::Sqlite);
+    let (server, front) = start(&database, &url, &database.folder().join("log"));
+    let caller = WixCaller::new(front.addresses[0]);
+    let site = Uuid::new_v4().to_string();
+    let data = order(&site, json!([item("A", 1)]));
+    let token = caller.token(data.clone());
+    assert_eq!(caller.post("/v1/increment", token.clone()).await.status, 200);
+    drop(caller);
+    stop(vec![front, server]).await;
+    let spans = collector.text();
+    let text = |field: &str| {
+        data["request"][field].as_str().or(data["metadata"][field].as_str()).expect("the field is text").to_owned()
+    };
+    for named in [site, text("orderId"), text("requestId")] {
+        assert!(spans.contains(&named), "no span names {named}");
+    }
+    let (_, signature) = token.rsplit_once('.').expect("a token has three parts");
+    assert!(!spans.contains(signature) && !spans.contains("catalogItemId"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
