@@ -4,9 +4,9 @@
 #   docker build --target wix-adapter -t wix-adapter .
 #   docker build --target debug --output debug .    # the debug information of these programs, to lie beside them
 #
-# The images hold one program each, and no shell. They run as the user 65532 and write to /var/lib/inventory alone, so
-# the root file system can be read-only. The ports are not on loopback, so a program starts only if it has TLS
-# (TLS_CERT, TLS_KEY) or ALLOW_PLAINTEXT; compose.yaml says when that is right.
+# The images hold one program each, and no shell. They run as the user 65532 and write to /var/lib/inventory alone, and
+# `token create --file` to /run/inventory, so the root file system can be read-only. The ports are not on loopback, so a
+# program starts only if it has TLS (TLS_CERT, TLS_KEY) or ALLOW_PLAINTEXT; compose.yaml says when that is right.
 
 # It has a C compiler, and the headers of OpenSSL for libpq.
 FROM rust:1.95-trixie AS build

@@ -144,7 +144,7 @@ pub struct Import {
     /// The format. Unset: by the file's name, otherwise CSV.
     #[arg(long)]
     pub format: Option<Format>,
-    /// Change nothing. Print what would change if the file were new.
+    /// Change no stock. Print what would change if the file were new. A new database gets its schema.
     #[arg(long)]
     pub dry_run: bool,
     /// Set the levels even if this file was imported before.

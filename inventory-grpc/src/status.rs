@@ -189,8 +189,11 @@ fn tell(reason: &'static str, failed: &Failed) {
     let Some(Told { kind: _, count, lasted }) = FAILURES.count(reason, Instant::now()) else { return };
     let (error, seconds) = (with_causes(failed), lasted.as_secs());
     match failed {
-        Failed::OutcomeUnknown(_) | Failed::Internal(_) => {
+        Failed::OutcomeUnknown(_) => {
             tracing::error!(error, reason, calls = count, seconds, "calls failed without a known outcome");
+        }
+        Failed::Internal(_) => {
+            tracing::error!(error, reason, calls = count, seconds, "calls failed by a defect; nothing was done");
         }
         Failed::Overloaded
         | Failed::TooManyWatchers

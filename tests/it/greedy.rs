@@ -12,7 +12,7 @@ use inventory_proto::v1::availability_service_client::AvailabilityServiceClient;
 use inventory_proto::v1::ledger_service_client::LedgerServiceClient;
 use inventory_proto::v1::stock_service_client::StockServiceClient;
 use inventory_tests::programs::{Running, grpc_server};
-use inventory_tests::raw_http2::calls_without_reading;
+use inventory_tests::raw_http2::{calls_without_reading, prefixed};
 use inventory_tests::requests;
 use inventory_tests::requests::{decrement, guid, reference, set};
 use inventory_tests::world::{Backend, Database};
@@ -127,7 +127,8 @@ async fn answers_that_nobody_reads_take_a_bounded_memory() {
             |number: usize| v1::SetStockItem { unit: long(part * 500 + number), available: 1, ..Default::default() };
         stock.set_stock(set(&site_id, (0..500).map(item).collect())).await.expect("the levels can be set");
     }
-    let request = v1::ListStockRequest { site_id, page_size: 1_000, ..Default::default() }.encode_to_vec();
+    let request = v1::ListStockRequest { site_id, page_size: 1_000, ..Default::default() };
+    let request = prefixed(&request.encode_to_vec());
     let most = most_memory(&server, async {
         let path = "/inventory.v1.StockService/ListStock";
         let before = server.open_files();
@@ -145,6 +146,28 @@ async fn answers_that_nobody_reads_take_a_bounded_memory() {
     .await;
     println!("answers that nobody reads: at most {most:.0} MB");
     assert!(most < 300.0, "{most} MB");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bad_messages_of_a_stream_take_a_bounded_memory() {
+    let database = Database::fresh(Backend::Sqlite);
+    let server = grpc_server(&database.text);
+    // As many as the server takes from a stream before it has read any. The shortest message has nothing.
+    let messages = prefixed(&[]).repeat(1024 * 1024 / 5);
+    let path = "/inventory.v1.AvailabilityService/ChangeAvailability";
+    let most = most_memory(&server, async {
+        let callers = join_all((0..5).map(|_| calls_without_reading(server.addresses[0], path, &messages, 1))).await;
+        // Connections are accepted in turn: the server has these when it answers a later one.
+        let mut later = StockServiceClient::new(endpoint(&server).connect().await.expect("the server is there"));
+        let site_id = guid();
+        for _ in 0..300 {
+            later.set_stock(set(&site_id, vec![requests::set_item("A", 1)])).await.expect("the level can be set");
+        }
+        drop(callers);
+    })
+    .await;
+    println!("bad messages of a stream: at most {most:.0} MB");
+    assert!(most < 150.0, "{most} MB");
 }
 
 /// A message that says it has 3.5 MiB, has 3, and never ends.

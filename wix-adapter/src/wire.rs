@@ -221,7 +221,7 @@ fn items<'de: 'a, 'a, D: Deserializer<'de>>(from: D) -> Result<Vec<Item<'a>>, D:
     from.deserialize_any(Items)
 }
 
-/// A whole number in any form that a proto3 reader accepts: `5`, `5.0`, `"5"`. `null` is 0.
+/// A whole number: `5`, `5.0`, `"5"`. `null` is 0.
 fn integer<'de, D: Deserializer<'de>>(from: D) -> Result<i64, D::Error> {
     struct Integer;
 

@@ -18,7 +18,7 @@ use crate::model::unit::Sku;
 #[derive(Default)]
 pub(super) struct Cache {
     sites: HashMap<SiteId, CachedSite>,
-    /// Levels and SKUs in it; bounded by `limits::CACHED_LEVELS_MAX`.
+    /// Levels and SKUs in it; with the sites, bounded by `limits::CACHED_LEVELS_MAX`.
     count: usize,
 }
 
@@ -35,7 +35,7 @@ struct CachedSite {
 impl Cache {
     /// Takes in a locked site. Its levels are dropped if another server changed anything.
     pub(super) fn lock(&mut self, site: &Site) {
-        if self.count > limits::CACHED_LEVELS_MAX {
+        if self.count + self.sites.len() > limits::CACHED_LEVELS_MAX {
             self.clear();
         }
         let cached = self.sites.entry(site.id).or_insert_with(|| CachedSite::new(site));
@@ -122,5 +122,22 @@ impl Cache {
 impl CachedSite {
     fn new(site: &Site) -> Self {
         Self { site: site.clone(), levels: HashMap::new(), units: HashMap::new(), skus: HashMap::new() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+
+    #[test]
+    fn sites_without_levels_are_bounded_too() {
+        let mut cache = Cache::default();
+        for number in 0..=limits::CACHED_LEVELS_MAX as u128 + 1 {
+            cache.lock(&Site::unwritten(SiteId::from_uuid(Uuid::from_u128(number))));
+            assert!(cache.sites.len() <= limits::CACHED_LEVELS_MAX + 1);
+        }
+        assert!(cache.sites.len() < 10, "it began again");
     }
 }

@@ -105,7 +105,7 @@ pub const PRUNE_PAUSE: Duration = Duration::from_millis(100);
 /// Entries that one step of archiving removes, and as many more as the last change has. The site is locked meanwhile.
 pub const ARCHIVED_ENTRIES: i64 = 2_000;
 
-/// Levels and SKUs that a writer caches, at some 100 bytes each.
+/// Sites, levels and SKUs that a writer caches, at some 100 bytes each; a site takes a few hundred.
 pub const CACHED_LEVELS_MAX: usize = 100_000;
 
 /// Rows of one page.

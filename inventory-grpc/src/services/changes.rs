@@ -30,7 +30,7 @@ use crate::decode::{self, Change};
 use crate::encode;
 use crate::status::{Paths, as_message, of_error, of_refusal};
 
-/// Calls of one stream under way.
+/// Calls of one stream under way, and answers that the connection has not taken yet.
 const CALLS_MAX: usize = 1_024;
 /// Their items. One call more may begin below this bound. The adapter's `client/room` sends less than these bounds.
 const ITEMS_MAX: usize = 40_000;
@@ -115,7 +115,11 @@ impl Changes {
     /// Reads the calls that have arrived, and hands them to the engine.
     fn read(&mut self, context: &mut Context<'_>) {
         let mut together = Vec::new();
-        while self.under_way.len() < CALLS_MAX && self.items < ITEMS_MAX && together.len() < TOGETHER_MAX {
+        // A call that cannot be read is answered at once, and counts until its answer is taken.
+        while self.under_way.len() + self.ready.len() < CALLS_MAX
+            && self.items < ITEMS_MAX
+            && together.len() < TOGETHER_MAX
+        {
             let Some(calls) = &mut self.calls else { break };
             match Pin::new(calls).poll_next(context) {
                 Poll::Ready(Some(Ok(call))) => together.extend(self.begin(call)),

@@ -140,7 +140,8 @@ impl State {
                 own.waiting.pop_front();
             }
             let next = if has_room { own.waiting.pop_front() } else { None };
-            if !own.waiting.is_empty() {
+            let waits = !own.waiting.is_empty();
+            if waits {
                 self.turns.push_back(site);
             }
             match next {
@@ -149,10 +150,9 @@ impl State {
                     admitted.push((site, call));
                     passed = 0;
                 }
-                None => {
-                    self.forget(site);
-                    passed += 1;
-                }
+                // A site that waits no more has left the turns.
+                None if waits => passed += 1,
+                None => self.forget(site),
             }
         }
         admitted
@@ -214,6 +214,22 @@ mod tests {
         assert_eq!(order, ["a1", "b1", "c1", "a3", "b2"]);
         drop(places);
         assert_eq!(taken(&room), 0);
+    }
+
+    #[test]
+    fn sites_whose_callers_have_left_hold_up_nobody() {
+        let room = Arc::default();
+        let mut held: Vec<_> = (100..1_100).map(|site| take(&room, site, 1).expect("there is room")).collect();
+        let wait = |site| {
+            let mut call = Box::pin(room.take(site, 1));
+            assert!((&mut call).now_or_never().is_none());
+            call
+        };
+        let leave = [wait(1), wait(2), wait(3)];
+        let mut stays = wait(4);
+        drop(leave);
+        drop(held.pop());
+        assert!((&mut stays).now_or_never().is_some(), "the first room is for the one who still waits");
     }
 
     #[test]
