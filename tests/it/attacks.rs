@@ -165,7 +165,7 @@ attacks! {
     forms::duplicate_keys "keys twice in a signed token"
         to "HTTP" takes 50: "the last one counts in options; elsewhere 401 or 428";
     forms::numbers "quantities in every form"
-        to "HTTP" takes 50: "200 for one whole number, in quotes only as digits; 428 for other values; 401 for what is not JSON";
+        to "HTTP" takes 50: "200 for one whole number, in quotes as digits; else 428, and 401 for what is not JSON";
     forms::guids "GUIDs in every form"
         to "HTTP" takes 50: "200 for 32 digits with hyphens, in any letter case; else 428";
     forms::options "the same options by another key order, other escapes and spaces; composed and decomposed letters"
