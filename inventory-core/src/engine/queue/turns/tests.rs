@@ -115,11 +115,19 @@ proptest! {
                 follows(&mut done, lane, task);
                 turn = turns.next();
             }
-            if let Some(Turn::Batch(batch)) = turn {
-                let items: usize = batch.iter().map(|change| sizes[change]).sum();
-                prop_assert!(batch.len() <= limits::BATCH_COMMANDS_MAX && items <= limits::BATCH_ITEMS_MAX);
-                prop_assert!(small.iter().all(|change| batch.contains(change)), "a small change waits");
-                batch.into_iter().for_each(|(lane, change)| follows(&mut done, lane, change));
+            match turn {
+                Some(Turn::Batch(batch)) => {
+                    let items: usize = batch.iter().map(|change| sizes[change]).sum();
+                    prop_assert!(batch.len() <= limits::BATCH_COMMANDS_MAX && items <= limits::BATCH_ITEMS_MAX);
+                    prop_assert!(small.iter().all(|change| batch.contains(change)), "a small change waits");
+                    batch.into_iter().for_each(|(lane, change)| follows(&mut done, lane, change));
+                }
+                // Without changes, tasks follow each other.
+                Some(Turn::Task(lane, task)) => {
+                    prop_assert!(small.is_empty(), "a small change waits for two tasks");
+                    follows(&mut done, lane, task);
+                }
+                None => {}
             }
         }
         while let Some(turn) = turns.next() {
