@@ -1,7 +1,7 @@
 //! Who may call which method. Every call of every service passes through here before its message is read.
 //!
-//! A caller sends its token as `authorization: Bearer inv_…`. [`METHODS`] says which scope each method needs; a method
-//! that is not in the table cannot be called. Health is open to everybody, and so is reflection, unless it is closed.
+//! A caller sends its token as `authorization: Bearer inv_…`. [`METHODS`] says which scope each method needs; one that
+//! is not in the table cannot be called. Health is open to everybody, and so is reflection, unless it is closed.
 //!
 //! Without a token, a call is accepted if the operator allows it (`--allow-anonymous`), or on loopback as long as
 //! nobody has ever created a token. An answer tells no cause: not whether a token exists, has expired or was revoked,

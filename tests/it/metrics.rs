@@ -318,9 +318,9 @@ async fn standalone_shows_the_metrics_of_both_servers() {
     assert_eq!(WixCaller::new(servers.addresses[1]).call("increment", give).await.status, 200);
     let answer = WixCaller::new(free).send(Method::GET, "/metrics", Vec::new()).await;
     let metrics = answer.expect("the admin server answers").text;
-    for line in
-        [r#"inventory_commands_total{outcome="applied"} 1"#, r#"wix_calls_total{method="increment",answer="done"} 1"#]
-    {
+    let of_the_server = r#"inventory_commands_total{outcome="applied"} 1"#;
+    let of_the_adapter = r#"wix_calls_total{method="increment",answer="done"} 1"#;
+    for line in [of_the_server, of_the_adapter] {
         assert!(metrics.contains(line), "{line} is not in\n{metrics}");
     }
 }

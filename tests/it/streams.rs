@@ -119,6 +119,14 @@ async fn a_bad_message_fails_alone(world: World) {
         let refused = answer.expect_err(field);
         assert_eq!(error_of(&refused), error(Code::InvalidArgument, "INVALID_FIELD", field));
     }
+    // More than the server has under way of a stream.
+    for _ in 0..3_000 {
+        stream.send_message(v1::ChangeAvailabilityRequest { change: None, ..good() });
+    }
+    for _ in 0..3_000 {
+        let (_, answer) = stream.next().await.expect("open").expect("open");
+        answer.expect_err("it changes nothing");
+    }
     stream.send_message(good());
     let (_, answer) = stream.next().await.expect("open").expect("open");
     answer.expect("the stream goes on, and the number is free again");

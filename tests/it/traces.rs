@@ -94,19 +94,41 @@ async fn stop(programs: Vec<Running>) {
     assert!(ended.expect("no panic"), "a program did not end with 0");
 }
 
+/// Both programs, and the collector of their traces.
+struct Traced {
+    collector: Collector,
+    caller: WixCaller,
+    programs: Vec<Running>,
+    _database: Database,
+}
+
+impl Traced {
+    async fn start() -> Self {
+        let collector = Collector::default();
+        let url = collector.start().await;
+        let database = Database::fresh(Backend::Sqlite);
+        let (server, front) = start(&database, &url, &database.folder().join("log"));
+        let caller = WixCaller::new(front.addresses[0]);
+        Self { collector, caller, programs: vec![front, server], _database: database }
+    }
+
+    /// Ends the programs. Returns the collector, which has everything.
+    async fn end(self) -> Collector {
+        let Self { collector, caller, programs, _database } = self;
+        drop(caller);
+        stop(programs).await;
+        collector
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn one_trace_leads_from_the_adapter_to_the_commit() {
-    let collector = Collector::default();
-    let url = collector.start().await;
-    let database = Database::fresh(Backend::Sqlite);
-    let (server, front) = start(&database, &url, &database.folder().join("log"));
-    let caller = WixCaller::new(front.addresses[0]);
+    let traced = Traced::start().await;
     let site = Uuid::new_v4().to_string();
-    assert_eq!(caller.call("increment", order(&site, json!([item("A", 1)]))).await.status, 200);
-    assert_eq!(caller.call("decrement", order(&site, json!([item("A", 2)]))).await.status, 428);
-    assert_eq!(caller.post("/v1/decrement", "a.b.c".into()).await.status, 401);
-    drop(caller);
-    stop(vec![front, server]).await;
+    assert_eq!(traced.caller.call("increment", order(&site, json!([item("A", 1)]))).await.status, 200);
+    assert_eq!(traced.caller.call("decrement", order(&site, json!([item("A", 2)]))).await.status, 428);
+    assert_eq!(traced.caller.post("/v1/decrement", "a.b.c".into()).await.status, 401);
+    let collector = traced.end().await;
     let chain = |route: &str, method: &str| {
         let method = format!("inventory.v1.AvailabilityService/{method}");
         vec![
@@ -130,17 +152,12 @@ async fn one_trace_leads_from_the_adapter_to_the_commit() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn traces_name_site_order_and_request_but_never_the_token() {
-    let collector = Collector::default();
-    let url = collector.start().await;
-    let database = Database::fresh(Backend::Sqlite);
-    let (server, front) = start(&database, &url, &database.folder().join("log"));
-    let caller = WixCaller::new(front.addresses[0]);
+    let traced = Traced::start().await;
     let site = Uuid::new_v4().to_string();
     let data = order(&site, json!([item("A", 1)]));
-    let token = caller.token(data.clone());
-    assert_eq!(caller.post("/v1/increment", token.clone()).await.status, 200);
-    drop(caller);
-    stop(vec![front, server]).await;
+    let token = traced.caller.token(data.clone());
+    assert_eq!(traced.caller.post("/v1/increment", token.clone()).await.status, 200);
+    let collector = traced.end().await;
     let spans = collector.text();
     let text = |field: &str| {
         data["request"][field].as_str().or(data["metadata"][field].as_str()).expect("the field is text").to_owned()
