@@ -29,10 +29,8 @@ pub const END_STREAM: u8 = 1;
 /// The head is complete.
 pub const END_HEADERS: u8 = 4;
 /// The answer to settings or to a ping.
-const ACK: u8 = 1;
+pub const ACK: u8 = 1;
 
-/// What a frame carries at most, if nobody says otherwise.
-const FRAME_BYTES_MAX: usize = 16_384;
 /// The largest window that there can be.
 const LARGEST_WINDOW: u32 = (1 << 31) - 1;
 /// The setting of the window with which streams begin.
@@ -83,22 +81,16 @@ pub fn head(path: &str) -> Vec<u8> {
     bytes
 }
 
-/// A message, as it stands in the data of a call.
-pub fn prefixed(message: &[u8]) -> Vec<u8> {
-    [&[0][..], &u32::try_from(message.len()).expect("small").to_be_bytes(), message].concat()
-}
-
-/// A connection whose caller sends complete calls with the same messages, and reads nothing, ever.
-pub async fn calls_without_reading(address: SocketAddr, path: &str, messages: &[u8], calls: u32) -> TcpStream {
+/// A connection whose caller sends complete calls and reads nothing, ever.
+pub async fn calls_without_reading(address: SocketAddr, path: &str, message: &[u8], calls: u32) -> TcpStream {
     let mut stream = TcpStream::connect(address).await.expect("the port is open");
+    let prefixed = [&[0][..], &u32::try_from(message.len()).expect("small").to_be_bytes(), message].concat();
     let mut bytes = greeting(LARGEST_WINDOW);
     for call in 0..calls {
         let id = 2 * call + 1;
+        // The end of the head, and the end of the stream.
         bytes.extend(frame(HEADERS, END_HEADERS, id, &head(path)));
-        for part in messages.chunks(FRAME_BYTES_MAX) {
-            bytes.extend(frame(DATA, 0, id, part));
-        }
-        bytes.extend(frame(DATA, END_STREAM, id, &[]));
+        bytes.extend(frame(DATA, END_STREAM, id, &prefixed));
     }
     // The server may have given up before it has read everything.
     let _ = stream.write_all(&bytes).await;
