@@ -166,8 +166,13 @@ pub async fn serve(
     };
     let stopping = CancellationToken::new();
     let seen = SeenLayer::new(serves_others);
-    let availability =
-        Availability { engine: engine.clone(), calls: Arc::new(seen.stream_calls()), stopping: stopping.clone() };
+    let receive = ReceiveLayer::new(overloaded);
+    let availability = Availability {
+        engine: engine.clone(),
+        memory: receive.memory(),
+        calls: Arc::new(seen.stream_calls()),
+        stopping: stopping.clone(),
+    };
     let closing = {
         let (stop, stopping) = (stop.clone(), stopping.clone());
         async move {
@@ -183,7 +188,7 @@ pub async fn serve(
     let serving = Server::builder()
         .layer(seen)
         .layer(CallLayer::new(overloaded))
-        .layer(ReceiveLayer::new(overloaded))
+        .layer(receive)
         .http2_keepalive_interval(Some(KEEPALIVE_EVERY))
         .http2_keepalive_timeout(Some(KEEPALIVE_ANSWER))
         .http2_max_header_list_size(HEADER_BYTES_MAX)

@@ -56,6 +56,7 @@ mod sqlite_file;
 mod stock;
 mod stock_commands;
 mod stopping;
+mod stream_memory;
 mod streams;
 mod tidy;
 mod tls;
