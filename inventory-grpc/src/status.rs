@@ -6,7 +6,7 @@
 
 mod refusal;
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use inventory_core::model::access::TokenName;
 use inventory_core::model::error::{Error, Failed, Invalid};
@@ -30,8 +30,6 @@ const ENTRIES_ARCHIVED: &str = "ENTRIES_ARCHIVED";
 
 /// The calls that fail now, by the reason.
 static FAILURES: Repeats = Repeats::new();
-/// How often the end of failures is looked for.
-const TELL_ENDED_EVERY: Duration = Duration::from_secs(1);
 
 /// Where a request has the fields that an error can be about.
 #[derive(Clone, Copy, Debug)]
@@ -106,7 +104,7 @@ pub(crate) fn tokens_not_read() -> Status {
 
 /// Logs that a call was refused for its token: the first of its kind, and then a count at growing intervals.
 pub(crate) fn tell_refused(cause: &'static str, token: Option<&TokenName>) {
-    let Some(Told { kind: _, count, lasted }) = FAILURES.count(cause, Instant::now()) else { return };
+    let Some(Told { count, lasted, .. }) = FAILURES.count(cause, Instant::now()) else { return };
     let (seconds, token) = (lasted.as_secs(), token.map(TokenName::as_str));
     tracing::warn!(cause, token, calls = count, seconds, "calls were refused for their token");
 }
@@ -186,7 +184,7 @@ pub(crate) fn of_failed(failed: Failed) -> Status {
 
 /// Logs that a call failed: the first of its kind, and then a count at growing intervals.
 fn tell(reason: &'static str, failed: &Failed) {
-    let Some(Told { kind: _, count, lasted }) = FAILURES.count(reason, Instant::now()) else { return };
+    let Some(Told { count, lasted, .. }) = FAILURES.count(reason, Instant::now()) else { return };
     let (error, seconds) = (with_causes(failed), lasted.as_secs());
     match failed {
         Failed::OutcomeUnknown(_) => {
@@ -209,13 +207,10 @@ fn tell(reason: &'static str, failed: &Failed) {
 
 /// Logs the end of failures that have stopped. Never ends.
 pub(crate) async fn tell_ended_failures() {
-    let mut every = tokio::time::interval(TELL_ENDED_EVERY);
-    loop {
-        every.tick().await;
-        for Told { kind: reason, count, lasted } in FAILURES.ended(Instant::now()) {
-            tracing::info!(reason, calls = count, seconds = lasted.as_secs(), "calls no longer fail");
-        }
-    }
+    let tell = |Told { kind: reason, count, lasted, .. }: Told| {
+        tracing::info!(reason, calls = count, seconds = lasted.as_secs(), "calls no longer fail");
+    };
+    FAILURES.follow_ends(tell).await;
 }
 
 /// A status about one field of the request.
