@@ -1,4 +1,4 @@
-//! A stream of calls, as an internal service uses it.
+//! A stream of calls, as an internal service uses it; and the same call without a stream, to compare both.
 
 use std::collections::HashMap;
 
@@ -91,6 +91,25 @@ impl CallStream {
         let (correlation_id, result) = self.next().await?.expect("the stream is open");
         assert_eq!(correlation_id, sent);
         result
+    }
+}
+
+/// Makes one call without a stream. The answer has the form of a stream's; it lists the levels.
+pub async fn unary(
+    mut client: AvailabilityServiceClient<Channel>,
+    change: impl Into<Change>,
+) -> Result<v1::AppliedChange, Status> {
+    match change.into() {
+        Change::Decrement(request) => {
+            let v1::DecrementAvailabilityResponse { sequence, levels, repeated_request } =
+                client.decrement_availability(request).await?.into_inner();
+            Ok(v1::AppliedChange { sequence, levels, repeated_request })
+        }
+        Change::Increment(request) => {
+            let v1::IncrementAvailabilityResponse { sequence, levels, repeated_request } =
+                client.increment_availability(request).await?.into_inner();
+            Ok(v1::AppliedChange { sequence, levels, repeated_request })
+        }
     }
 }
 
