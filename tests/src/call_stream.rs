@@ -31,12 +31,32 @@ impl CallStream {
 
     /// Opens a stream whose request `change` has changed.
     pub async fn open_with(
-        mut client: AvailabilityServiceClient<Channel>,
+        client: AvailabilityServiceClient<Channel>,
         change: impl FnOnce(&mut Request<()>),
     ) -> Result<Self, Status> {
-        let (calls, mut receiver) = mpsc::unbounded_channel();
         let mut request = Request::new(());
         change(&mut request);
+        Self::open_sending(client, request, Vec::new()).await
+    }
+
+    /// Opens a stream whose first messages travel in one frame, if they are small: they are there when the stream is
+    /// opened, and tonic packs what is ready.
+    pub async fn open_with_frame(
+        client: AvailabilityServiceClient<Channel>,
+        messages: Vec<v1::ChangeAvailabilityRequest>,
+    ) -> Self {
+        Self::open_sending(client, Request::new(()), messages).await.expect("the stream opens")
+    }
+
+    async fn open_sending(
+        mut client: AvailabilityServiceClient<Channel>,
+        request: Request<()>,
+        messages: Vec<v1::ChangeAvailabilityRequest>,
+    ) -> Result<Self, Status> {
+        let (calls, mut receiver) = mpsc::unbounded_channel();
+        for message in messages {
+            calls.send(message).expect("the receiver is here");
+        }
         let request = request.map(|()| poll_fn(move |context| receiver.poll_recv(context)));
         let answers = client.change_availability(request).await?.into_inner();
         Ok(Self { calls: Some(calls), answers, next: 0, recorded: None })
