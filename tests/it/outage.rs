@@ -76,6 +76,7 @@ async fn a_read_only_database_refuses_no_order_and_can_be_read() {
 #[tokio::test(flavor = "multi_thread")]
 async fn broken_connections_under_load_apply_no_order_twice() {
     let (world, link) = World::behind_link().await;
+    let world = world.recording();
     world.set(&[("A", 100_000)]).await;
     let orders: Vec<Value> = (0..2_000).map(|_| order(&world.site, json!([item("A", 1)]))).collect();
     let cutter = async {
@@ -93,6 +94,7 @@ async fn broken_connections_under_load_apply_no_order_twice() {
     };
     tokio::join!(cutter, send);
     assert_eq!(world.level("A").await, 98_000, "each order is applied once, although commits were interrupted");
+    world.check().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
