@@ -1,4 +1,4 @@
-//! A server process that dies at each fault point, as by kill -9.
+//! A server process that dies at each fault point, as by kill -9. Half of the orders travel on a stream of calls.
 
 use std::path::Path;
 
