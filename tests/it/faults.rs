@@ -82,13 +82,13 @@ async fn table(backend: Backend, actions: impl Fn(Point) -> Vec<Action>) {
     let store = Store::open(database.url.clone(), Open::Migrate).expect("the store opens");
     let mut unreached = points(backend);
     let mut faults = 0;
-    for scenario in Scenario::ALL {
+    for &scenario in Scenario::of(backend) {
         let shop = Shop::open(&database, &store);
         shop.prepare().await;
         let reached = shop.trace(scenario).await;
         shop.close().await;
         unreached.retain(|point| !reached.contains(point));
-        for point in points(backend).into_iter().filter(|point| reached.contains(point)) {
+        for point in points(backend).into_iter().filter(|point| reached.contains(point) && scenario.tries(*point)) {
             for action in actions(point) {
                 let shop = Shop::open(&database, &store);
                 shop.prepare().await;

@@ -24,6 +24,11 @@ impl Faults {
 
     /// Passes the point right before the answer.
     pub(crate) fn before_answer(&self) {}
+
+    /// Whether the commit that was just made is doubted although it was fast.
+    pub(crate) fn doubts_commit(&self) -> bool {
+        false
+    }
 }
 
 /// Declares the statements, by the stores that have them.
@@ -75,6 +80,10 @@ statements! {
         Write,
         /// Writes everything else, as a transaction of its own.
         WriteAndCommit,
+        /// Makes sure that a slow commit is on the standby.
+        Confirm,
+        /// Finds the sites whose rows another transaction holds.
+        FindLocked,
     }
     SQLITE {
         /// Writes the outcome of a request.

@@ -17,6 +17,8 @@ pub enum Action {
     Pause,
     /// The thread panics.
     Panic,
+    /// The commit that was just made is doubted, as a slow one is.
+    Doubt,
 }
 
 /// How a statement fails.
@@ -24,6 +26,8 @@ pub enum Action {
 pub enum Failure {
     /// Another transaction is in the way.
     Conflict,
+    /// Another transaction holds a lock, on Postgres.
+    LockHeld,
     /// The disk is full.
     Full,
     /// The statement is wrong.
@@ -58,11 +62,14 @@ struct Plan {
 
 #[derive(Debug, Default)]
 struct State {
-    armed: Option<(Point, Action)>,
+    /// What is to happen, each once.
+    armed: Vec<(Point, Action)>,
     /// The points that were passed since a test asked last.
     passed: BTreeSet<Point>,
     /// Whether a thread waits at a point.
     paused: bool,
+    /// Whether the last commit is doubted.
+    doubted: bool,
 }
 
 impl Plan {
@@ -81,14 +88,14 @@ impl Faults {
         Self(Some(Arc::clone(plan)))
     }
 
-    /// Lets something happen, once, when a thread comes to a point next.
+    /// Lets something happen, once, when a thread comes to a point next. What was armed before still happens too.
     pub fn arm(&self, point: Point, action: Action) {
-        self.change(|state| state.armed = Some((point, action)));
+        self.change(|state| state.armed.push((point, action)));
     }
 
-    /// Whether the armed fault has not happened yet. It no longer will.
-    pub fn disarm(&self) -> bool {
-        self.change(|state| state.armed.take()).flatten().is_some()
+    /// What was armed and has not happened yet. It no longer will.
+    pub fn disarm(&self) -> Vec<(Point, Action)> {
+        self.change(|state| std::mem::take(&mut state.armed)).unwrap_or_default()
     }
 
     /// The points that were passed since this was called last.
@@ -123,7 +130,8 @@ impl Faults {
         }
         let mut state = plan.state();
         state.passed.insert(point);
-        let (_, action) = state.armed.take_if(|(armed, _)| *armed == point)?;
+        let index = state.armed.iter().position(|(armed, _)| *armed == point)?;
+        let (_, action) = state.armed.remove(index);
         match action {
             Action::Fail(failure) => Some(Strike::Fail(failure)),
             Action::Lose => Some(Strike::Lose),
@@ -134,11 +142,20 @@ impl Faults {
                 }
                 None
             }
+            Action::Doubt => {
+                state.doubted = true;
+                None
+            }
             Action::Panic => {
                 drop(state);
                 panic!("a test asked for it at the point {point:?}");
             }
         }
+    }
+
+    /// Whether the commit that was just made is doubted although it was fast. Answers once.
+    pub(crate) fn doubts_commit(&self) -> bool {
+        self.change(|state| std::mem::take(&mut state.doubted)).unwrap_or_default()
     }
 
     /// Passes the point right before the answer. No store can fail there any more.
