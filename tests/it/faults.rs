@@ -8,11 +8,12 @@
 //! The points are those of `inventory_core::engine::storage::faults`. One that no scenario reaches fails the test.
 
 mod killed;
+mod planted;
 mod scenario;
 mod shop;
 
-use inventory_core::engine::storage::faults::{Action, Failure, Point};
-use inventory_core::store::{Open, Store};
+use inventory_core::engine::storage::faults::{Action, Failure, Faults, Point};
+use inventory_core::store::{DatabaseUrl, Open, Store};
 use inventory_tests::books;
 use inventory_tests::world::{Backend, Database};
 
@@ -66,6 +67,14 @@ async fn failures(backend: Backend) {
         Point::After(_) | Point::BeforeAnswer => Vec::new(),
     };
     table(backend, fail).await;
+}
+
+/// The faults of a database.
+fn faults_of(url: &DatabaseUrl) -> Faults {
+    match url {
+        DatabaseUrl::Sqlite(path) => Faults::of(path),
+        DatabaseUrl::Postgres(url) => Faults::of(url),
+    }
 }
 
 /// All points on the way of a batch.

@@ -10,13 +10,14 @@ use inventory_core::model::access::Author;
 use inventory_core::model::error::{Error, Failed};
 use inventory_core::model::ids::SiteId;
 use inventory_core::model::unit::UnitChange;
-use inventory_core::store::{DatabaseUrl, EntryFilter, Store, Terms};
+use inventory_core::store::{EntryFilter, Store, Terms};
 use inventory_tests::history::{Asked, History, Line, Seen};
 use inventory_tests::model::convert::{self, by_reference, command, location, sku, soon};
 use inventory_tests::model::{Answer, UNITS};
 use inventory_tests::world::Database;
 use uuid::Uuid;
 
+use super::faults_of;
 use super::scenario::{Call, NAMED, SITES, Scenario, beginning, elsewhere};
 
 /// Longer than any fault holds the service up.
@@ -36,10 +37,7 @@ pub(super) struct Shop {
 
 impl Shop {
     pub(super) fn open(database: &Database, store: &Store) -> Self {
-        let faults = match &database.url {
-            DatabaseUrl::Sqlite(path) => Faults::of(path),
-            DatabaseUrl::Postgres(url) => Faults::of(url),
-        };
+        let faults = faults_of(&database.url);
         let engine = Engine::start(store, Clock::system()).expect("writers start");
         let (store, history, backend) = (store.clone(), History::default(), database.url.backend());
         Self { engine, store, faults, history, sites: same_writer(), backend }

@@ -3,12 +3,16 @@
 //! Each statement of a batch has one before it and one after it, and so has the answer. They exist only in a build with
 //! the feature `fault-points` and with debug assertions, which the tests make. In any other build, a release above all,
 //! [`Faults`] is empty, and passing a point does nothing.
+//!
+//! A test may also plant a bug, to see that the checks of the tests find it.
 
 #[cfg(all(feature = "fault-points", debug_assertions))]
 mod armed;
 
 #[cfg(all(feature = "fault-points", debug_assertions))]
-pub use self::armed::{Action, Failure, Faults, Strike};
+pub use self::armed::{Action, Bug, Failure, Faults, Strike};
+#[cfg(not(all(feature = "fault-points", debug_assertions)))]
+use crate::engine::storage::Writes;
 
 /// Where a test makes a store fail: nowhere, in this build.
 #[cfg(not(all(feature = "fault-points", debug_assertions)))]
@@ -29,6 +33,9 @@ impl Faults {
     pub(crate) fn doubts_commit(&self) -> bool {
         false
     }
+
+    /// Spoils a batch before it is written, by a bug that a test has planted.
+    pub(crate) fn spoil(&self, _: &mut Writes) {}
 }
 
 /// Declares the statements, by the stores that have them.

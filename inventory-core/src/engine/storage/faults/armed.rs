@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use super::Point;
+use crate::engine::storage::Writes;
 
 /// What happens at a point.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +44,15 @@ pub enum Strike {
     Lose,
 }
 
+/// A bug of the engine that a test plants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bug {
+    /// A changed level is not written, nor cached, but its entries are: a lost update.
+    ForgetLevel,
+    /// The outcome of an applied request is not recorded: its replay is applied again.
+    ForgetRequest,
+}
+
 /// Names a file, for a program that a test runs. Once the file holds the text of a point, the program dies there.
 const FILE_VARIABLE: &str = "INVENTORY_FAULT_FILE";
 
@@ -70,6 +80,8 @@ struct State {
     paused: bool,
     /// Whether the last commit is doubted.
     doubted: bool,
+    /// A bug that has not happened yet.
+    bug: Option<Bug>,
 }
 
 impl Plan {
@@ -118,6 +130,33 @@ impl Faults {
 
     fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> Option<T> {
         self.0.as_ref().map(|plan| change(&mut plan.state()))
+    }
+
+    /// Plants a bug. It happens once, in the next batch that it can spoil.
+    pub fn plant(&self, bug: Bug) {
+        self.change(|state| state.bug = Some(bug));
+    }
+
+    /// Whether a planted bug has not happened yet.
+    pub fn is_planted(&self) -> bool {
+        self.change(|state| state.bug.is_some()).unwrap_or_default()
+    }
+
+    /// Lets a planted bug happen in what a batch writes.
+    pub(crate) fn spoil(&self, writes: &mut Writes) {
+        self.change(|state| {
+            let happened = match state.bug {
+                None => false,
+                Some(Bug::ForgetLevel) => writes.levels.pop().is_some(),
+                Some(Bug::ForgetRequest) => {
+                    let applied = writes.requests.iter().position(|one| one.last_sequence >= one.first_sequence);
+                    applied.map(|index| writes.requests.remove(index)).is_some()
+                }
+            };
+            if happened {
+                state.bug = None;
+            }
+        });
     }
 
     /// Passes a point. What the caller has to do is returned; everything else happens here.
