@@ -1,5 +1,5 @@
-//! A server or an adapter is killed with SIGKILL under load. Every answered order is in the ledger once, and no order is
-//! there by half. All calls are recorded, and have to be explained by the model.
+//! A server or an adapter is killed with SIGKILL under load. Every answered order is in the ledger once, and no order
+//! is there by half. All calls are recorded, and have to be explained by the model.
 
 use std::collections::HashSet;
 use std::net::SocketAddr;

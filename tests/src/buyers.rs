@@ -1,6 +1,6 @@
 //! Buyers that order one piece through an adapter, one order after the other, until they are told to stop. Every order
-//! must be answered with 200 at once: a failed one ends the test. All calls are recorded, and have to be explained by the
-//! model.
+//! must be answered with 200 at once: a failed one ends the test. All calls are recorded, and have to be explained by
+//! the model.
 
 use std::net::SocketAddr;
 

@@ -1,5 +1,5 @@
-//! Bugs that are planted in the engine. What the tests of many callers trust has to find them: the checker of histories,
-//! and the proof of the books.
+//! Bugs that are planted in the engine. What the tests of many callers trust has to find them: the checker of
+//! histories, and the proof of the books.
 
 use futures_util::future::join_all;
 use inventory_core::engine::storage::faults::Bug;
