@@ -1,6 +1,7 @@
 //! Streams of calls: each message is a call of its own, and a stream that ends loses no answer.
 //!
-//! The rules of stock are tested on streams by the scenarios, which take every way.
+//! The rules of stock are tested on streams by the scenarios, which take every way, and by the tables of `rules` and
+//! `contract`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
