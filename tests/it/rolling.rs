@@ -7,7 +7,7 @@ use inventory_proto::v1::availability_service_client::AvailabilityServiceClient;
 use inventory_proto::v1::ledger_service_client::LedgerServiceClient;
 use inventory_proto::v1::site_service_client::SiteServiceClient;
 use inventory_proto::v1::stock_service_client::StockServiceClient;
-use inventory_tests::buyers::{Buyers, UNIT};
+use inventory_tests::buyers::Buyers;
 use inventory_tests::programs::{Running, adapter_of, grpc_server_at, program, serve_at};
 use inventory_tests::requests::{adjust, decrement, guid, increment, reference, set, set_item};
 use inventory_tests::tokens::channel_to;
@@ -79,12 +79,8 @@ async fn an_upgrade_under_load_fails_no_order() {
     let mut servers = [(); 2].map(|()| serve_at(previous::inventory_grpc(), "127.0.0.1:0", &database.text));
     let addresses = servers.each_ref().map(|server| server.addresses[0]);
     let front = Running::start(adapter_of(&addresses), 1);
-    let sites: Vec<String> = (0..4).map(|_| guid()).collect();
-    for site in &sites {
-        let levels = set(site, vec![set_item(UNIT, 1_000_000)]);
-        StockServiceClient::new(channel_to(addresses[0])).set_stock(levels).await.expect("the level can be set");
-    }
-    let mut buyers = Buyers::start(front.addresses[0], &sites, 1);
+    let mut buyers = Buyers::come(addresses[0], front.addresses[0], 4).await;
+    let sites = buyers.sites.clone();
     buyers.answered(ORDERS).await;
 
     // The new schema, under the old servers.
@@ -101,7 +97,7 @@ async fn an_upgrade_under_load_fails_no_order() {
         buyers.answered(ORDERS).await;
         uses_everything(channel_to(address)).await;
     }
-    let bought = buyers.stop().await;
+    let bought = buyers.stop(addresses[0]).await;
     let of_sites = sites.iter().map(|site| format!("'{site}'")).collect::<Vec<_>>().join(",");
     let taken = format!("SELECT count(*) AS wrong FROM ledger WHERE delta = -1 AND site_id IN ({of_sites})");
     assert_eq!(books::count(&database.url, &taken), bought.len() as i64, "each order took its piece once");

@@ -105,14 +105,16 @@ impl PostgresStore {
     /// warning that diesel does not pass on. A fast commit has not waited for a standby that was away. After a slow
     /// one, another commit follows: if that one is fast, the standby has both.
     fn confirm(&mut self, started: Instant) -> Result<(), CommitError> {
-        if started.elapsed() < limits::COMMIT_DOUBTED_AFTER {
+        let is_doubted = self.faults.doubts_commit() || started.elapsed() >= limits::COMMIT_DOUBTED_AFTER;
+        if !is_doubted {
             return Ok(());
         }
         let unknown = |cause: Cause| CommitError::Unknown(StoreError::Gone(Trouble::NotReplicated, cause));
         let again = Instant::now();
+        let faults = self.faults.clone();
         let connection = self.connection().map_err(CommitError::Unknown)?;
-        let waits: bool =
-            diesel::select(sql::<Bool>(CONFIRM)).get_result(connection).map_err(|error| unknown(error.into()))?;
+        let ask = |connection: &mut PgConnection| diesel::select(sql::<Bool>(CONFIRM)).get_result::<bool>(connection);
+        let waits = step(&faults, Statement::Confirm, connection, ask).map_err(|error| unknown(error.into()))?;
         if waits && again.elapsed() >= limits::COMMIT_DOUBTED_AFTER {
             return Err(unknown("two commits were slow, and the wait of both may have been cancelled".into()));
         }
@@ -167,9 +169,10 @@ impl BatchStore for PostgresStore {
     }
 
     fn locked_sites(&mut self, sites: &[SiteId]) -> Result<Vec<SiteId>, StoreError> {
-        self.run(|connection| {
+        let find = LockedSites::of(sites);
+        self.step(Statement::FindLocked, |connection| {
             connection.batch_execute("BEGIN")?;
-            let locked = LockedSites::of(sites).load(connection)?;
+            let locked = find.load(connection)?;
             connection.batch_execute("ROLLBACK")?;
             Ok(locked)
         })
