@@ -72,7 +72,7 @@ pub fn program_of(folder: &Path, name: &str) -> Command {
     for setting in ["NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE"] {
         command.env_remove(setting);
     }
-    for setting in ["OTLP_ENDPOINT", "OTLP_CA", "LOG_CALLS", "RUST_LOG"] {
+    for setting in ["OTLP_ENDPOINT", "OTLP_CA", "LOG_CALLS", "RUST_LOG", "MIGRATE"] {
         command.env_remove(setting);
     }
     command
