@@ -43,6 +43,7 @@ use crate::services::availability::Availability;
 use crate::services::ledger::Ledger;
 use crate::services::site::Sites;
 use crate::services::stock::Stock;
+use crate::services::verify::Verifications;
 use crate::services::watch::{Commits, look_for_commits};
 use crate::status::{self, Paths, of_error};
 
@@ -183,7 +184,14 @@ pub async fn serve(
     let connections = listener.connections(Protocol::Http2);
     let open = connections.open();
     let answers = LargeAnswers::new();
-    let ledger = Ledger { store: store.clone(), answers: answers.clone(), engine: engine.clone(), commits, stopping };
+    let ledger = Ledger {
+        store: store.clone(),
+        answers: answers.clone(),
+        engine: engine.clone(),
+        commits,
+        verifications: Verifications::new(),
+        stopping,
+    };
     let stock = Stock { engine: engine.clone(), store: store.clone(), answers: answers.clone() };
     let serving = Server::builder()
         .layer(seen)

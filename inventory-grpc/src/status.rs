@@ -27,6 +27,8 @@ const INVALID_FIELD: &str = "INVALID_FIELD";
 pub(crate) const UNIT_NOT_FOUND: &str = "UNIT_NOT_FOUND";
 /// The reason of a request that reaches back to entries that are archived.
 const ENTRIES_ARCHIVED: &str = "ENTRIES_ARCHIVED";
+/// The reason of a call that finds no room, in whatever it needs it.
+const OVERLOADED: &str = "OVERLOADED";
 
 /// The calls that fail now, by the reason.
 static FAILURES: Repeats = Repeats::new();
@@ -102,6 +104,17 @@ pub(crate) fn tokens_not_read() -> Status {
     status(Code::Unavailable, "STORE_UNAVAILABLE", message.to_owned(), Vec::new())
 }
 
+/// RESOURCE_EXHAUSTED: `max` verifications are under way, and the server does no more at a time.
+pub(crate) fn too_many_verifications(max: usize) -> Status {
+    let message =
+        format!("{max} verifications are under way, and the server does no more; ask again when one has ended");
+    if let Some(Told { kind: _, count, lasted }) = FAILURES.count(OVERLOADED, Instant::now()) {
+        let (error, seconds) = (message.as_str(), lasted.as_secs());
+        tracing::warn!(error, reason = OVERLOADED, calls = count, seconds, "calls were not served");
+    }
+    status(Code::ResourceExhausted, OVERLOADED, message, Vec::new())
+}
+
 /// Logs that a call was refused for its token: the first of its kind, and then a count at growing intervals.
 pub(crate) fn tell_refused(cause: &'static str, token: Option<&TokenName>) {
     let Some(Told { count, lasted, .. }) = FAILURES.count(cause, Instant::now()) else { return };
@@ -160,7 +173,7 @@ fn of_invalid(invalid: Invalid, paths: Paths) -> Status {
 /// repeats makes few lines.
 pub(crate) fn of_failed(failed: Failed) -> Status {
     let (code, reason) = match &failed {
-        Failed::Overloaded => (Code::ResourceExhausted, "OVERLOADED"),
+        Failed::Overloaded => (Code::ResourceExhausted, OVERLOADED),
         Failed::TooManyWatchers => (Code::ResourceExhausted, "TOO_MANY_WATCHERS"),
         Failed::Expired | Failed::NoAnswer => (Code::DeadlineExceeded, "DEADLINE"),
         Failed::Stopping => (Code::Unavailable, "STOPPING"),
@@ -325,5 +338,7 @@ mod tests {
             assert_eq!(summary(&status), (code, reason.to_owned(), String::new()));
             assert!(!status.message().contains("secret"), "{reason}");
         }
+        let overloaded = (Code::ResourceExhausted, "OVERLOADED".to_owned(), String::new());
+        assert_eq!(summary(&too_many_verifications(4)), overloaded);
     }
 }
