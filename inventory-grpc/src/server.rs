@@ -10,9 +10,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use inventory_core::engine::Engine;
 use inventory_core::engine::clock::Clock;
 use inventory_core::engine::health::Health;
+use inventory_core::engine::{Engine, Patience};
 use inventory_core::model::error::{Error, Failed};
 use inventory_core::model::limits;
 use inventory_core::store::Store;
@@ -85,6 +85,8 @@ pub struct Options {
     pub retention: Option<Duration>,
     /// The time of each batch. Outcomes grow old by the time that passes on it without a jump.
     pub clock: Clock,
+    /// When a writer that hangs is replaced.
+    pub patience: Patience,
     /// Whether this is a server for others, not one that a command runs for itself. It tells what it is and does: it
     /// finds out, and says as its health, what its writers can do, for which it commits something small each second if
     /// there is nothing else to commit; it keeps its gauges current, and logs refusals and the ends of failures.
@@ -102,6 +104,7 @@ impl Default for Options {
         Self {
             retention: None,
             clock: Clock::system(),
+            patience: Patience::default(),
             serves_others: true,
             allow_anonymous: false,
             reflection: true,
@@ -132,7 +135,7 @@ pub async fn serve(
     stop: impl Into<Stop>,
 ) -> Result<(), ServeError> {
     let stop = stop.into();
-    let Options { retention, clock, serves_others, allow_anonymous, reflection, own_token } = options;
+    let Options { retention, clock, patience, serves_others, allow_anonymous, reflection, own_token } = options;
     let listener = listener.into();
     let anonymous = match (allow_anonymous, listener.local_addr()?.ip().is_loopback()) {
         (true, _) => Anonymous::Allowed,
@@ -141,7 +144,7 @@ pub async fn serve(
     };
     let reader = Tokens::read(&store, own_token, anonymous, clock.clone()).await;
     let access = AccessLayer { tokens: reader.tokens(), reflection };
-    let engine = Engine::start(&store, clock)?;
+    let engine = Engine::start_with(&store, clock, patience)?;
     let commits = Commits::new(engine.feed().clone());
     let (health, health_service) = tonic_health::server::health_reporter();
     // Dropping the set ends its tasks.

@@ -55,6 +55,8 @@ mod snapshot;
 mod sqlite_file;
 mod stock;
 mod stock_commands;
+#[cfg(debug_assertions)]
+mod stopped_process;
 mod stopping;
 mod stream_memory;
 mod streams;

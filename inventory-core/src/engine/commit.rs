@@ -98,7 +98,7 @@ pub(super) struct Books {
     /// Told of every commit.
     pub(super) pulse: Pulse,
     pub(super) measures: Measures,
-    /// Batches that still take the locked path, because another server writes to the same sites.
+    /// Batches that still take the locked path, because another server writes to the same sites, or holds their rows.
     pub(super) lock_first: u32,
 }
 

@@ -133,9 +133,10 @@ impl BatchStore for PostgresStore {
         let mut connection = PgConnection::establish(&self.url)?;
         // A statement or a lock that hangs ends as an error, instead of a writer that waits for ever. A program that
         // hangs between two statements would keep the locks of its sites from other servers: Postgres ends its session.
-        let (wait, idle) = (limits::LOCK_WAIT_MS_MAX, limits::WRITER_IDLE_MS_MAX);
+        let (statement, idle) = (limits::STATEMENT_MS_MAX, limits::WRITER_IDLE_MS_MAX);
+        let wait = limits::LOCK_WAIT_MS_MAX;
         let session = format!(
-            "{SESSION}; SET statement_timeout = '20s'; SET lock_timeout = '{wait}ms'; \
+            "{SESSION}; SET statement_timeout = '{statement}ms'; SET lock_timeout = '{wait}ms'; \
              SET idle_in_transaction_session_timeout = '{idle}ms'"
         );
         connection.batch_execute(&session).map_err(unreachable)?;
@@ -176,6 +177,10 @@ impl BatchStore for PostgresStore {
             connection.batch_execute("ROLLBACK")?;
             Ok(locked)
         })
+    }
+
+    fn wait_for_locks(&mut self, milliseconds: u64) -> Result<(), StoreError> {
+        self.run(|connection| connection.batch_execute(&format!("SET lock_timeout = '{milliseconds}ms'")))
     }
 
     fn units_of_skus(&mut self, skus: &[SiteSku]) -> Result<Vec<(SiteSku, Unit)>, StoreError> {
