@@ -271,6 +271,25 @@ async fn a_reader_that_leaves_ends_a_command_quietly() {
     assert_eq!(told_json(&world, &["stock", "show"])["stock"].as_array().map(Vec::len), Some(3_000));
 }
 
+/// The server filters each page of 1,000 levels after it has read it. Here the first two pages lose all of theirs.
+#[tokio::test(flavor = "multi_thread")]
+async fn pages_without_a_level_that_is_asked_for_are_part_of_one_list() {
+    let world = World::start(Backend::Sqlite).await;
+    for part in 0..2 {
+        let items = (0..1_000).map(|item| set_item(&format!("item-{part}-{item:04}"), 5)).collect();
+        world.stock().set_stock(set(&world.site, items)).await.expect("the levels can be set");
+    }
+    let last = v1::SetStockItem { location_id: SHOP.into(), ..set_item("the-last-one", 1) };
+    world.stock().set_stock(set(&world.site, vec![last])).await.expect("the level can be set");
+    for filter in [["--below", "2"], ["--location-id", SHOP]] {
+        let listed = told_json(&world, &[&["stock", "show"][..], &filter].concat());
+        let levels = listed["stock"].as_array().expect("a list");
+        assert_eq!((levels.len(), &levels[0]["available"]), (1, &json!(1)), "{filter:?}");
+        assert_eq!(told(&world, &[&["stock", "show"][..], &filter].concat()).lines().count(), 2, "{filter:?}");
+    }
+    assert_eq!(told_json(&world, &["stock", "show", "--below", "1"]), json!({"stock": []}));
+}
+
 /// Runs a command on a terminal of its own.
 fn on_a_terminal(of: &Command, more: &[(&str, &str)]) -> String {
     let mut python = Command::new("python3");
