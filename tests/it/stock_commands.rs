@@ -1,5 +1,6 @@
 //! The commands that people type: `stock`, `why`, `order` and `watch`, against a running server.
 
+mod demo;
 mod watch;
 
 use std::net::SocketAddr;
@@ -9,7 +10,7 @@ use inventory_core::model::access::Scope;
 use inventory_proto::v1;
 use inventory_tests::chaos::Link;
 use inventory_tests::on_both;
-use inventory_tests::programs::{Running, finish, grpc_server, program};
+use inventory_tests::programs::{finish, grpc_server, program};
 use inventory_tests::requests::{guid, set, set_item};
 use inventory_tests::tokens::New;
 use inventory_tests::wix_caller::{CATALOG, item, order, order_id, with_new_request_id};
@@ -313,37 +314,4 @@ async fn colours_are_for_terminals_and_not_with_no_color() {
     assert!(coloured.contains('\u{1b}') && coloured.contains("available"), "{coloured:?}");
     let plain = on_a_terminal(&why, &[("NO_COLOR", "1")]);
     assert!(!plain.contains('\u{1b}') && plain.contains("5 available"), "{plain:?}");
-}
-
-/// What `--demo` prints as commands of `inventory-grpc` works as it stands, on any port.
-#[tokio::test(flavor = "multi_thread")]
-async fn the_hints_of_the_demo_are_right() {
-    let folder = tempfile::tempdir().expect("the temporary folder is writable");
-    let mut demo = program("wix-adapter");
-    demo.current_dir(folder.path());
-    demo.args(["standalone", "--demo", "--http-listen", "127.0.0.1:0", "--grpc-listen", "127.0.0.1:0"]);
-    let (servers, lines) = Running::start_reading(demo, 2);
-    let mut hints = Vec::new();
-    tokio::task::block_in_place(|| {
-        for line in lines {
-            let line = line.expect("it is text").trim().to_owned();
-            let is_last = line.ends_with("inventory-grpc watch");
-            hints.extend((line.starts_with("export ") || line.contains("inventory-grpc ")).then_some(line));
-            if is_last {
-                break;
-            }
-        }
-    });
-    let watch = hints.pop().expect("the last hint");
-    let script = format!("set -eu -o pipefail\n{}\n{watch} --after 0 | head -1", hints.join("\n"));
-    let mut bash = Command::new("bash");
-    let settings = program("inventory-grpc");
-    bash.args(["-c", &script]).current_dir(folder.path());
-    bash.envs(settings.get_envs().filter_map(|(name, value)| Some((name, value?)))).env_remove("NO_COLOR");
-    let (code, out, err) = finish(bash);
-    assert_eq!(code, 0, "{script}\n{out}{err}");
-    for part in ["AVAILABLE  UNIT", "       11  shirt", "shirt: 11 available\n", "What made it 11\n", "#1  "] {
-        assert!(out.contains(part), "no {part:?}: {script}\n{out}{err}");
-    }
-    drop(servers);
 }

@@ -5,7 +5,7 @@
 
 use std::error::Error;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use inventory_grpc::access::OwnToken;
@@ -164,16 +164,51 @@ fn hints(out: &mut Out, url: &str, grpc: &str, call: &Call, sku: &str) -> std::i
     out.line("  # twenty buyers for the last five pieces; `send --help` lists the other scenarios")?;
     out.line(format_args!("  {program} send {at} rush {asked}"))?;
     out.line("  # the stock of the site, why a number is what it is, and every entry as it happens")?;
-    // Both programs are built into one folder.
-    let inventory = Path::new(&program).with_file_name("inventory-grpc");
-    if program.contains('/') && !inventory.exists() {
-        out.line("  cargo build --release --bin inventory-grpc")?;
+    let Inventory { build, path } = Inventory::beside(Path::new(&program));
+    if let Some(build) = build {
+        out.line(format_args!("  {build}"))?;
     }
     out.line(format_args!("  export SITE_ID={} GRPC_UPSTREAM={grpc}", demo::SITE_ID))?;
     for command in ["stock show", &format!("why {sku}"), "watch"] {
-        out.line(format_args!("  {} {command}", inventory.display()))?;
+        out.line(format_args!("  {} {command}", path.display()))?;
     }
     Ok(())
+}
+
+/// How a person runs `inventory-grpc`.
+struct Inventory {
+    /// The command that builds it first, if cargo has not built it yet.
+    build: Option<&'static str>,
+    path: PathBuf,
+}
+
+impl Inventory {
+    /// Beside this program, if it is there or if cargo builds it into that folder. Otherwise wherever the shell finds
+    /// it.
+    fn beside(program: &Path) -> Self {
+        let path = program.with_file_name("inventory-grpc");
+        if path.exists() {
+            return Self { build: None, path };
+        }
+        match program.parent().and_then(build_into) {
+            Some(build) => Self { build: Some(build), path },
+            None => Self { build: None, path: "inventory-grpc".into() },
+        }
+    }
+}
+
+/// The command by which cargo builds `inventory-grpc` into a folder. `None` if that is no folder of cargo's own
+/// profiles.
+fn build_into(folder: &Path) -> Option<&'static str> {
+    let target = folder.parent()?;
+    if !target.ends_with("target") && !target.join("CACHEDIR.TAG").exists() {
+        return None;
+    }
+    match folder.file_name()?.to_str()? {
+        "release" => Some("cargo build --release --bin inventory-grpc"),
+        "debug" => Some("cargo build --bin inventory-grpc"),
+        _ => None,
+    }
 }
 
 /// The address of the gRPC server, for grpcurl.
