@@ -8,7 +8,7 @@ use std::io::Write;
 use std::time::Duration;
 
 use inventory_proto::v1;
-use tonic::{Code, Status, Streaming};
+use tonic::{Status, Streaming};
 
 use super::json;
 use super::names::Names;
@@ -38,7 +38,8 @@ async fn follow(settings: Watch) -> Result<(), Box<dyn Error>> {
     let session = Session::open(&ask).await?;
     let mut after = match after {
         Some(after) => after,
-        None => last_sequence(&session).await?,
+        // From now on. Nothing may have been written for the site yet.
+        None => session.site().await?.unwrap_or_default().sequence,
     };
     let mut pause = PAUSE;
     let mut is_away = false;
@@ -75,16 +76,6 @@ async fn follow(settings: Watch) -> Result<(), Box<dyn Error>> {
         }
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(PAUSE_MAX);
-    }
-}
-
-/// The sequence number of the site's last entry; 0 if nothing was ever written for the site.
-async fn last_sequence(session: &Session) -> Result<i64, Box<dyn Error>> {
-    let request = v1::GetSiteRequest { site_id: session.site_id.clone() };
-    match session.connection.sites().get_site(session.read(request)).await {
-        Ok(answer) => Ok(answer.into_inner().site.unwrap_or_default().sequence),
-        Err(status) if status.code() == Code::NotFound => Ok(0),
-        Err(status) => Err(session.not_read(&status, None)),
     }
 }
 
