@@ -12,7 +12,7 @@ use inventory_grpc::access::OwnToken;
 use inventory_grpc::config::Listen;
 use inventory_grpc::server::Options;
 use inventory_program::drain::{Drain, Stop};
-use inventory_program::{Reload, Reloaded};
+use inventory_program::{Out, OutputError, Reload, Reloaded, tell, with_causes};
 use inventory_proto::v1::ledger_service_client::LedgerServiceClient;
 use inventory_proto::v1::stock_service_client::StockServiceClient;
 use inventory_proto::{Bearer, v1};
@@ -24,7 +24,6 @@ use crate::caller::Call;
 use crate::client::{self, Upstreams};
 use crate::config::{Http, Wix};
 use crate::convert::Method;
-use crate::print::Out;
 use crate::routes::Adapter;
 use crate::send::Target;
 use crate::server::{self, reachable};
@@ -113,7 +112,7 @@ pub async fn run(settings: Standalone, stop: Stop, reload: Reload) -> Result<(),
     if settings.demo
         && let Err(error) = tour(endpoint, bearer, http_at).await
     {
-        eprintln!("the demo failed, and the servers keep running: {}", inventory_program::with_causes(error.as_ref()));
+        tell(format_args!("the demo failed, and the servers keep running: {}", with_causes(error.as_ref())));
     }
     http_server.await?;
     close_grpc.cancel();
@@ -150,7 +149,7 @@ async fn tour(grpc: Endpoint, bearer: Bearer, http: SocketAddr) -> Result<(), Bo
 }
 
 /// Prints commands that work against these servers, whatever their ports are.
-fn hints(out: &mut Out, url: &str, grpc: &str, call: &Call, sku: &str) -> std::io::Result<()> {
+fn hints(out: &mut Out, url: &str, grpc: &str, call: &Call, sku: &str) -> Result<(), OutputError> {
     // The path by which this program was started, so that the commands can be copied as they are.
     let program = std::env::args().next().unwrap_or_else(|| "wix-adapter".to_owned());
     let (at, asked) = (format!("--url {url}"), format!("--grpc-upstream {grpc}"));

@@ -5,6 +5,7 @@
 use std::error::Error;
 
 use inventory_core::store::Open;
+use inventory_program::Out;
 use inventory_proto::v1;
 
 use super::page::{at_location, plain};
@@ -32,9 +33,12 @@ pub async fn verify(settings: Verify) -> Result<(), Box<dyn Error>> {
         difference_count,
         archived_sequence,
     } = result?;
-    println!("{entries} entries, {levels} levels: {difference_count} differ");
+    // The exit code tells whether a level differs, also if nobody reads which one.
+    let mut out = Out::default();
+    out.line(format_args!("{entries} entries, {levels} levels: {difference_count} differ"))?;
     if archived_sequence > 0 {
-        println!("the entries up to {archived_sequence} are archived: the sums begin with the levels as of then");
+        let sums = "the sums begin with the levels as of then";
+        out.line(format_args!("the entries up to {archived_sequence} are archived: {sums}"))?;
     }
     let repaired_count = differences.iter().filter(|difference| difference.repaired).count();
     for difference in differences {
@@ -43,7 +47,7 @@ pub async fn verify(settings: Verify) -> Result<(), Box<dyn Error>> {
         let unit = plain(&catalog_reference.as_ref().map(of_reference).unwrap_or_default());
         let place = at_location(&location_id);
         let repaired = if repaired { "; repaired" } else { "" };
-        println!("{unit} {place}: is {available}, its entries come to {recomputed}{repaired}");
+        out.line(format_args!("{unit} {place}: is {available}, its entries come to {recomputed}{repaired}"))?;
     }
     match difference_count - i64::try_from(repaired_count).unwrap_or(i64::MAX) {
         0 => Ok(()),

@@ -4,9 +4,9 @@
 //! it is back, and goes on after the last entry that it has printed.
 
 use std::error::Error;
-use std::io::Write;
 use std::time::Duration;
 
+use inventory_program::tell;
 use inventory_proto::v1;
 use tonic::{Status, Streaming};
 
@@ -48,7 +48,7 @@ async fn follow(settings: Watch) -> Result<(), Box<dyn Error>> {
         let ended = match begin(&session, after).await {
             Ok((mut messages, first)) => {
                 let Session { address, site_id, .. } = &session;
-                tell(&match began {
+                tell(match began {
                     false => format!("watching the site {site_id} at {address} after entry {after}; Ctrl-C ends it"),
                     true => format!("{address}: the server is back; going on after entry {after}"),
                 });
@@ -72,7 +72,8 @@ async fn follow(settings: Watch) -> Result<(), Box<dyn Error>> {
         if !is_away {
             is_away = true;
             let why = transport(&ended);
-            tell(&format!("{}: {why}; asking again until the server is back, after entry {after}", session.address));
+            let address = &session.address;
+            tell(format_args!("{address}: {why}; asking again until the server is back, after entry {after}"));
         }
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(PAUSE_MAX);
@@ -130,12 +131,6 @@ fn line(entry: &v1::Entry, names: &Names) -> String {
     let action = action(entry.kind(), entry.reason());
     let line = format!("{}  {unit:<UNIT_WIDTH$}  {action:<ACTION_WIDTH$}  {}", moved(entry), details(entry, true));
     format!("{}\n", line.trim_end())
-}
-
-/// Tells the person who watches something that is no entry.
-fn tell(text: &str) {
-    // If nobody can be told, the entries are still printed.
-    let _ = writeln!(std::io::stderr(), "{text}");
 }
 
 #[cfg(test)]
