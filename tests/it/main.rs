@@ -7,6 +7,7 @@ mod audit;
 mod backup;
 mod bounds;
 mod catalogs;
+mod closed_output;
 mod commands;
 mod concurrency;
 mod contract;

@@ -93,6 +93,13 @@ pub fn finish(mut command: Command) -> (i32, String, String) {
     (output.status.code().unwrap_or(-1), out, err)
 }
 
+/// The writing end of a pipe whose reader has left.
+pub fn closed_pipe() -> Stdio {
+    let (reader, writer) = std::io::pipe().expect("a pipe can be made");
+    drop(reader);
+    writer.into()
+}
+
 /// Runs a program to its end. Returns its exit code, and both of its outputs as one text.
 pub fn finish_saying(command: Command) -> (i32, String) {
     let (code, out, err) = finish(command);

@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 
 use inventory_core::engine::clock::Clock;
 use inventory_core::store::Store;
+use inventory_program::Out;
 
 use self::manifest::Manifest;
 use crate::config::retention::{Archive, LedgerCommand, Month};
@@ -35,7 +36,7 @@ async fn archive(settings: Archive) -> Result<(), Box<dyn Error>> {
     if before.start > Clock::system().now().saturating_sub(SETTLED_MICROS) {
         return Err(format!("--before: {} must have begun more than a day ago", before.name).into());
     }
-    let url = database.database_url;
+    let (url, mut out) = (database.database_url, Out::default());
     let store = tokio::task::spawn_blocking(move || Store::open_whole(url)).await??;
     for part in 1_u32.. {
         let folder = folder(&to, &before, part);
@@ -43,24 +44,22 @@ async fn archive(settings: Archive) -> Result<(), Box<dyn Error>> {
         let is_complete = earlier.is_some();
         let manifest = match earlier {
             Some(manifest) => {
-                println!("{}: the files are complete; going on with the database", folder.display());
+                out.line(format_args!("{}: the files are complete; going on with the database", folder.display()))?;
                 manifest
             }
-            None => match write::write(&store, &folder, &before, format).await? {
+            None => match write::write(&store, &folder, &before, format, &mut out).await? {
                 Some(manifest) => manifest,
                 None => {
-                    println!("no entry before {} is in the database that may be archived", before.name);
+                    let month = before.name;
+                    out.line(format_args!("no entry before {month} is in the database that may be archived"))?;
                     break;
                 }
             },
         };
         let removed = remove::remove(&store, &folder, &manifest).await?;
-        println!(
-            "{}: {} entries of {} sites; {removed} of them were removed from the database now",
-            folder.display(),
-            manifest.entries(),
-            manifest.sites.rows
-        );
+        let (folder, entries, sites) = (folder.display(), manifest.entries(), manifest.sites.rows);
+        let now = "were removed from the database now";
+        out.line(format_args!("{folder}: {entries} entries of {sites} sites; {removed} of them {now}"))?;
         if !is_complete {
             break;
         }
