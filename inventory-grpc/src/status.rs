@@ -108,7 +108,7 @@ pub(crate) fn tokens_not_read() -> Status {
 pub(crate) fn too_many_verifications(max: usize) -> Status {
     let message =
         format!("{max} verifications are under way, and the server does no more; ask again when one has ended");
-    if let Some(Told { kind: _, count, lasted }) = FAILURES.count(OVERLOADED, Instant::now()) {
+    if let Some(Told { kind: _, count, lasted, since_last_line: _ }) = FAILURES.count(OVERLOADED, Instant::now()) {
         let (error, seconds) = (message.as_str(), lasted.as_secs());
         tracing::warn!(error, reason = OVERLOADED, calls = count, seconds, "calls were not served");
     }

@@ -69,8 +69,8 @@ fn requests_in<U: 'static>() -> &'static [u32] {
     if TypeId::of::<U>() == TypeId::of::<v1::ChangeAvailabilityRequest>() { &REQUESTS_IN_CHANGE } else { &[] }
 }
 
-/// Whether an encoded message has more than [`FIELDS_MAX`] fields, with those of the `requests` in it. What is no message
-/// is left to the decoder.
+/// Whether an encoded message has more than [`FIELDS_MAX`] fields, with those of the `requests` in it. What is no
+/// message is left to the decoder.
 fn has_too_many_fields(bytes: &[u8], requests: &[u32]) -> bool {
     count_fields(bytes, requests) > FIELDS_MAX
 }

@@ -205,10 +205,10 @@ fn each_problem_of_tls_is_named() {
     let expired = Running::start(adapter(&deployment.keys, deployment.grpc.addresses[0], Some(&expired)), 1);
     let report = deployment.rehearse(&format!("https://{}", expired.addresses[0]), &["--ca", &ours], 1);
     report.assert_fails("tls", "a certificate has expired", "renew the certificate");
-    let short = deployment.authority.issue_for("short", Duration::from_secs(3 * 86_400));
+    let short = deployment.authority.issue_for("short", Duration::from_secs(7 * 86_400 / 2));
     let short = Running::start(adapter(&deployment.keys, deployment.grpc.addresses[0], Some(&short)), 1);
     let report = deployment.rehearse(&format!("https://{}", short.addresses[0]), &["--ca", &ours], 1);
-    report.assert_fails("tls", "(2 days)", "renew the certificate now");
+    report.assert_fails("tls", "(3 days)", "renew the certificate now");
     assert_eq!(report.with("ok").len(), 12, "for now everything else works");
     let plain = Running::start(adapter(&deployment.keys, deployment.grpc.addresses[0], None), 1);
     let report = deployment.rehearse(&format!("https://{}", plain.addresses[0]), &["--ca", &ours], 1);

@@ -1,7 +1,7 @@
 //! The calls of streams, seen as calls of their own methods are: measured, traced, and logged where they must be.
 //!
-//! A call of a stream has a span only while traces are sent. A line of the log gets a span of its own, with the ids that
-//! the call came with.
+//! A call of a stream has a span only while traces are sent. A line of the log gets a span of its own, with the ids of
+//! the call.
 
 use std::sync::Arc;
 use std::time::Instant;

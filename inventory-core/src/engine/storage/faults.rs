@@ -1,8 +1,9 @@
 //! Fault points: places on the way of a batch at which a test makes something fail.
 //!
-//! Each [`Statement`] has one before it and one after it, and the answer has one before it. Two reads of a batch have none
-//! (tests/README.md). Fault points exist only in a build with the feature `fault-points` and with debug assertions, which
-//! the tests make. In any other build, a release above all, [`Faults`] is empty, and passing a point does nothing.
+//! Each [`Statement`] has one before it and one after it, and the answer has one before it. Two reads of a batch have
+//! none (tests/README.md). Fault points exist only in a build with the feature `fault-points` and with debug
+//! assertions, which the tests make. In any other build, a release above all, [`Faults`] is empty, and passing a point
+//! does nothing.
 //!
 //! A test may also plant a bug, to see that the checks of the tests find it.
 
