@@ -19,7 +19,8 @@ COPY inventory-grpc inventory-grpc
 COPY wix-adapter wix-adapter
 # Cargo reads the manifest of every crate of the workspace.
 COPY tests tests
-# A program that a test could make fail would have the name of the variable for it.
+# A program that a test could make fail would have the name of the variable for it. One of 40 MB would hold symbols, or
+# something else that nobody needs in an image.
 RUN --mount=type=cache,target=/usr/local/cargo/registry --mount=type=cache,target=/src/target \
     CARGO_PROFILE_RELEASE_STRIP=none cargo build --release --locked --bins -p inventory-grpc -p wix-adapter \
     && mkdir -p /out/bin /out/debug /out/inventory \
@@ -27,7 +28,8 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry --mount=type=cache,targe
         ! grep -q INVENTORY_FAULT_FILE "target/release/$program" \
         && objcopy --only-keep-debug --compress-debug-sections "target/release/$program" "/out/debug/$program.debug" \
         && objcopy --strip-all --add-gnu-debuglink="/out/debug/$program.debug" \
-            "target/release/$program" "/out/bin/$program" || exit 1; \
+            "target/release/$program" "/out/bin/$program" \
+        && test "$(stat --format=%s "/out/bin/$program")" -lt 40000000 || exit 1; \
     done
 
 FROM scratch AS debug

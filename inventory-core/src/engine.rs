@@ -5,8 +5,8 @@
 //! carries it through `queue` to `writer`, `batch` decides it, and `commit` makes the batch one transaction on the
 //! store behind `storage`. `feed` wakes those who follow the ledger.
 //!
-//! A writer whose database server hangs is replaced by its `supervisor`. Commands of a site that somebody else has
-//! locked are set `aside`.
+//! A writer whose connection to the database hangs is replaced by its `supervisor`. Commands of a site that somebody
+//! else has locked are set `aside`.
 //!
 //! Sites are divided among the writers by their ids: a site's commit does not wait for another writer's, and a site's
 //! commands keep their order.
@@ -42,6 +42,7 @@ use uuid::Uuid;
 
 pub use crate::engine::message::{Answered, ConfiguredUnits};
 pub use crate::engine::stream::{Answers, Commands, StreamCommand};
+pub use crate::engine::supervisor::Patience;
 
 use crate::engine::clock::Clock;
 use crate::engine::feed::Feed;
@@ -76,10 +77,15 @@ impl Engine {
     /// `clock` gives each batch its time. A site's time never runs backwards: a batch is never earlier than the one
     /// before it, whichever server wrote that.
     pub fn start(store: &impl OpenWriters, clock: Clock) -> std::io::Result<Self> {
-        Self::with_writers(store.writers(), &clock)
+        Self::start_with(store, clock, Patience::default())
     }
 
-    fn with_writers(stores: Vec<Box<dyn BatchStore>>, clock: &Clock) -> std::io::Result<Self> {
+    /// The same, with other times after which a writer that hangs is replaced.
+    pub fn start_with(store: &impl OpenWriters, clock: Clock, patience: Patience) -> std::io::Result<Self> {
+        Self::with_writers(store.writers(), &clock, patience)
+    }
+
+    fn with_writers(stores: Vec<Box<dyn BatchStore>>, clock: &Clock, patience: Patience) -> std::io::Result<Self> {
         let (settings, feed) = (Arc::new(SettingsCache::default()), Feed::default());
         let monitor = Monitor::new();
         let (mut writers, mut threads) = (Vec::new(), Vec::new());
@@ -88,7 +94,7 @@ impl Engine {
             let (sender, queue) = Queue::new();
             let (queue, settings) = (Arc::new(Mutex::new(queue)), Arc::clone(&settings));
             let (feed, clock, pulse) = (feed.clone(), clock.clone(), monitor.pulse());
-            let post = Post { index, queue, settings, feed, clock, pulse: pulse.clone() };
+            let post = Post { index, queue, settings, feed, clock, pulse: pulse.clone(), patience };
             threads.push(supervisor::start(post, store)?);
             writers.push((sender, pulse));
         }

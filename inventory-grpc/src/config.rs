@@ -101,7 +101,7 @@ pub struct Migrate {
 /// Whether a server brings the schema up to date when it starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum SchemaChange {
-    /// It does.
+    /// It does, if a step is missing. To look for one, it only reads.
     Auto,
     /// It does not. If the schema lacks a step, it does not start.
     Never,

@@ -20,7 +20,7 @@ mod unit_change;
 
 use inventory_core::model::action::Quantity;
 use inventory_core::model::command::Reason;
-use inventory_core::model::ids::{LocationId, OrderId, SiteId};
+use inventory_core::model::ids::{LocationId, OrderId, SiteId, parse_guid};
 use inventory_core::model::limits;
 use inventory_core::store::Terms;
 use inventory_proto::v1;
@@ -52,6 +52,37 @@ pub(crate) struct Read<T> {
     pub(crate) terms: Terms,
     /// What is asked.
     pub(crate) query: T,
+}
+
+/// The ids by which people search the log, as far as a request has them.
+#[derive(Debug, Default)]
+pub(crate) struct Ids {
+    site: Option<Uuid>,
+    order: Option<Uuid>,
+    request_id: String,
+}
+
+impl Ids {
+    /// Reads them from the fields of a request that may be bad.
+    pub(crate) fn new(site_id: &str, order_id: &str, request_id: &str) -> Self {
+        // A longer one is refused, and would make a long line.
+        let end = request_id.char_indices().nth(limits::REQUEST_ID_CHARS_MAX).map_or(request_id.len(), |(end, _)| end);
+        Self { site: parse_guid(site_id), order: parse_guid(order_id), request_id: request_id[..end].to_owned() }
+    }
+
+    /// Gives them to the current span.
+    pub(crate) fn record(&self) {
+        let span = Span::current();
+        if let Some(site) = self.site {
+            span.record("site.id", display(site));
+        }
+        if let Some(order) = self.order {
+            span.record("order.id", display(order));
+        }
+        if !self.request_id.is_empty() {
+            span.record("request.id", self.request_id.as_str());
+        }
+    }
 }
 
 /// The fields that many messages have. The call's span gets those by which people search the log.

@@ -10,6 +10,7 @@ use clap::Parser;
 use inventory_core::store::Store;
 use inventory_grpc::config::{Cli, Command, Migrate, Serve};
 use inventory_grpc::{commands, server};
+use inventory_program::Out;
 
 /// One thread allocates the many small parts of a request and another frees them; this allocator is made for that.
 #[global_allocator]
@@ -47,7 +48,7 @@ async fn serve(settings: Serve) -> Result<(), Box<dyn Error>> {
     let stop = inventory_program::stop_on_signal(settings.drain)?;
     let (store, listener) = inventory_grpc::open(&settings.listen, inventory_program::reload_on_signal()?).await?;
     let address = listener.local_addr()?;
-    println!("grpc listening on {address}");
+    Out::default().line(format_args!("grpc listening on {address}"))?;
     inventory_grpc::tell_start(backend, address, None, settings.admin_listen);
     Ok(server::serve(listener, store, options, stop).await?)
 }
@@ -55,16 +56,17 @@ async fn serve(settings: Serve) -> Result<(), Box<dyn Error>> {
 fn migrate(settings: &Migrate) -> Result<(), Box<dyn Error>> {
     let Migrate { database, grant_to } = settings;
     let url = &database.database_url;
+    let mut out = Out::default();
     let steps = Store::migrate(url)?;
     if steps.is_empty() {
-        println!("{url:?}: the schema is up to date");
+        out.line(format_args!("{url:?}: the schema is up to date"))?;
     }
     for step in steps {
-        println!("{url:?}: applied {step}");
+        out.line(format_args!("{url:?}: applied {step}"))?;
     }
     if let Some(role) = grant_to {
         Store::grant(url, role)?;
-        println!("{url:?}: {role} may run the service");
+        out.line(format_args!("{url:?}: {role} may run the service"))?;
     }
     Ok(())
 }

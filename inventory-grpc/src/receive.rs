@@ -1,7 +1,8 @@
 //! The layer that bounds what arrives: the time for a message, and the memory of all messages and all heads.
 //!
 //! A call without a stream of requests must arrive within [`MESSAGE_TIME_MAX`], and is charged for its message until it
-//! is answered. In a stream of requests that goes for each message that has begun.
+//! is answered. In a stream of requests each message is charged until it is complete; whoever keeps it then charges the
+//! same [`Memory`]. Its time runs while the server waits for the rest of it.
 
 use std::collections::HashSet;
 use std::future::Future;
@@ -61,6 +62,11 @@ impl<B> ReceiveLayer<B> {
         let memory = Memory::new(FIRST_BYTES, FIRST_BYTES_MAX, OTHER_BYTES_MAX);
         let heads = Memory::new(FIRST_HEAD_BYTES, FIRST_HEAD_BYTES_MAX, OTHER_HEAD_BYTES_MAX);
         Self { streams: Arc::new(request_streams()), memory, heads, refuse }
+    }
+
+    /// The memory of all messages.
+    pub(crate) fn memory(&self) -> Memory {
+        self.memory.clone()
     }
 }
 
@@ -138,18 +144,8 @@ where
         }
         let is_stream = self.layer.streams.contains(request.uri().path());
         let charged = Arc::new(Mutex::new(Charged::default()));
-        let request = request.map(|body| {
-            Body::new(Requests {
-                body,
-                memory: self.layer.memory.clone(),
-                charged: charged.clone(),
-                bytes: 0,
-                message: Prefixed::default(),
-                is_stream,
-                until: (!is_stream).then(|| Instant::now() + MESSAGE_TIME_MAX),
-                timer: None,
-            })
-        });
+        let (memory, for_body) = (self.layer.memory.clone(), charged.clone());
+        let request = request.map(|body| Body::new(Requests::new(body, memory, for_body, is_stream)));
         ReceiveFuture::Called { inner: self.inner.call(request), _charged: charged, _head: head }
     }
 }
@@ -194,23 +190,30 @@ struct Prefixed {
 }
 
 impl Prefixed {
-    fn advance(&mut self, mut bytes: &[u8]) {
+    /// Takes in what follows. Returns how many of these bytes come after the last message that they complete; `None` if
+    /// they complete none.
+    fn advance(&mut self, mut bytes: &[u8]) -> Option<usize> {
+        let mut after = None;
         while let Some((&first, rest)) = bytes.split_first() {
             if self.left > 0 {
                 let taken = self.left.min(bytes.len());
                 self.left -= taken;
                 bytes = &bytes[taken..];
-                continue;
+            } else {
+                self.prefix[self.prefix_bytes] = first;
+                self.prefix_bytes += 1;
+                bytes = rest;
+                if self.prefix_bytes == PREFIX_BYTES {
+                    let [_, length @ ..] = self.prefix;
+                    self.left = usize::try_from(u32::from_be_bytes(length)).unwrap_or(usize::MAX);
+                    self.prefix_bytes = 0;
+                }
             }
-            self.prefix[self.prefix_bytes] = first;
-            self.prefix_bytes += 1;
-            bytes = rest;
-            if self.prefix_bytes == PREFIX_BYTES {
-                let [_, length @ ..] = self.prefix;
-                self.left = usize::try_from(u32::from_be_bytes(length)).unwrap_or(usize::MAX);
-                self.prefix_bytes = 0;
+            if !self.is_inside() {
+                after = Some(bytes.len());
             }
         }
+        after
     }
 
     /// Whether a message has begun and is not complete.
@@ -234,28 +237,37 @@ struct Requests {
 }
 
 impl Requests {
+    fn new(body: Body, memory: Memory, charged: Arc<Mutex<Charged>>, is_stream: bool) -> Self {
+        let until = (!is_stream).then(|| Instant::now() + MESSAGE_TIME_MAX);
+        Self { body, memory, charged, bytes: 0, message: Prefixed::default(), is_stream, until, timer: None }
+    }
+
     /// Counts what has arrived. Fails if there is no memory for it.
     fn arrived(&mut self, data: &Bytes) -> Result<(), Status> {
-        self.message.advance(data);
-        self.bytes = self.bytes.saturating_add(data.len());
         let mut charged = self.charged.lock().unwrap_or_else(PoisonError::into_inner);
+        match self.message.advance(data).filter(|_| self.is_stream) {
+            // Frames need not end where messages end. What counts is the message that is not complete.
+            Some(after) => {
+                *charged = Charged::default();
+                self.bytes = after;
+                (self.until, self.timer) = (None, None);
+            }
+            None => self.bytes = self.bytes.saturating_add(data.len()),
+        }
         // The decoder takes memory for the whole message as soon as it knows its length.
         let announced = self.bytes.saturating_add(self.message.left.min(ANNOUNCED_MAX));
         if !self.memory.charge(&mut charged, announced) {
             return Err(status::of_error(Error::Failed(Failed::Overloaded), Paths::REQUEST));
         }
-        if self.is_stream && !self.message.is_inside() {
-            *charged = Charged::default();
-            self.bytes = 0;
-            (self.until, self.timer) = (None, None);
-        } else if self.is_stream && self.until.is_none() {
-            self.until = Some(Instant::now() + MESSAGE_TIME_MAX);
-        }
         Ok(())
     }
 
-    /// Whether the time for the message is over. Otherwise the task is woken when it is.
+    /// Whether the time for the message is over. Otherwise the task is woken when it is. In a stream the time begins
+    /// here, when the server waits for the caller: what the server itself does not read yet is not late.
     fn is_late(&mut self, context: &mut Context<'_>) -> bool {
+        if self.message.is_inside() {
+            self.until.get_or_insert_with(|| Instant::now() + MESSAGE_TIME_MAX);
+        }
         let Some(until) = self.until else { return false };
         let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(until)));
         timer.as_mut().poll(context).is_ready()
@@ -297,6 +309,9 @@ impl hyper::body::Body for Requests {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::VecDeque;
+    use std::task::Waker;
+
     use super::*;
 
     #[test]
@@ -307,11 +322,62 @@ mod tests {
             let mut message = Prefixed::default();
             let mut at = 0;
             for part in bytes.chunks(step) {
-                message.advance(part);
+                let passed = boundaries.into_iter().filter(|end| (at + 1..=at + part.len()).contains(end)).max();
                 at += part.len();
+                assert_eq!(message.advance(part), passed.map(|end| at - end), "{at} in steps of {step}");
                 assert_eq!(message.is_inside(), !boundaries.contains(&at), "{at} in steps of {step}");
             }
         }
+    }
+
+    /// A body of these frames. `None`: nothing has arrived at that time.
+    struct Frames(VecDeque<Option<Bytes>>);
+
+    impl hyper::body::Body for Frames {
+        type Data = Bytes;
+        type Error = Status;
+
+        fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+            match self.0.pop_front() {
+                Some(Some(data)) => Poll::Ready(Some(Ok(Frame::data(data)))),
+                Some(None) => Poll::Pending,
+                None => Poll::Ready(None),
+            }
+        }
+    }
+
+    fn requests(frames: impl IntoIterator<Item = Option<Bytes>>, memory: &Memory) -> Requests {
+        let body = Body::new(Frames(frames.into_iter().collect()));
+        Requests::new(body, memory.clone(), Arc::default(), true)
+    }
+
+    fn poll(requests: &mut Requests) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        hyper::body::Body::poll_frame(Pin::new(requests), &mut Context::from_waker(Waker::noop()))
+    }
+
+    #[test]
+    fn a_stream_is_charged_for_the_message_that_is_not_complete() {
+        // Messages of 10 bytes in frames of 16. Few of the frames end where a message ends.
+        let bytes = [&[0, 0, 0, 0, 5][..], b"hello"].concat().repeat(1_000);
+        let memory = Memory::new(10, 10, 10);
+        let mut requests = requests(bytes.chunks(16).map(|part| Some(Bytes::copy_from_slice(part))), &memory);
+        let mut arrived = 0;
+        while let Poll::Ready(Some(frame)) = poll(&mut requests) {
+            arrived += frame.expect("there is memory").into_data().expect("a frame of data").len();
+        }
+        assert_eq!(arrived, bytes.len());
+    }
+
+    #[tokio::test]
+    async fn the_time_of_a_message_of_a_stream_runs_while_the_server_waits_for_it() {
+        let half = Bytes::from_static(&[0, 0, 0, 0, 2, b'a']);
+        let rest = Bytes::from_static(b"b");
+        let memory = Memory::new(10, 10, 10);
+        let mut requests = requests([Some(half), None, Some(rest), None], &memory);
+        assert!(poll(&mut requests).is_ready() && requests.until.is_none(), "the server has not asked for more");
+        assert!(poll(&mut requests).is_pending() && requests.until.is_some());
+        assert!(poll(&mut requests).is_ready() && requests.until.is_none(), "the message is complete");
+        assert!(poll(&mut requests).is_pending() && requests.until.is_none(), "no message has begun");
     }
 
     #[test]

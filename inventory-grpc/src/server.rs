@@ -10,9 +10,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use inventory_core::engine::Engine;
 use inventory_core::engine::clock::Clock;
 use inventory_core::engine::health::Health;
+use inventory_core::engine::{Engine, Patience};
 use inventory_core::model::error::{Error, Failed};
 use inventory_core::model::limits;
 use inventory_core::store::Store;
@@ -43,6 +43,7 @@ use crate::services::availability::Availability;
 use crate::services::ledger::Ledger;
 use crate::services::site::Sites;
 use crate::services::stock::Stock;
+use crate::services::verify::Verifications;
 use crate::services::watch::{Commits, look_for_commits};
 use crate::status::{self, Paths, of_error};
 
@@ -84,6 +85,8 @@ pub struct Options {
     pub retention: Option<Duration>,
     /// The time of each batch. Outcomes grow old by the time that passes on it without a jump.
     pub clock: Clock,
+    /// When a writer that hangs is replaced.
+    pub patience: Patience,
     /// Whether this is a server for others, not one that a command runs for itself. It tells what it is and does: it
     /// finds out, and says as its health, what its writers can do, for which it commits something small each second if
     /// there is nothing else to commit; it keeps its gauges current, and logs refusals and the ends of failures.
@@ -101,6 +104,7 @@ impl Default for Options {
         Self {
             retention: None,
             clock: Clock::system(),
+            patience: Patience::default(),
             serves_others: true,
             allow_anonymous: false,
             reflection: true,
@@ -131,7 +135,7 @@ pub async fn serve(
     stop: impl Into<Stop>,
 ) -> Result<(), ServeError> {
     let stop = stop.into();
-    let Options { retention, clock, serves_others, allow_anonymous, reflection, own_token } = options;
+    let Options { retention, clock, patience, serves_others, allow_anonymous, reflection, own_token } = options;
     let listener = listener.into();
     let anonymous = match (allow_anonymous, listener.local_addr()?.ip().is_loopback()) {
         (true, _) => Anonymous::Allowed,
@@ -140,7 +144,7 @@ pub async fn serve(
     };
     let reader = Tokens::read(&store, own_token, anonymous, clock.clone()).await;
     let access = AccessLayer { tokens: reader.tokens(), reflection };
-    let engine = Engine::start(&store, clock)?;
+    let engine = Engine::start_with(&store, clock, patience)?;
     let commits = Commits::new(engine.feed().clone());
     let (health, health_service) = tonic_health::server::health_reporter();
     // Dropping the set ends its tasks.
@@ -166,8 +170,13 @@ pub async fn serve(
     };
     let stopping = CancellationToken::new();
     let seen = SeenLayer::new(serves_others);
-    let availability =
-        Availability { engine: engine.clone(), calls: Arc::new(seen.stream_calls()), stopping: stopping.clone() };
+    let receive = ReceiveLayer::new(overloaded);
+    let availability = Availability {
+        engine: engine.clone(),
+        memory: receive.memory(),
+        calls: Arc::new(seen.stream_calls()),
+        stopping: stopping.clone(),
+    };
     let closing = {
         let (stop, stopping) = (stop.clone(), stopping.clone());
         async move {
@@ -178,12 +187,19 @@ pub async fn serve(
     let connections = listener.connections(Protocol::Http2);
     let open = connections.open();
     let answers = LargeAnswers::new();
-    let ledger = Ledger { store: store.clone(), answers: answers.clone(), engine: engine.clone(), commits, stopping };
+    let ledger = Ledger {
+        store: store.clone(),
+        answers: answers.clone(),
+        engine: engine.clone(),
+        commits,
+        verifications: Verifications::new(),
+        stopping,
+    };
     let stock = Stock { engine: engine.clone(), store: store.clone(), answers: answers.clone() };
     let serving = Server::builder()
         .layer(seen)
         .layer(CallLayer::new(overloaded))
-        .layer(ReceiveLayer::new(overloaded))
+        .layer(receive)
         .http2_keepalive_interval(Some(KEEPALIVE_EVERY))
         .http2_keepalive_timeout(Some(KEEPALIVE_ANSWER))
         .http2_max_header_list_size(HEADER_BYTES_MAX)

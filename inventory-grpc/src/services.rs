@@ -10,7 +10,7 @@ pub(crate) mod ledger;
 pub(crate) mod site;
 pub(crate) mod stock;
 mod stream;
-mod verify;
+pub(crate) mod verify;
 pub(crate) mod watch;
 
 use inventory_core::engine::Engine;

@@ -6,7 +6,7 @@
 
 mod refusal;
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use inventory_core::model::access::TokenName;
 use inventory_core::model::error::{Error, Failed, Invalid};
@@ -27,11 +27,11 @@ const INVALID_FIELD: &str = "INVALID_FIELD";
 pub(crate) const UNIT_NOT_FOUND: &str = "UNIT_NOT_FOUND";
 /// The reason of a request that reaches back to entries that are archived.
 const ENTRIES_ARCHIVED: &str = "ENTRIES_ARCHIVED";
+/// The reason of a call that finds no room, in whatever it needs it.
+const OVERLOADED: &str = "OVERLOADED";
 
 /// The calls that fail now, by the reason.
 static FAILURES: Repeats = Repeats::new();
-/// How often the end of failures is looked for.
-const TELL_ENDED_EVERY: Duration = Duration::from_secs(1);
 
 /// Where a request has the fields that an error can be about.
 #[derive(Clone, Copy, Debug)]
@@ -104,9 +104,20 @@ pub(crate) fn tokens_not_read() -> Status {
     status(Code::Unavailable, "STORE_UNAVAILABLE", message.to_owned(), Vec::new())
 }
 
+/// RESOURCE_EXHAUSTED: `max` verifications are under way, and the server does no more at a time.
+pub(crate) fn too_many_verifications(max: usize) -> Status {
+    let message =
+        format!("{max} verifications are under way, and the server does no more; ask again when one has ended");
+    if let Some(Told { kind: _, count, lasted, since_last_line: _ }) = FAILURES.count(OVERLOADED, Instant::now()) {
+        let (error, seconds) = (message.as_str(), lasted.as_secs());
+        tracing::warn!(error, reason = OVERLOADED, calls = count, seconds, "calls were not served");
+    }
+    status(Code::ResourceExhausted, OVERLOADED, message, Vec::new())
+}
+
 /// Logs that a call was refused for its token: the first of its kind, and then a count at growing intervals.
 pub(crate) fn tell_refused(cause: &'static str, token: Option<&TokenName>) {
-    let Some(Told { kind: _, count, lasted }) = FAILURES.count(cause, Instant::now()) else { return };
+    let Some(Told { count, lasted, .. }) = FAILURES.count(cause, Instant::now()) else { return };
     let (seconds, token) = (lasted.as_secs(), token.map(TokenName::as_str));
     tracing::warn!(cause, token, calls = count, seconds, "calls were refused for their token");
 }
@@ -162,7 +173,7 @@ fn of_invalid(invalid: Invalid, paths: Paths) -> Status {
 /// repeats makes few lines.
 pub(crate) fn of_failed(failed: Failed) -> Status {
     let (code, reason) = match &failed {
-        Failed::Overloaded => (Code::ResourceExhausted, "OVERLOADED"),
+        Failed::Overloaded => (Code::ResourceExhausted, OVERLOADED),
         Failed::TooManyWatchers => (Code::ResourceExhausted, "TOO_MANY_WATCHERS"),
         Failed::Expired | Failed::NoAnswer => (Code::DeadlineExceeded, "DEADLINE"),
         Failed::Stopping => (Code::Unavailable, "STOPPING"),
@@ -186,7 +197,7 @@ pub(crate) fn of_failed(failed: Failed) -> Status {
 
 /// Logs that a call failed: the first of its kind, and then a count at growing intervals.
 fn tell(reason: &'static str, failed: &Failed) {
-    let Some(Told { kind: _, count, lasted }) = FAILURES.count(reason, Instant::now()) else { return };
+    let Some(Told { count, lasted, .. }) = FAILURES.count(reason, Instant::now()) else { return };
     let (error, seconds) = (with_causes(failed), lasted.as_secs());
     match failed {
         Failed::OutcomeUnknown(_) => {
@@ -209,13 +220,10 @@ fn tell(reason: &'static str, failed: &Failed) {
 
 /// Logs the end of failures that have stopped. Never ends.
 pub(crate) async fn tell_ended_failures() {
-    let mut every = tokio::time::interval(TELL_ENDED_EVERY);
-    loop {
-        every.tick().await;
-        for Told { kind: reason, count, lasted } in FAILURES.ended(Instant::now()) {
-            tracing::info!(reason, calls = count, seconds = lasted.as_secs(), "calls no longer fail");
-        }
-    }
+    let tell = |Told { kind: reason, count, lasted, .. }: Told| {
+        tracing::info!(reason, calls = count, seconds = lasted.as_secs(), "calls no longer fail");
+    };
+    FAILURES.follow_ends(tell).await;
 }
 
 /// A status about one field of the request.
@@ -330,5 +338,7 @@ mod tests {
             assert_eq!(summary(&status), (code, reason.to_owned(), String::new()));
             assert!(!status.message().contains("secret"), "{reason}");
         }
+        let overloaded = (Code::ResourceExhausted, "OVERLOADED".to_owned(), String::new());
+        assert_eq!(summary(&too_many_verifications(4)), overloaded);
     }
 }

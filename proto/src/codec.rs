@@ -4,6 +4,7 @@
 //! invalid UTF-8, a wrong wire type, a `Struct` nested too deep. So the server says INVALID_ARGUMENT, with an
 //! `ErrorInfo` of the reason [`UNDECODABLE`]. A message with far more fields than any request may have is not decoded.
 
+use std::any::TypeId;
 use std::collections::HashMap;
 
 use prost::Message;
@@ -14,7 +15,7 @@ use tonic::{Code, Status};
 use tonic_prost::{ProstCodec, ProstDecoder, ProstEncoder};
 use tonic_types::{ErrorDetails, StatusExt};
 
-use crate::ERROR_DOMAIN;
+use crate::{ERROR_DOMAIN, v1};
 
 /// The `ErrorInfo.reason` of a message that cannot be decoded.
 pub const UNDECODABLE: &str = "UNDECODABLE";
@@ -53,6 +54,9 @@ const LARGE_BYTES: usize = 64 * 1024;
 /// Fields of a large message, without those of the messages in it, but with each element of a list. The longest list
 /// that is accepted has 1,000 elements. An element of two bytes becomes a value of some hundred.
 const FIELDS_MAX: usize = 4_000;
+/// The fields of a `ChangeAvailabilityRequest` that hold a whole request. Its fields count as those of a message of its
+/// own do.
+const REQUESTS_IN_CHANGE: [u32; 2] = [3, 4];
 
 fn undecodable(why: &str) -> Status {
     let message = format!("the message cannot be decoded: {why}");
@@ -60,10 +64,20 @@ fn undecodable(why: &str) -> Status {
     Status::with_error_details(Code::InvalidArgument, message, details)
 }
 
-/// Whether an encoded message has more than [`FIELDS_MAX`] fields. What is no message is left to the decoder.
-fn has_too_many_fields(mut bytes: &[u8]) -> bool {
+/// The fields of a message of this type that hold requests.
+fn requests_in<U: 'static>() -> &'static [u32] {
+    if TypeId::of::<U>() == TypeId::of::<v1::ChangeAvailabilityRequest>() { &REQUESTS_IN_CHANGE } else { &[] }
+}
+
+/// Whether an encoded message has more than [`FIELDS_MAX`] fields, with those of the `requests` in it. What is no
+/// message is left to the decoder.
+fn has_too_many_fields(bytes: &[u8], requests: &[u32]) -> bool {
+    count_fields(bytes, requests) > FIELDS_MAX
+}
+
+fn count_fields(mut bytes: &[u8], requests: &[u32]) -> usize {
     let mut fields = 0;
-    while let Ok((_, kind)) = decode_key(&mut bytes) {
+    while let Ok((tag, kind)) = decode_key(&mut bytes) {
         fields += 1;
         let skipped = match kind {
             WireType::Varint => decode_varint(&mut bytes).ok().map(|_| 0),
@@ -73,22 +87,25 @@ fn has_too_many_fields(mut bytes: &[u8]) -> bool {
             // What stands in a group counts too.
             WireType::StartGroup | WireType::EndGroup => Some(0),
         };
-        let Some(rest) = skipped.and_then(|skipped| bytes.get(skipped..)) else { break };
+        let Some((skipped, rest)) = skipped.and_then(|skipped| bytes.split_at_checked(skipped)) else { break };
+        if kind == WireType::LengthDelimited && requests.contains(&tag) {
+            fields += count_fields(skipped, &[]);
+        }
         bytes = rest;
     }
-    fields > FIELDS_MAX
+    fields
 }
 
 /// Decodes a request. The error is INVALID_ARGUMENT, [`UNDECODABLE`].
 #[derive(Debug)]
 pub struct RequestDecoder<U>(ProstDecoder<U>);
 
-impl<U: Message + Default> Decoder for RequestDecoder<U> {
+impl<U: Message + Default + 'static> Decoder for RequestDecoder<U> {
     type Item = U;
     type Error = Status;
 
     fn decode(&mut self, buf: &mut DecodeBuf<'_>) -> Result<Option<U>, Status> {
-        if buf.remaining() > LARGE_BYTES && has_too_many_fields(buf.chunk()) {
+        if buf.remaining() > LARGE_BYTES && has_too_many_fields(buf.chunk(), requests_in::<U>()) {
             return Err(undecodable(&format!("it has more than {FIELDS_MAX} fields")));
         }
         self.0.decode(buf).map_err(|status| undecodable(status.message()))
@@ -102,7 +119,32 @@ impl<U: Message + Default> Decoder for RequestDecoder<U> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::v1;
+    use crate::v1::change_availability_request::Change;
+
+    fn has_too_many_fields(bytes: &[u8]) -> bool {
+        super::has_too_many_fields(bytes, &[])
+    }
+
+    #[test]
+    fn the_requests_of_a_stream_are_looked_into() {
+        let change = |count| v1::ChangeAvailabilityRequest {
+            correlation_id: 1,
+            change: Some(Change::Decrement(v1::DecrementAvailabilityRequest {
+                items: vec![v1::Item::default(); count],
+                ..Default::default()
+            })),
+            ..Default::default()
+        };
+        let requests = requests_in::<v1::ChangeAvailabilityRequest>();
+        let has_too_many = |count| super::has_too_many_fields(&change(count).encode_to_vec(), requests);
+        assert!(!has_too_many(FIELDS_MAX - 2) && has_too_many(FIELDS_MAX - 1));
+        let increment =
+            v1::IncrementAvailabilityRequest { items: vec![v1::Item::default(); FIELDS_MAX], ..Default::default() };
+        let change = Some(Change::Increment(increment));
+        let change = v1::ChangeAvailabilityRequest { change, ..Default::default() };
+        assert!(super::has_too_many_fields(&change.encode_to_vec(), requests));
+        assert!(requests_in::<v1::DecrementAvailabilityRequest>().is_empty());
+    }
 
     #[test]
     fn fields_are_counted_as_far_as_there_are_any() {

@@ -11,9 +11,10 @@ use inventory_tests::archives::{self, FEBRUARY, JANUARY, MARCH};
 use inventory_tests::books;
 use inventory_tests::errors::{error, error_of};
 use inventory_tests::on_both;
-use inventory_tests::programs::finish_saying;
+use inventory_tests::programs::{finish_saying, program};
 use inventory_tests::requests::{adjust, clip, decrement, guid, increment, reference, set, set_item};
 use inventory_tests::test_clock::timestamp;
+use inventory_tests::wix_caller::CATALOG;
 use inventory_tests::world::World;
 use tonic::{Code, Status};
 
@@ -22,6 +23,7 @@ on_both!(
     questions_that_reach_before_the_cut_name_it,
     orders_hold_what_they_took_before_the_cut,
     a_long_chain_is_read_up_to_the_cut,
+    a_level_without_entries_of_its_own_is_explained_where_it_is,
 );
 
 fn archive(world: &World, folder: &Path) -> Command {
@@ -280,4 +282,21 @@ async fn a_long_chain_is_read_up_to_the_cut(world: World) {
         let found = world.ledger().explain_level(request).await.expect("known").into_inner();
         assert_eq!((found.available, found.available_before), (expected, 150), "at {at_sequence}");
     }
+}
+
+/// `why` tells the level from those at other locations, although no entry is left that shows its location.
+async fn a_level_without_entries_of_its_own_is_explained_where_it_is(world: World) {
+    let (home, shop) = (guid(), guid());
+    let named = v1::UpdateSiteRequest { default_location_id: home.clone(), ..Default::default() };
+    world.configure_site(named).await.expect("the default location can be named");
+    fill(&world).await;
+    let item = v1::SetStockItem { location_id: shop.clone(), ..set_item("B", 4) };
+    world.stock().set_stock(set(&world.site, vec![item])).await.expect("the level can be set");
+    archived(&world);
+    let mut why = program("inventory-grpc");
+    why.args(["why", &format!("{CATALOG}/B"), "--site-id", &world.site, "--server", &world.grpc.to_string()]);
+    let (code, page) = finish_saying(why);
+    assert_eq!(code, 0, "{page}");
+    assert!(page.contains(&format!("/B: 9 available\n  at {home}, last entry #4\n")), "{page}");
+    assert!(page.contains(&format!("\nAt other locations (--location-id)\n       4  at {shop}\n\n")), "{page}");
 }

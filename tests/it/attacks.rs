@@ -153,7 +153,7 @@ attacks! {
     http::other_protocols "HTTP/2, TLS, upgrades"
         to "HTTP" takes 50: "400, or closed; an upgrade is ignored";
     tokens::long_parts "headers, claims and signatures of 4 MB in a token, 8 at a time"
-        to "HTTP" takes 100: "401";
+        to "HTTP" takes 100: "401; 408 or 503 for some of the 8";
     tokens::deep_nesting "a million levels of nesting anywhere in a signed token"
         to "HTTP" takes 200: "200 where it identifies nothing, else 401 or 428";
     tokens::many_values "a million values in the options, the items or unknown fields of a signed token"

@@ -212,10 +212,32 @@ fn the_commands_work_through_a_running_server() {
     // A falsified level is reported, then repaired.
     assert_eq!(books::execute(&database.url, "UPDATE level SET available = 8"), Ok(1));
     let (code, output, _) = run(&["verify", "--grpc-upstream", &upstream]);
-    assert_eq!((code, output.contains("a/1 : is 8, its entries come to 5")), (1, true), "{output}");
+    assert_eq!((code, output.contains("\na/1 at the default location: is 8, ")), (1, true), "{output}");
     let (code, output, _) = run(&["verify", "--repair", "--grpc-upstream", &upstream]);
     assert_eq!((code, output.contains("repaired")), (0, true), "{output}");
     assert_eq!(run(&["verify", "--grpc-upstream", &upstream]).0, 0);
+}
+
+/// What `verify` says of a variant can be typed into `why`.
+#[test]
+fn a_variant_that_differs_is_named() {
+    let database = Database::fresh(Backend::Sqlite);
+    let server = grpc_server(&database.text);
+    let upstream = server.addresses[0].to_string();
+    let shirt =
+        |size: &str, available: i64| format!("a,shirt,\"{{\"\"size\"\":\"\"{size}\"\"}}\",{SHOP},{available}\n");
+    let rows = format!("app_id,catalog_item_id,options,location_id,available\n{}{}", shirt("L", 6), shirt("M", 5));
+    let file = write(&database.folder(), "stock.csv", &rows);
+    assert_eq!(run(&["import", &file, "--grpc-upstream", &upstream]).0, 0);
+    assert_eq!(books::execute(&database.url, "UPDATE level SET available = 8 WHERE available = 5"), Ok(1));
+    let (code, output, errors) = run(&["verify", "--grpc-upstream", &upstream]);
+    assert_eq!(code, 1, "{output}{errors}");
+    let line = output.lines().nth(1).expect("one level differs");
+    assert_eq!(line, format!("a/shirt/size=M at {SHOP}: is 8, its entries come to 5"), "{output}");
+    let (unit, _) = line.split_once(" at ").expect("the unit comes first");
+    let (code, page, errors) = run(&["why", unit, "--location-id", SHOP, "--grpc-upstream", &upstream]);
+    assert!(code == 0 && page.starts_with("a/shirt/size=M: "), "{page}{errors}");
+    assert_eq!(run(&["verify", "--repair", "--grpc-upstream", &upstream]).0, 0);
 }
 
 /// A course with three dates, imported through the running server: one sells out, the sale of another has ended. A

@@ -3,6 +3,8 @@
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use inventory_proto::v1;
+use inventory_proto::v1::change_availability_request::Change;
+use inventory_tests::call_stream::{CallStream, unary};
 use inventory_tests::errors::{error, error_of, field_of};
 use inventory_tests::on_both;
 use inventory_tests::requests::{all_pages, decrement, guid, reference, set, set_item};
@@ -23,47 +25,60 @@ on_both!(
     a_write_without_a_request_id_is_new_each_time,
 );
 
+/// Breaks a field of a call. Both calls about orders have this field.
+type Break = fn(&mut v1::DecrementAvailabilityRequest);
+
+/// Fields of a call about an order, by their paths.
+const BAD_FIELDS: &[(&str, Break)] = &[
+    ("site_id", |request| request.site_id = "x".into()),
+    ("site_id", |request| request.site_id.clear()),
+    ("order_id", |request| request.order_id = "1".into()),
+    ("items", |request| request.items.clear()),
+    ("items", |request| request.items = vec![request.items[0].clone(); 301]),
+    ("items[1].quantity", |request| {
+        request.items.push(v1::Item { unit: reference("B"), ..Default::default() });
+    }),
+    ("items[0].quantity", |request| request.items[0].quantity = 100_001),
+    ("items[0].quantity", |request| request.items[0].quantity = i64::MIN),
+    ("items[0].location_id", |request| request.items[0].location_id = "shelf".into()),
+    ("items[0].catalog_reference", |request| request.items[0].unit = None),
+    ("items[0].catalog_reference.app_id", |request| {
+        request.items[0].unit = Some(v1::CatalogReference::default().into())
+    }),
+    ("items[0].catalog_reference.catalog_item_id", |request| request.items[0].unit = reference("")),
+    ("items[0].catalog_reference.catalog_item_id", |request| {
+        request.items[0].unit = reference(&"ü".repeat(37));
+    }),
+    ("items[0].catalog_reference.options", |request| {
+        let infinite = prost_types::Value { kind: Some(prost_types::value::Kind::NumberValue(f64::INFINITY)) };
+        let fields = [("x".to_owned(), infinite)].into();
+        let options = Some(prost_types::Struct { fields });
+        let named = v1::CatalogReference { options, ..reference("A").expect("named") };
+        request.items[0].unit = Some(named.into());
+    }),
+    ("request_id", |request| request.request_id = "x".repeat(129)),
+    ("request_id", |request| request.request_id = "a\0b".into()),
+    ("items[0].catalog_reference.app_id", |request| {
+        let named = v1::CatalogReference { app_id: "a\0b".into(), ..reference("A").expect("named") };
+        request.items[0].unit = Some(named.into());
+    }),
+];
+
+/// The path is the same for both calls, whether or not the call travels on a stream.
 async fn bad_fields_are_named_by_their_path(world: World) {
-    type Change = fn(&mut v1::DecrementAvailabilityRequest);
-    let rows: &[(&str, Change)] = &[
-        ("site_id", |request| request.site_id = "x".into()),
-        ("site_id", |request| request.site_id.clear()),
-        ("order_id", |request| request.order_id = "1".into()),
-        ("items", |request| request.items.clear()),
-        ("items", |request| request.items = vec![request.items[0].clone(); 301]),
-        ("items[1].quantity", |request| {
-            request.items.push(v1::Item { unit: reference("B"), ..Default::default() });
-        }),
-        ("items[0].quantity", |request| request.items[0].quantity = 100_001),
-        ("items[0].quantity", |request| request.items[0].quantity = i64::MIN),
-        ("items[0].location_id", |request| request.items[0].location_id = "shelf".into()),
-        ("items[0].catalog_reference", |request| request.items[0].unit = None),
-        ("items[0].catalog_reference.app_id", |request| {
-            request.items[0].unit = Some(v1::CatalogReference::default().into())
-        }),
-        ("items[0].catalog_reference.catalog_item_id", |request| request.items[0].unit = reference("")),
-        ("items[0].catalog_reference.catalog_item_id", |request| {
-            request.items[0].unit = reference(&"ü".repeat(37));
-        }),
-        ("items[0].catalog_reference.options", |request| {
-            let infinite = prost_types::Value { kind: Some(prost_types::value::Kind::NumberValue(f64::INFINITY)) };
-            let fields = [("x".to_owned(), infinite)].into();
-            let options = Some(prost_types::Struct { fields });
-            let named = v1::CatalogReference { options, ..reference("A").expect("named") };
-            request.items[0].unit = Some(named.into());
-        }),
-        ("request_id", |request| request.request_id = "x".repeat(129)),
-        ("request_id", |request| request.request_id = "a\0b".into()),
-        ("items[0].catalog_reference.app_id", |request| {
-            let named = v1::CatalogReference { app_id: "a\0b".into(), ..reference("A").expect("named") };
-            request.items[0].unit = Some(named.into());
-        }),
-    ];
-    for (field, change) in rows {
-        let mut request = decrement(&world.site, &[("A", 1)]);
-        change(&mut request);
-        let status = world.availability().decrement_availability(request).await.expect_err(field);
-        assert_eq!(error_of(&status), error(Code::InvalidArgument, "INVALID_FIELD", field));
+    let mut stream = CallStream::open(world.availability()).await;
+    for (field, break_field) in BAD_FIELDS {
+        let mut take = decrement(&world.site, &[("A", 1)]);
+        break_field(&mut take);
+        let v1::DecrementAvailabilityRequest { site_id, items, order_id, reason, request_id, .. } = take.clone();
+        let give = v1::IncrementAvailabilityRequest { site_id, items, order_id, reason, request_id };
+        for change in [Change::from(take), Change::from(give)] {
+            let alone = unary(world.availability(), change.clone()).await.expect_err(field);
+            let on_stream = stream.call(change).await.expect_err(field);
+            let expected = error(Code::InvalidArgument, "INVALID_FIELD", field);
+            assert_eq!((error_of(&alone), error_of(&on_stream)), (expected.clone(), expected));
+            assert_eq!(alone.message(), on_stream.message());
+        }
     }
     let mut request = decrement(&world.site, &[("A", 1)]);
     request.items[0].quantity = 100_000;

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
@@ -15,14 +15,17 @@ use inventory_proto::v1::change_availability_response::Outcome;
 use inventory_tests::requests::guid;
 use inventory_tests::wix_caller::{WixCaller, item, order};
 use inventory_tests::world::{serve, start_adapter};
-use serde_json::json;
+use prost::Message;
+use serde_json::{Value, json};
 use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tonic::transport::Server;
 use tonic::{Request, Response, Status, Streaming};
 
 /// Items of calls under way that a server takes from one stream.
 const ITEMS_MAX: usize = 40_000;
+/// Their bytes.
+const BYTES_MAX: usize = 20 * 1024 * 1024;
 
 /// A server that never answers the orders of one site, and those of others at once.
 struct Slow {
@@ -30,12 +33,13 @@ struct Slow {
     flood: Arc<Mutex<Flood>>,
 }
 
-/// What came from that site until half of the time of its first order was over. Nobody has given up so early, so the
-/// adapter counts all of it as under way.
+/// What came from that site. Until half of the time of its first order is over, nobody has given up.
 #[derive(Default)]
 struct Flood {
     until: Option<Instant>,
+    orders: usize,
     items: usize,
+    bytes: usize,
 }
 
 impl Flood {
@@ -43,11 +47,11 @@ impl Flood {
         self.until.is_some_and(|until| until <= Instant::now())
     }
 
-    fn came(&mut self, items: usize, time: Duration) {
+    fn came(&mut self, order: &v1::DecrementAvailabilityRequest, time: Duration) {
         self.until.get_or_insert(Instant::now() + time / 2);
-        if !self.is_over() {
-            self.items += items;
-        }
+        self.orders += 1;
+        self.items += order.items.len();
+        self.bytes += order.encoded_len();
     }
 }
 
@@ -90,7 +94,7 @@ impl AvailabilityService for Slow {
                 if order.site_id == site {
                     let time = timeout.and_then(|time| Duration::try_from(time).ok());
                     let time = time.expect("the adapter says how long it waits");
-                    flood.lock().expect("no panic").came(order.items.len(), time);
+                    flood.lock().expect("no panic").came(&order, time);
                     continue;
                 }
                 let outcome = Some(Outcome::Applied(v1::AppliedChange::default()));
@@ -102,25 +106,85 @@ impl AvailabilityService for Slow {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_flood_of_one_site_holds_up_no_other() {
-    let (flooding, small) = (guid(), guid());
-    let flood = Arc::new(Mutex::new(Flood::default()));
-    let server = Slow { site: flooding.clone(), flood: Arc::clone(&flood) }.start().await;
-    let stop = CancellationToken::new();
-    let wix = WixCaller::new(start_adapter(server, stop.clone()).await);
-    let items: Vec<_> = (0..300).map(|number| item(&format!("A{number}"), 1)).collect();
-    let orders = (0..200).map(|_| {
-        let (wix, data) = (wix.clone(), order(&flooding, json!(items)));
-        async move { wix.call("decrement", data).await.status }
-    });
-    let flooded = tokio::spawn(join_all(orders));
-    while !flood.lock().expect("no panic").is_over() {
-        let answer = wix.call("decrement", order(&small, json!([item("A", 1)]))).await;
+/// An adapter before a server that never answers the orders of one site.
+struct Flooded {
+    wix: WixCaller,
+    flooding: String,
+    small: String,
+    flood: Arc<Mutex<Flood>>,
+    _stop: DropGuard,
+}
+
+impl Flooded {
+    async fn start() -> Self {
+        let (flooding, small) = (guid(), guid());
+        let flood = Arc::new(Mutex::new(Flood::default()));
+        let server = Slow { site: flooding.clone(), flood: Arc::clone(&flood) }.start().await;
+        let stop = CancellationToken::new();
+        let wix = WixCaller::new(start_adapter(server, stop.clone()).await);
+        Self { wix, flooding, small, flood, _stop: stop.drop_guard() }
+    }
+
+    fn flood(&self) -> MutexGuard<'_, Flood> {
+        self.flood.lock().expect("no panic")
+    }
+
+    /// An order of another site is answered.
+    async fn answers_others(&self) {
+        let answer = self.wix.call("decrement", order(&self.small, json!([item("A", 1)]))).await;
         assert_eq!(answer.status, 200);
     }
-    let sent = flood.lock().expect("no panic").items;
-    assert!((1..=ITEMS_MAX).contains(&sent), "{sent} of 60,000 items are under way");
-    assert!(flooded.await.expect("no panic").iter().all(|status| *status == 503), "nobody answered them");
-    stop.cancel();
+
+    /// The site sends so many orders of these items at once. Nobody answers them; others are answered meanwhile.
+    /// Returns what is under way then.
+    async fn sends(&self, count: usize, items: &Value) -> (usize, usize) {
+        let orders = (0..count).map(|_| {
+            let (wix, data) = (self.wix.clone(), order(&self.flooding, items.clone()));
+            async move { wix.call("decrement", data).await.status }
+        });
+        let flooded = tokio::spawn(join_all(orders));
+        while !self.flood().is_over() {
+            self.answers_others().await;
+        }
+        let sent = {
+            let flood = self.flood();
+            (flood.items, flood.bytes)
+        };
+        assert!(flooded.await.expect("no panic").iter().all(|status| *status == 503), "nobody answered them");
+        sent
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flood_of_one_site_holds_up_no_other() {
+    let flooded = Flooded::start().await;
+    let items: Vec<_> = (0..300).map(|number| item(&format!("A{number}"), 1)).collect();
+    let (items, _) = flooded.sends(200, &json!(items)).await;
+    assert!((1..=ITEMS_MAX).contains(&items), "{items} of 60,000 items are under way");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flood_of_large_orders_holds_up_no_other() {
+    let flooded = Flooded::start().await;
+    let mut large = item("A", 1);
+    large["catalogReference"]["options"] = json!({ "customTextFields": "x".repeat(2_000_000) });
+    let (_, bytes) = flooded.sends(20, &json!([large])).await;
+    assert!((1..=BYTES_MAX).contains(&bytes), "{bytes} of 40 MB are under way");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn callers_who_leave_make_no_room_for_more_than_the_server_reads() {
+    /// Half of the room.
+    const ORDERS_MAX: usize = 500;
+    let flooded = Flooded::start().await;
+    for _ in 0..30 {
+        let orders = (0..100).map(|_| {
+            let data = order(&flooded.flooding, json!([item("A", 1)]));
+            tokio::time::timeout(Duration::from_millis(100), flooded.wix.call("decrement", data))
+        });
+        assert!(join_all(orders).await.iter().all(Result::is_err), "nobody answers");
+    }
+    flooded.answers_others().await;
+    let orders = flooded.flood().orders;
+    assert!((1..=ORDERS_MAX).contains(&orders), "the server has {orders} orders that it has not answered");
 }

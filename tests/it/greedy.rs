@@ -1,5 +1,7 @@
 //! Callers that ask for much, read nothing, or never finish: they take a bounded memory, and hold up nobody.
 
+mod streams;
+
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -38,6 +40,25 @@ fn long<U: From<v1::CatalogReference>>(number: usize) -> Option<U> {
     let fields = [("text".to_owned(), text(format!("{number}{}", "x".repeat(1_900))))].into();
     let options = Some(prost_types::Struct { fields });
     Some(v1::CatalogReference { options, ..reference(&number.to_string()).expect("named") }.into())
+}
+
+/// Sets the levels of 500 such units for each part, with one entry each.
+async fn set_long_levels(server: &Running, site_id: &str, parts: usize) {
+    let mut stock = StockServiceClient::new(endpoint(server).connect_lazy());
+    for part in 0..parts {
+        let item =
+            |number: usize| v1::SetStockItem { unit: long(part * 500 + number), available: 1, ..Default::default() };
+        stock.set_stock(set(site_id, (0..500).map(item).collect())).await.expect("the levels can be set");
+    }
+}
+
+/// A server, and what reads its log.
+fn logging_server(database: &Database) -> (Running, impl Fn() -> String) {
+    let log = database.folder().join("log");
+    let mut command = program("inventory-grpc");
+    command.args(["serve", "--grpc-listen", "127.0.0.1:0", "--database-url", &database.text]);
+    let server = Running::start_logging(command, 1, &log);
+    (server, move || std::fs::read_to_string(&log).expect("there is a log"))
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -126,12 +147,7 @@ async fn answers_that_nobody_reads_take_a_bounded_memory() {
     let database = Database::fresh(Backend::Sqlite);
     let server = grpc_server(&database.text);
     let site_id = guid();
-    let mut stock = StockServiceClient::new(endpoint(&server).connect_lazy());
-    for part in 0..2 {
-        let item =
-            |number: usize| v1::SetStockItem { unit: long(part * 500 + number), available: 1, ..Default::default() };
-        stock.set_stock(set(&site_id, (0..500).map(item).collect())).await.expect("the levels can be set");
-    }
+    set_long_levels(&server, &site_id, 2).await;
     let request = v1::ListStockRequest { site_id, page_size: 1_000, ..Default::default() }.encode_to_vec();
     let most = most_memory(&server, async {
         let path = "/inventory.v1.StockService/ListStock";
@@ -158,11 +174,8 @@ async fn bad_messages_of_a_stream_count_until_their_answers_are_taken() {
     const CALLS_MAX: usize = 1_024;
     const FRAME_BYTES: usize = 16_000;
     let database = Database::fresh(Backend::Sqlite);
-    let log = database.folder().join("log");
-    let mut command = program("inventory-grpc");
-    command.args(["serve", "--grpc-listen", "127.0.0.1:0", "--database-url", &database.text]);
-    let server = Running::start_logging(command, 1, &log);
-    let refused = || std::fs::read_to_string(&log).expect("there is a log").matches("change: is required").count();
+    let (server, log) = logging_server(&database);
+    let refused = || log().matches("change: is required").count();
 
     // The caller takes no answer at first. The server's settings hold as soon as they are acknowledged.
     let mut bytes = [greeting(0), frame(SETTINGS, ACK, 0, &[])].concat();

@@ -1,4 +1,5 @@
-//! Somebody else's transaction holds the row of a site: a tool, or a person at a prompt. Only that site waits.
+//! Somebody else's transaction holds the row of a site, or another row that its orders need: a tool, or a person at a
+//! prompt. Only that site waits.
 
 use std::sync::mpsc;
 use std::thread::JoinHandle;
@@ -148,7 +149,12 @@ async fn a_locked_level_does_not_hold_up_other_sites() {
             _ => assert!(is_locked(&answer), "{answer:?}"),
         }
     }
+    // The lock ends while an order waits for it.
+    let patient = tokio::spawn(send(world.channel(), decrement(&locked, &[("A", 1)])));
+    send(world.channel(), decrement(&free, &[("A", 1)])).await.expect("the site is free");
+    assert_eq!(level(&world, &locked).await, 1_000, "nothing was taken by orders that got no answer");
     drop(stranger);
-    send(world.channel(), decrement(&locked, &[("A", 1)])).await.expect("the level is free again");
-    assert_eq!(level(&world, &locked).await, 999);
+    patient.await.expect("no panic").expect("the level is free again");
+    send(world.channel(), decrement(&locked, &[("A", 1)])).await.expect("the site works again");
+    assert_eq!((level(&world, &locked).await, level(&world, &free).await), (998, 994));
 }

@@ -1,13 +1,16 @@
 //! The log of the real programs: its form, its levels, and what it leaves out.
 
 use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
 
+use axum::http::Method;
 use futures_util::future::join_all;
 use inventory_tests::chaos::Link;
-use inventory_tests::programs::{Running, program};
-use inventory_tests::test_keys::app_key;
-use inventory_tests::wix_caller::{APP_ID, WixCaller, item, order, order_id};
+use inventory_tests::programs::{Running, free_address, program};
+use inventory_tests::test_keys::{app_key, other_key, signing_key};
+use inventory_tests::wix_caller::{APP_ID, WixCaller, claims, item, order, order_id, sign};
 use inventory_tests::world::{Backend, Database};
+use jsonwebtoken::Algorithm;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -190,4 +193,59 @@ async fn orders_during_an_outage_add_few_lines() {
     assert!(added.len() <= OUTAGE_LINES_MAX, "{} lines, such as {:#?}", added.len(), &added[..OUTAGE_LINES_MAX]);
     link.restore();
     while call().await != 200 {}
+}
+
+/// Bad tokens of one cause.
+const BAD_TOKENS: usize = 1_000;
+/// How many of them are sent at a time.
+const AT_A_TIME: usize = 50;
+/// Longer than anything takes that works.
+const LONG: Duration = Duration::from_secs(60);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bad_tokens_add_few_lines_and_each_is_counted() {
+    let database = Database::fresh(Backend::Sqlite);
+    let (path, admin) = (database.folder().join("log"), free_address());
+    let mut command = program("wix-adapter");
+    command.args(["standalone", "--http-listen", "127.0.0.1:0", "--grpc-listen", "127.0.0.1:0"]);
+    command.args(["--database-url", &database.text, "--wix-app-id", APP_ID]);
+    command.args(["--admin-listen", &admin.to_string()]).env("WIX_PUBLIC_KEY", &app_key().public);
+    let servers = Running::start_logging(command, 2, &path);
+    let wix = WixCaller::new(servers.addresses[1]);
+    let refuse = async |token: &str| assert_eq!(wix.post("/v1/decrement", token.to_owned()).await.status, 401);
+    let refusals = |cause: &str| {
+        let text = std::fs::read_to_string(&path).expect("the log can be read");
+        // The last line may be half written.
+        let lines = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        lines.filter(|line| line["cause"] == cause).collect::<Vec<_>>()
+    };
+
+    let data = order(&Uuid::new_v4().to_string(), json!([item("A", 1)]));
+    let wrong_key = sign(Algorithm::RS256, &signing_key(other_key()), &claims(data));
+    let started = Instant::now();
+    refuse(&wrong_key).await;
+    let first = refusals("wrong_signature");
+    assert_eq!(first.len(), 1, "{first:?}");
+    assert_eq!((&first[0]["level"], &first[0]["message"]), (&json!("INFO"), &json!("token refused")));
+    assert_eq!((&first[0]["refused"], &first[0]["calls"]), (&json!("wrong signature"), &json!(1)));
+    for _ in 0..BAD_TOKENS / AT_A_TIME {
+        join_all((0..AT_A_TIME).map(|_| refuse(&wrong_key))).await;
+    }
+    let lines = refusals("wrong_signature").len() as u64;
+    assert!(lines <= 1 + started.elapsed().as_secs(), "{lines} lines in {:?}", started.elapsed());
+    refuse("no token").await;
+    assert_eq!(refusals("not_compact").len(), 1, "another cause has its own line at once");
+
+    // When no more have come for a while, the log has told of all of them.
+    let told = || refusals("wrong_signature").iter().filter_map(|line| line["since_last_line"].as_u64()).sum::<u64>();
+    let all = async {
+        while told() <= BAD_TOKENS as u64 {
+            assert_eq!(wix.get("/healthz").await, 200);
+        }
+    };
+    tokio::time::timeout(LONG, all).await.expect("the end is told");
+    assert_eq!(told(), 1 + BAD_TOKENS as u64);
+    let metrics = WixCaller::new(admin).send(Method::GET, "/metrics", Vec::new()).await.expect("metrics are served");
+    let counted = format!("wix_token_refusals_total{{cause=\"wrong_signature\"}} {}", 1 + BAD_TOKENS);
+    assert!(metrics.text.lines().any(|line| line == counted), "{counted} is not in\n{}", metrics.text);
 }

@@ -7,6 +7,7 @@ mod audit;
 mod backup;
 mod bounds;
 mod catalogs;
+mod closed_output;
 mod commands;
 mod concurrency;
 mod contract;
@@ -55,7 +56,10 @@ mod snapshot;
 mod sqlite_file;
 mod stock;
 mod stock_commands;
+#[cfg(debug_assertions)]
+mod stopped_process;
 mod stopping;
+mod stream_memory;
 mod streams;
 mod tidy;
 mod tls;

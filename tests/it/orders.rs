@@ -1,9 +1,13 @@
 //! Suspicious orders: placed twice, returned twice, canceled before they were placed. What the ledger says about them,
 //! and what the policies of a site do with them.
 
+use std::cell::Cell;
+
 use futures_util::future::join_all;
 use inventory_proto::v1;
 use inventory_proto::v1::availability_service_client::AvailabilityServiceClient;
+use inventory_proto::v1::change_availability_request::Change;
+use inventory_tests::call_stream::{CallStream, unary};
 use inventory_tests::errors::{error, error_of};
 use inventory_tests::on_both;
 use inventory_tests::requests::{all_pages, decrement, guid, increment, items};
@@ -27,15 +31,29 @@ on_both!(
     sites_are_listed_in_pages,
 );
 
-/// Sends calls for one order, each under an idempotency key of its own.
+/// Sends calls for one order, each under an idempotency key of its own. Every second call travels on a stream, so that
+/// the rules about earlier calls of an order meet calls of both ways.
 struct Order<'a> {
     world: &'a World,
     id: String,
+    calls: Cell<usize>,
 }
 
 impl<'a> Order<'a> {
     fn new(world: &'a World) -> Self {
-        Self { world, id: guid() }
+        Self::of(world, guid())
+    }
+
+    fn of(world: &'a World, id: String) -> Self {
+        Self { world, id, calls: Cell::new(0) }
+    }
+
+    async fn call(&self, change: impl Into<Change>) -> Result<v1::AppliedChange, Status> {
+        if self.calls.replace(self.calls.get() + 1).is_multiple_of(2) {
+            unary(self.world.availability(), change).await
+        } else {
+            CallStream::open(self.world.availability()).await.call(change).await
+        }
     }
 
     /// Takes units, and returns the site's sequence number afterwards.
@@ -45,7 +63,7 @@ impl<'a> Order<'a> {
             reason: reason.into(),
             ..decrement(&self.world.site, lines)
         };
-        Ok(self.world.availability().decrement_availability(request).await?.into_inner().sequence)
+        Ok(self.call(request).await?.sequence)
     }
 
     /// A request that returns units.
@@ -56,8 +74,7 @@ impl<'a> Order<'a> {
     /// Returns units, and returns the site's sequence number afterwards.
     async fn give(&self, reason: v1::Reason, lines: &[(&str, i64)]) -> i64 {
         let request = self.returning(reason, lines);
-        let answer = self.world.availability().increment_availability(request).await;
-        answer.expect("a return is not refused").into_inner().sequence
+        self.call(request).await.expect("a return is not refused").sequence
     }
 
     async fn get(&self) -> Result<v1::GetOrderResponse, Status> {
@@ -235,7 +252,7 @@ async fn get_order_lists_every_call_of_a_wix_order(world: World) {
     for call in [&cancel, &refund, &cancel] {
         assert_eq!(world.wix.call("increment", call.clone()).await.status, 200);
     }
-    let order = Order { world: &world, id: order_id(&data).to_owned() };
+    let order = Order::of(&world, order_id(&data).to_owned());
     let calls = order.get().await.expect("the order is known").calls;
     assert!(calls.iter().all(|call| call.actor == "wix" && call.record_time.is_some()));
     // Replays are not calls of their own. Both decrements were applied.

@@ -1,12 +1,21 @@
 //! The database or the gRPC server is away for a while. Wix gets 503 in the meantime, never 428; no order is lost or
 //! applied twice.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
+use axum::http::Method;
+use inventory_core::store::{Open, Store};
+use inventory_grpc::server::{self, Options};
+use inventory_tests::books;
 use inventory_tests::chaos::Link;
+use inventory_tests::history::{History, RecordedGrpc};
+use inventory_tests::programs::{Running, adapter_of, free_address};
+use inventory_tests::tokens::channel_to;
 use inventory_tests::wix_caller::{Answered, WixCaller, item, order};
 use inventory_tests::world::{Backend, Database, World, start_adapter, start_grpc};
 use serde_json::{Value, json};
+use tokio::net::TcpSocket;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -67,6 +76,7 @@ async fn a_read_only_database_refuses_no_order_and_can_be_read() {
 #[tokio::test(flavor = "multi_thread")]
 async fn broken_connections_under_load_apply_no_order_twice() {
     let (world, link) = World::behind_link().await;
+    let world = world.recording();
     world.set(&[("A", 100_000)]).await;
     let orders: Vec<Value> = (0..2_000).map(|_| order(&world.site, json!([item("A", 1)]))).collect();
     let cutter = async {
@@ -84,6 +94,7 @@ async fn broken_connections_under_load_apply_no_order_twice() {
     };
     tokio::join!(cutter, send);
     assert_eq!(world.level("A").await, 98_000, "each order is applied once, although commits were interrupted");
+    world.check().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -97,14 +108,61 @@ async fn an_outage_of_the_grpc_server_loses_no_order() {
         let give = |quantity| order(&site, json!([item("A", quantity)]));
         assert_eq!(wix.call("increment", give(5)).await.status, 200);
         link.cut();
-        let ready = wix.send(axum::http::Method::GET, "/readyz", Vec::new()).await.expect("the adapter answers");
+        let ready = wix.send(Method::GET, "/readyz", Vec::new()).await.expect("the adapter answers");
         assert_eq!(ready.status, 503);
-        let alive = wix.send(axum::http::Method::GET, "/healthz", Vec::new()).await.expect("the adapter answers");
+        let alive = wix.send(Method::GET, "/healthz", Vec::new()).await.expect("the adapter answers");
         assert_eq!(alive.status, 200);
         let lost = give(1);
         assert_eq!(wix.call("decrement", lost.clone()).await.status, 503);
         link.restore();
         assert_eq!(until_served(&wix, &lost).await.status, 200);
+        stop.cancel();
+    }
+}
+
+/// Waits until the adapter with this port of metrics has sent a call again, because no server took it.
+async fn until_retried(admin: SocketAddr) {
+    let line = r#"wix_upstream_retries_total{code="UNAVAILABLE"} "#;
+    loop {
+        let metrics = WixCaller::new(admin).send(Method::GET, "/metrics", Vec::new()).await;
+        let text = metrics.expect("the port of the metrics is open").text;
+        let retried = text.lines().find_map(|own| own.strip_prefix(line)?.parse::<u64>().ok());
+        if retried.expect("the metric is there") > 0 {
+            return;
+        }
+    }
+}
+
+/// The adapter opens a stream with the first call, whether or not anybody listens.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_order_that_comes_before_the_server_listens_is_applied_once() {
+    for backend in [Backend::Sqlite, Backend::Postgres] {
+        let database = Database::fresh(backend);
+        let store = Store::open(database.url.clone(), Open::Migrate).expect("the store opens");
+        // The port is taken, and connections to it are refused until somebody listens.
+        let socket = TcpSocket::new_v4().expect("there are sockets");
+        socket.bind("127.0.0.1:0".parse().expect("an address")).expect("a port is free");
+        let upstream = socket.local_addr().expect("the socket has an address");
+        let admin = free_address();
+        let mut command = adapter_of(&[upstream]);
+        command.args(["--admin-listen", &admin.to_string()]);
+        let front = Running::start(command, 1);
+        let (history, stop) = (History::default(), CancellationToken::new());
+        let wix = WixCaller::new(front.addresses[0]).recording(&history);
+
+        let mut data = order(&Uuid::new_v4().to_string(), json!([item("A", 1)]));
+        data["request"]["restrictInventoryValue"] = json!(false);
+        let listen = async {
+            until_retried(admin).await;
+            let listener = socket.listen(1_024).expect("the socket can listen");
+            tokio::spawn(server::serve(listener, store, Options::default(), stop.clone()));
+        };
+        let (answer, ()) = tokio::join!(wix.call("decrement", data.clone()), listen);
+        assert!([200, 503].contains(&answer.status), "{answer:?}");
+        assert_eq!(until_served(&wix, &data).await.status, 200, "a replay, or the first call that the server gets");
+        let changes = books::count(&database.url, "SELECT count(*) AS wrong FROM change");
+        assert_eq!(changes, 1, "the order is applied once");
+        RecordedGrpc::new(&history, channel_to(upstream)).check().await;
         stop.cancel();
     }
 }

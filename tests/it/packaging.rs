@@ -119,6 +119,31 @@ async fn the_steps_of_compose_make_a_service_that_takes_orders() {
     assert!(code == 1 && said.contains("permission denied for database"), "{said}");
 }
 
+/// Postgres asks again for a segment of its log if it crashed before it noted that the segment was archived.
+#[test]
+fn a_segment_is_archived_once_and_never_replaced() {
+    let folder = TempDir::new().expect("the temporary folder is writable");
+    let [segment, archived, part] = ["segment", "archived", "archived.part"].map(|name| folder.path().join(name));
+    let archive = || {
+        let mut command = Command::new("sh");
+        command.arg(root().join("inventory-grpc/operations/postgres/archive-wal")).args([&segment, &archived]);
+        finish_saying(command)
+    };
+    let write = |path: &Path, content: &str| fs::write(path, content).expect("the folder is writable");
+    write(&segment, "a segment");
+    write(&part, "a seg");
+    for time in ["first", "second"] {
+        let (code, said) = archive();
+        assert_eq!(code, 0, "the {time} time: {said}");
+        assert_eq!(fs::read_to_string(&archived).expect("it is there"), "a segment", "the {time} time");
+    }
+    assert!(!part.exists());
+    write(&segment, "that of another database");
+    let (code, said) = archive();
+    assert_ne!(code, 0, "{said}");
+    assert_eq!(fs::read_to_string(&archived).expect("it is there"), "a segment");
+}
+
 /// The units of systemd, with the folder of the real programs.
 fn units() -> (TempDir, Vec<PathBuf>) {
     let folder = TempDir::new().expect("the temporary folder is writable");

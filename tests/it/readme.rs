@@ -1,19 +1,45 @@
-//! The README's example of slots is run as it stands, against the demo.
+//! Examples of the README are run as they stand, against the demo, and print what it shows.
 
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use inventory_tests::programs::{Running, program};
+use inventory_tests::programs::{Running, finish, program};
 use inventory_tests::python::python;
 use serde_json::Value;
 
+fn readme() -> String {
+    std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../README.md")).expect("a README")
+}
+
 /// The first block of shell commands after a heading of the README.
 fn block(heading: &str) -> String {
-    let readme = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../README.md")).expect("a README");
+    let readme = readme();
     let (_, rest) = readme.split_once(&format!("\n{heading}\n")).expect("the README has the heading");
-    let (_, rest) = rest.split_once("```sh\n").expect("a block follows");
-    rest.split_once("```").expect("the block ends").0.to_owned()
+    fenced(rest, "sh\n").0.to_owned()
+}
+
+/// What stands in the first block that begins so, and the text after the block.
+fn fenced<'a>(text: &'a str, beginning: &str) -> (&'a str, &'a str) {
+    let (_, rest) = text.split_once(&format!("```{beginning}")).expect("the README has the block");
+    rest.split_once("```").expect("the block ends")
+}
+
+/// The demo, once its order is sent and its hints are printed.
+fn demo(folder: &Path) -> Running {
+    let mut standalone = program("wix-adapter");
+    standalone.args(["standalone", "--demo", "--grpc-listen", "127.0.0.1:0", "--http-listen", "127.0.0.1:0"]);
+    standalone.current_dir(folder);
+    let (demo, mut lines) = Running::start_reading(standalone, 2);
+    let is_last = |line: std::io::Result<String>| line.expect("it is text").ends_with("inventory-grpc watch");
+    assert!(lines.any(is_last), "the demo prints its hints");
+    demo
+}
+
+/// The folder of the programs.
+fn programs() -> PathBuf {
+    let program = program("wix-adapter");
+    Path::new(program.get_program()).parent().expect("the program is in a folder").to_owned()
 }
 
 /// A folder that holds a `grpcurl` which does what the README asks of it.
@@ -32,16 +58,7 @@ fn with_grpcurl(folder: &Path) {
 fn the_course_with_three_dates_runs_as_written() {
     let folder = tempfile::TempDir::new().expect("the temporary folder is writable");
     with_grpcurl(folder.path());
-    let mut standalone = program("wix-adapter");
-    let programs = Path::new(standalone.get_program()).parent().expect("the program is in a folder").to_owned();
-    standalone.args(["standalone", "--demo", "--grpc-listen", "127.0.0.1:0", "--http-listen", "127.0.0.1:0"]);
-    let demo = Running::start(
-        {
-            standalone.current_dir(folder.path());
-            standalone
-        },
-        2,
-    );
+    let demo = demo(folder.path());
     let (grpc, http) = (demo.addresses[0], demo.addresses[1]);
 
     // The tour's first lines define what the example uses.
@@ -53,7 +70,7 @@ fn the_course_with_three_dates_runs_as_written() {
         // A refused order ends with 1.
         .replace("\nbook 2090-03-08", "\n! book 2090-03-08")
         .replace("\nbook 2020-03-02", "\n! book 2020-03-02");
-    let path = [folder.path().display(), programs.display()].map(|folder| folder.to_string()).join(":");
+    let path = [folder.path().display(), programs().display()].map(|folder| folder.to_string()).join(":");
     let output = Command::new("bash")
         .args(["-c", &script])
         .current_dir(folder.path())
@@ -76,4 +93,32 @@ fn the_course_with_three_dates_runs_as_written() {
     let slots: Vec<(Value, Value)> = listed["stock"].as_array().expect("a list").iter().map(slot).collect();
     let expected = [("Yoga, 2 March", "12"), ("Yoga, 1 March", "10"), ("Yoga, 8 March", "1")];
     assert_eq!(slots, expected.map(|(name, left)| (Value::from(name), Value::from(left))));
+}
+
+/// A page without the times of its entries.
+fn without_times(page: &str) -> String {
+    let line = |line: &str| match line.split_once("  20") {
+        Some((before, rest)) if before.trim_start().starts_with('#') => {
+            let after = rest.get("26-11-28 15:30:12".len()..).expect("a time is as long as any other");
+            format!("{before}  TIME{after}")
+        }
+        Some(_) | None => line.to_owned(),
+    };
+    page.lines().map(line).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn the_first_page_is_the_one_that_is_shown() {
+    let folder = tempfile::TempDir::new().expect("the temporary folder is writable");
+    let demo = demo(folder.path());
+    let readme = readme();
+    let (commands, rest) = fenced(&readme, "sh\ncargo build --release --bin inventory-grpc\n");
+    let (shown, _) = fenced(rest, "text\n");
+    let commands = commands.replace("target/release/", &format!("{}/", programs().display()));
+    let mut bash = Command::new("bash");
+    bash.args(["-c", &format!("set -eu\n{commands}")]).current_dir(folder.path());
+    bash.env("GRPC_UPSTREAM", demo.addresses[0].to_string()).env("USER", "ann").env_remove("TOKEN_FILE");
+    let (code, said, errors) = finish(bash);
+    assert_eq!(code, 0, "{said}{errors}");
+    assert_eq!(without_times(&said), without_times(shown), "{said}");
 }

@@ -1,11 +1,13 @@
-//! `wix-adapter rehearse` against real deployments: one that is right, and one for each thing that can be wrong.
+//! `wix-adapter rehearse` against real deployments: one that is right, and for each check at least one that fails it.
 
 mod give_back;
+mod wrong_outcomes;
 
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
+use std::time::Duration;
 
 use inventory_core::model::access::Scope;
 use inventory_proto::v1;
@@ -117,6 +119,12 @@ impl Report {
     #[track_caller]
     fn assert_fails(&self, name: &str, found: &str, advice: &str) {
         assert_eq!(self.with("failed"), [name], "{:#}", self.0);
+        self.assert_tells(name, found, advice);
+    }
+
+    /// The texts of this check contain these parts.
+    #[track_caller]
+    fn assert_tells(&self, name: &str, found: &str, advice: &str) {
         let contains =
             |field: &str, part: &str| self.check(name)[field].as_str().is_some_and(|text| text.contains(part));
         assert!(contains("found", found) && contains("do", advice), "{:#}", self.check(name));
@@ -197,6 +205,11 @@ fn each_problem_of_tls_is_named() {
     let expired = Running::start(adapter(&deployment.keys, deployment.grpc.addresses[0], Some(&expired)), 1);
     let report = deployment.rehearse(&format!("https://{}", expired.addresses[0]), &["--ca", &ours], 1);
     report.assert_fails("tls", "a certificate has expired", "renew the certificate");
+    let short = deployment.authority.issue_for("short", Duration::from_secs(7 * 86_400 / 2));
+    let short = Running::start(adapter(&deployment.keys, deployment.grpc.addresses[0], Some(&short)), 1);
+    let report = deployment.rehearse(&format!("https://{}", short.addresses[0]), &["--ca", &ours], 1);
+    report.assert_fails("tls", "(3 days)", "renew the certificate now");
+    assert_eq!(report.with("ok").len(), 12, "for now everything else works");
     let plain = Running::start(adapter(&deployment.keys, deployment.grpc.addresses[0], None), 1);
     let report = deployment.rehearse(&format!("https://{}", plain.addresses[0]), &["--ca", &ours], 1);
     report.assert_fails("tls", "the port speaks no TLS", "--tls-cert");
@@ -269,10 +282,12 @@ fn a_server_behind_the_adapter_that_does_not_decide_is_found() {
     report.assert_fails("key", "its gRPC server refuses it (500)", "good for the rehearsal's site");
 }
 
+/// What a front does to each call.
+type Trick = Box<dyn Fn(&Came<'_>) -> Act + Send + Sync>;
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_proxy_that_is_in_the_way_is_found() {
     let deployment = Arc::new(Deployment::start(Backend::Sqlite, false));
-    type Trick = Box<dyn Fn(&Came<'_>) -> Act + Send + Sync>;
     let answer = |status: u16, text: &'static str| -> Trick { Box::new(move |_| Act::Answer(status, text.to_owned())) };
     let is_large = |came: &Came<'_>| came.body.len() > 100_000;
     let rows: Vec<(Trick, &str, &str, &str)> = vec![

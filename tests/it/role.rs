@@ -8,7 +8,7 @@ use inventory_proto::v1::ledger_service_client::LedgerServiceClient;
 use inventory_proto::v1::site_service_client::SiteServiceClient;
 use inventory_proto::v1::stock_service_client::StockServiceClient;
 use inventory_tests::books;
-use inventory_tests::programs::{Running, program};
+use inventory_tests::programs::{Running, finish_saying, grpc_server, program};
 use inventory_tests::requests::{adjust, decrement, guid, increment, reference, set, set_item};
 use inventory_tests::world::{Backend, Database};
 use tonic::transport::Endpoint;
@@ -93,6 +93,27 @@ async fn the_service_runs_as_a_role_that_cannot_touch_the_books() {
         let error = done.expect_err(forbidden).to_string();
         assert!(error.contains("permission denied") || error.contains("must be owner"), "{forbidden}: {error}");
     }
+    remove_role(&database, &role);
+}
+
+/// By default a server brings the schema up to date. The role of the service has no right to that, and needs none on a
+/// schema that lacks nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_with_the_default_settings_starts_as_that_role() {
+    let (database, role, text) = with_role();
+    let server = grpc_server(&text);
+    let url = format!("http://{}", server.addresses[0]);
+    let channel = Endpoint::from_shared(url).expect("the URL is valid").connect().await.expect("the server answers");
+    StockServiceClient::new(channel).set_stock(set(&guid(), vec![set_item("A", 5)])).await.expect("levels can be set");
+    drop(server);
+
+    let newest = "SELECT max(version) FROM __diesel_schema_migrations";
+    let forget = format!("DELETE FROM __diesel_schema_migrations WHERE version = ({newest})");
+    assert_eq!(books::execute(&database.url, &forget), Ok(1));
+    let mut serve = program("inventory-grpc");
+    serve.args(["serve", "--grpc-listen", "127.0.0.1:0", "--database-url", &text]);
+    let (code, said) = finish_saying(serve);
+    assert!(code == 1 && said.contains("permission denied"), "a step is missing, and the role may not run it: {said}");
     remove_role(&database, &role);
 }
 

@@ -1,6 +1,9 @@
-//! The rules of orders: worked examples through signed HTTP and through gRPC, replays, refusals and the 64-bit range.
+//! The rules of orders: worked examples through signed HTTP, through gRPC and through a stream, replays, refusals and
+//! the 64-bit range.
 
 use inventory_proto::v1;
+use inventory_proto::v1::change_availability_request::Change;
+use inventory_tests::call_stream::{CallStream, unary};
 use inventory_tests::errors::{insufficient_stock, reason_of};
 use inventory_tests::on_both;
 use inventory_tests::requests::{decrement, guid, increment, set, set_item};
@@ -11,6 +14,7 @@ use tonic::{Code, Status};
 
 on_both!(
     examples_through_grpc,
+    examples_through_a_stream,
     examples_through_wix,
     a_replay_changes_nothing,
     the_replay_of_a_refused_order_is_refused,
@@ -136,14 +140,25 @@ async fn check_after(world: &World, example: &Example, entries_before: usize) {
 }
 
 async fn examples_through_grpc(world: World) {
+    examples(&world, async |change| unary(world.availability(), change).await).await;
+}
+
+async fn examples_through_a_stream(world: World) {
+    let mut stream = CallStream::open(world.availability()).await;
+    examples(&world, async |change| stream.call(change).await).await;
+}
+
+/// Runs the examples. `call` makes a call, and returns its answer.
+async fn examples(world: &World, mut call: impl AsyncFnMut(Change) -> Result<v1::AppliedChange, Status>) {
     for example in EXAMPLES {
         let name = example.name;
-        let entries = set_before(&world, example).await;
-        let result = match example.order {
-            Take(units) => take(&world, &own(example, units), Some(true), &guid()).await,
-            TakeUnrestricted(units) => take(&world, &own(example, units), Some(false), &guid()).await,
-            Return(units) => give(&world, &own(example, units), &guid()).await,
+        let entries = set_before(world, example).await;
+        let change = match example.order {
+            Take(units) => Change::from(taking(world, &own(example, units), Some(true), &guid())),
+            TakeUnrestricted(units) => Change::from(taking(world, &own(example, units), Some(false), &guid())),
+            Return(units) => Change::from(giving(world, &own(example, units), &guid())),
         };
+        let result = call(change).await;
         match example.outcome {
             Ok(_) => assert_eq!(result.map(|_| ()).map_err(|status| status.code()), Ok(()), "{name}"),
             Err(short) => {
@@ -153,7 +168,7 @@ async fn examples_through_grpc(world: World) {
                 assert_eq!(shortages(&status), own(example, short), "{name}");
             }
         }
-        check_after(&world, example, entries).await;
+        check_after(world, example, entries).await;
     }
 }
 
@@ -249,6 +264,9 @@ async fn no_level_leaves_the_64_bit_range(world: World) {
     assert_eq!((over.code(), reason_of(&over).as_str()), (Code::OutOfRange, "LEVEL_OUT_OF_RANGE"));
     let under = take(&world, &[("B".into(), 1)], Some(false), "under").await.expect_err("out of range");
     assert_eq!(under.code(), Code::OutOfRange);
+    let mut stream = CallStream::open(world.availability()).await;
+    let over = stream.call(giving(&world, &[("A".into(), 1)], "over on a stream")).await.expect_err("out of range");
+    assert_eq!((over.code(), reason_of(&over).as_str()), (Code::OutOfRange, "LEVEL_OUT_OF_RANGE"));
     let short = take(&world, &[("B".into(), 1)], Some(true), "short").await.expect_err("short");
     assert_eq!(shortages(&short), [("B".to_owned(), i64::MAX)]);
     let answer = world.wix.call("increment", order(&world.site, json!([item("A", 1)]))).await;
@@ -298,37 +316,44 @@ fn borrowed(lines: &[(String, i64)]) -> Vec<(&str, i64)> {
 
 const ORDER: &str = "00000000-0000-4000-8000-00000000000a";
 
+/// A call that takes units for the order `ORDER`.
+fn taking(
+    world: &World,
+    lines: &[(String, i64)],
+    restrict: Option<bool>,
+    request_id: &str,
+) -> v1::DecrementAvailabilityRequest {
+    v1::DecrementAvailabilityRequest {
+        restrict_inventory_value: restrict,
+        order_id: ORDER.into(),
+        reason: v1::Reason::OrderPlaced.into(),
+        request_id: request_id.into(),
+        ..decrement(&world.site, &borrowed(lines))
+    }
+}
+
+/// A call that returns units of the order `ORDER`.
+fn giving(world: &World, lines: &[(String, i64)], request_id: &str) -> v1::IncrementAvailabilityRequest {
+    v1::IncrementAvailabilityRequest {
+        reason: v1::Reason::OrderPlaced.into(),
+        request_id: request_id.into(),
+        ..increment(&world.site, ORDER, &borrowed(lines))
+    }
+}
+
 /// Takes units for the order `ORDER`.
 async fn take(
     world: &World,
     lines: &[(String, i64)],
     restrict: Option<bool>,
     request_id: &str,
-) -> Result<v1::DecrementAvailabilityResponse, Status> {
-    let request = v1::DecrementAvailabilityRequest {
-        restrict_inventory_value: restrict,
-        order_id: ORDER.into(),
-        reason: v1::Reason::OrderPlaced.into(),
-        request_id: request_id.into(),
-        ..decrement(&world.site, &borrowed(lines))
-    };
-    world.availability().decrement_availability(request).await.map(tonic::Response::into_inner)
+) -> Result<v1::AppliedChange, Status> {
+    unary(world.availability(), taking(world, lines, restrict, request_id)).await
 }
 
-/// Returns units of the order `ORDER`. The answer has the form of a decrement's.
-async fn give(
-    world: &World,
-    lines: &[(String, i64)],
-    request_id: &str,
-) -> Result<v1::DecrementAvailabilityResponse, Status> {
-    let request = v1::IncrementAvailabilityRequest {
-        reason: v1::Reason::OrderPlaced.into(),
-        request_id: request_id.into(),
-        ..increment(&world.site, ORDER, &borrowed(lines))
-    };
-    let v1::IncrementAvailabilityResponse { sequence, levels, repeated_request } =
-        world.availability().increment_availability(request).await?.into_inner();
-    Ok(v1::DecrementAvailabilityResponse { sequence, levels, repeated_request })
+/// Returns units of the order `ORDER`.
+async fn give(world: &World, lines: &[(String, i64)], request_id: &str) -> Result<v1::AppliedChange, Status> {
+    unary(world.availability(), giving(world, lines, request_id)).await
 }
 
 /// The units that a refusal lists, each with the quantity it is short by.

@@ -1,5 +1,6 @@
 //! The commands that people type: `stock`, `why`, `order` and `watch`, against a running server.
 
+mod demo;
 mod watch;
 
 use std::net::SocketAddr;
@@ -9,7 +10,7 @@ use inventory_core::model::access::Scope;
 use inventory_proto::v1;
 use inventory_tests::chaos::Link;
 use inventory_tests::on_both;
-use inventory_tests::programs::{Running, finish, grpc_server, program};
+use inventory_tests::programs::{finish, grpc_server, program};
 use inventory_tests::requests::{guid, set, set_item};
 use inventory_tests::tokens::New;
 use inventory_tests::wix_caller::{CATALOG, item, order, order_id, with_new_request_id};
@@ -271,6 +272,25 @@ async fn a_reader_that_leaves_ends_a_command_quietly() {
     assert_eq!(told_json(&world, &["stock", "show"])["stock"].as_array().map(Vec::len), Some(3_000));
 }
 
+/// The server filters each page of 1,000 levels after it has read it. Here the first two pages lose all of theirs.
+#[tokio::test(flavor = "multi_thread")]
+async fn pages_without_a_level_that_is_asked_for_are_part_of_one_list() {
+    let world = World::start(Backend::Sqlite).await;
+    for part in 0..2 {
+        let items = (0..1_000).map(|item| set_item(&format!("item-{part}-{item:04}"), 5)).collect();
+        world.stock().set_stock(set(&world.site, items)).await.expect("the levels can be set");
+    }
+    let last = v1::SetStockItem { location_id: SHOP.into(), ..set_item("the-last-one", 1) };
+    world.stock().set_stock(set(&world.site, vec![last])).await.expect("the level can be set");
+    for filter in [["--below", "2"], ["--location-id", SHOP]] {
+        let listed = told_json(&world, &[&["stock", "show"][..], &filter].concat());
+        let levels = listed["stock"].as_array().expect("a list");
+        assert_eq!((levels.len(), &levels[0]["available"]), (1, &json!(1)), "{filter:?}");
+        assert_eq!(told(&world, &[&["stock", "show"][..], &filter].concat()).lines().count(), 2, "{filter:?}");
+    }
+    assert_eq!(told_json(&world, &["stock", "show", "--below", "1"]), json!({"stock": []}));
+}
+
 /// Runs a command on a terminal of its own.
 fn on_a_terminal(of: &Command, more: &[(&str, &str)]) -> String {
     let mut python = Command::new("python3");
@@ -294,37 +314,4 @@ async fn colours_are_for_terminals_and_not_with_no_color() {
     assert!(coloured.contains('\u{1b}') && coloured.contains("available"), "{coloured:?}");
     let plain = on_a_terminal(&why, &[("NO_COLOR", "1")]);
     assert!(!plain.contains('\u{1b}') && plain.contains("5 available"), "{plain:?}");
-}
-
-/// What `--demo` prints as commands of `inventory-grpc` works as it stands, on any port.
-#[tokio::test(flavor = "multi_thread")]
-async fn the_hints_of_the_demo_are_right() {
-    let folder = tempfile::tempdir().expect("the temporary folder is writable");
-    let mut demo = program("wix-adapter");
-    demo.current_dir(folder.path());
-    demo.args(["standalone", "--demo", "--http-listen", "127.0.0.1:0", "--grpc-listen", "127.0.0.1:0"]);
-    let (servers, lines) = Running::start_reading(demo, 2);
-    let mut hints = Vec::new();
-    tokio::task::block_in_place(|| {
-        for line in lines {
-            let line = line.expect("it is text").trim().to_owned();
-            let is_last = line.ends_with("inventory-grpc watch");
-            hints.extend((line.starts_with("export ") || line.contains("inventory-grpc ")).then_some(line));
-            if is_last {
-                break;
-            }
-        }
-    });
-    let watch = hints.pop().expect("the last hint");
-    let script = format!("set -eu -o pipefail\n{}\n{watch} --after 0 | head -1", hints.join("\n"));
-    let mut bash = Command::new("bash");
-    let settings = program("inventory-grpc");
-    bash.args(["-c", &script]).current_dir(folder.path());
-    bash.envs(settings.get_envs().filter_map(|(name, value)| Some((name, value?)))).env_remove("NO_COLOR");
-    let (code, out, err) = finish(bash);
-    assert_eq!(code, 0, "{script}\n{out}{err}");
-    for part in ["AVAILABLE  UNIT", "       11  shirt", "shirt: 11 available\n", "What made it 11\n", "#1  "] {
-        assert!(out.contains(part), "no {part:?}: {script}\n{out}{err}");
-    }
-    drop(servers);
 }

@@ -1,8 +1,9 @@
 //! Streams of calls: each message is a call of its own, and a stream that ends loses no answer.
 //!
-//! The rules of stock are tested on streams by the scenarios, which take every way.
+//! The rules of stock are tested on streams by the scenarios, which take every way, and by the tables of `rules` and
+//! `contract`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use inventory_core::model::access::Scope;
@@ -24,6 +25,7 @@ on_both!(
     an_answer_has_the_levels_that_were_asked_for,
     a_refusal_lists_every_shortage,
     a_bad_message_fails_alone,
+    a_message_whose_time_is_over_in_the_middle_of_a_frame_fails_alone,
     calls_beyond_the_bound_wait_for_their_turn,
     a_stopping_server_loses_no_answer,
     a_caller_that_is_done_gets_all_answers,
@@ -131,6 +133,31 @@ async fn a_bad_message_fails_alone(world: World) {
     let (_, answer) = stream.next().await.expect("open").expect("open");
     answer.expect("the stream goes on, and the number is free again");
     assert_eq!(world.level("A").await, 9);
+}
+
+async fn a_message_whose_time_is_over_in_the_middle_of_a_frame_fails_alone(world: World) {
+    world.set(&[("A", 10)]).await;
+    let late = take(&world, 1);
+    let message = |correlation_id, change: v1::DecrementAvailabilityRequest, timeout| {
+        let change = Some(change.into());
+        v1::ChangeAvailabilityRequest { correlation_id, change, timeout, ..Default::default() }
+    };
+    let at_once = Some(prost_types::Duration { seconds: 0, nanos: 1 });
+    let frame =
+        vec![message(1, take(&world, 2), None), message(2, late.clone(), at_once), message(3, take(&world, 4), None)];
+    let mut stream = CallStream::open_with_frame(world.availability(), frame).await;
+    let mut answers = BTreeMap::new();
+    for _ in 0..3 {
+        let (correlation_id, answer) = stream.next().await.expect("open").expect("open");
+        answers.insert(correlation_id, answer.map_err(|status| error_of(&status)));
+    }
+    let applied = |correlation_id: u64| answers[&correlation_id].as_ref().expect("applied").sequence;
+    assert_eq!((applied(1), applied(3)), (2, 3), "decided in the order of their arrival");
+    assert_eq!(answers[&2], Err(error(Code::DeadlineExceeded, "DEADLINE", "")));
+    // Its time was over before a writer saw it, so it has taken nothing, and the same request can still do it.
+    assert_eq!(world.level("A").await, 4);
+    let again = stream.call(late).await.expect("there is enough");
+    assert_eq!((again.sequence, again.repeated_request, world.level("A").await), (4, false, 3));
 }
 
 async fn calls_beyond_the_bound_wait_for_their_turn(world: World) {

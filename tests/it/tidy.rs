@@ -1,5 +1,5 @@
-//! Rules that every reader may rely on: which layer may use which, who knows which vocabulary, what commits, how long
-//! a file is, and that documents and programs agree.
+//! Rules that every reader may rely on: which layer may use which, who knows which vocabulary, what commits, what
+//! prints, how long a file is, and that documents and programs agree.
 //!
 //! Each rule is a pure function from the text of files to violations, `path:line: what and why`. Each rule has two
 //! tests: the repository has no violation, and a broken example has one. So every rule is seen to fail.
@@ -10,6 +10,7 @@ mod expand;
 mod fault_points;
 mod layers;
 mod packaging;
+mod printing;
 mod schema;
 mod sources;
 mod text;

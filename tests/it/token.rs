@@ -15,6 +15,11 @@ use wix_adapter::keys;
 
 on_both!(invalid_tokens_are_refused, valid_tokens_are_accepted);
 
+/// A public key of 1,024 bits: DER in base64.
+const SMALL_KEY: &str = "\
+    MIGfMA0GCSqGSIb3DQEBAQUAA4GNADCBiQKBgQDbIZrh4lc24+NJ3wKrmF9LfwEK9MMvDPPTUXPYBlQOuJ8HQSHHgBu79ahVLjR362OKJ5qw\
+    gAKmJR56T+W5cOfMmU8OZuHnZmStTjK9i6TNgCSW1I0Y2KNM/c8T2a4CkisnvvPUt7t7s4OwxtdPEko8+x1zTXFzFAS10pYic+NlEQIDAQAB";
+
 /// A token with any JSON as its header and claims. It is signed with RS256, whatever the header says.
 fn crafted(header: &Value, claims: &Value, key: &EncodingKey) -> String {
     sign_texts(&header.to_string(), &claims.to_string(), key)
@@ -187,7 +192,7 @@ fn public_keys_are_read_in_every_pasted_form() {
     for (name, form) in &forms {
         assert!(keys::parse(form).is_ok(), "{name}: {form}");
     }
-    for bad in ["", "hello", "-----BEGIN PUBLIC KEY-----", &app_key().private, &body[..100]] {
+    for bad in ["", "hello", "-----BEGIN PUBLIC KEY-----", &app_key().private, &body[..100], SMALL_KEY] {
         assert!(keys::parse(bad).is_err(), "{bad}");
     }
     let two = format!("{pem}{}", other_key().public);

@@ -6,19 +6,14 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use axum::http::Method;
-use inventory_proto::v1::stock_service_client::StockServiceClient;
 use inventory_tests::books;
-use inventory_tests::buyers::{Buyers, UNIT};
+use inventory_tests::buyers::{Buyers, STOCK};
 use inventory_tests::programs::{Running, adapter_of, free_address, program};
-use inventory_tests::requests::{guid, set, set_item};
-use inventory_tests::tokens::channel_to;
 use inventory_tests::wix_caller::WixCaller;
 use inventory_tests::world::{Backend, Database};
 
 /// Sites. Each server is the first choice of some of them.
 const SITES: usize = 8;
-/// Pieces of each site.
-const STOCK: i64 = 1_000_000;
 /// Orders that are answered before the next step.
 const ORDERS: u64 = 300;
 
@@ -72,12 +67,7 @@ impl Shop {
         let mut command = adapter_of(&servers.each_ref().map(Server::address));
         command.args(["--admin-listen", &admin.to_string()]);
         let front = Running::start_logging(command, 1, &log);
-        let sites: Vec<String> = (0..SITES).map(|_| guid()).collect();
-        for site in &sites {
-            let levels = set(site, vec![set_item(UNIT, STOCK)]);
-            StockServiceClient::new(channel_to(servers[0].address())).set_stock(levels).await.expect("it can be set");
-        }
-        let buyers = Buyers::start(front.addresses[0], &sites, 1);
+        let buyers = Buyers::come(servers[0].address(), front.addresses[0], SITES).await;
         let mut shop = Self { buyers, servers, front, admin, log, database };
         shop.until_up(0, true).await;
         shop.until_up(1, true).await;
@@ -106,7 +96,7 @@ impl Shop {
         self.buyers.answered(ORDERS).await;
         assert!(self.servers[0].applied().await > before, "it gets the orders of its sites again");
 
-        let bought = self.buyers.stop().await;
+        let bought = self.buyers.stop(self.servers[0].address()).await;
         let sent: HashSet<String> = bought.into_iter().collect();
         let taken = "SELECT CAST(order_id AS text) AS line FROM change WHERE order_id IS NOT NULL";
         let recorded = books::lines(&self.database.url, taken);

@@ -1,32 +1,52 @@
 //! Buyers that order one piece through an adapter, one order after the other, until they are told to stop. Every order
-//! must be answered with 200 at once: a failed one ends the test.
+//! must be answered with 200 at once: a failed one ends the test. All calls are recorded, and have to be explained by
+//! the model.
 
 use std::net::SocketAddr;
 
+use inventory_proto::v1::stock_service_client::StockServiceClient;
 use serde_json::json;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use crate::history::{History, RecordedGrpc};
+use crate::model::Answer;
+use crate::requests::{guid, set, set_item};
+use crate::tokens::channel_to;
 use crate::wix_caller::{WixCaller, item, order, order_id};
 
 /// The unit that they order.
-pub const UNIT: &str = "A";
+const UNIT: &str = "A";
+/// Pieces of it at each site, before the first order: more than anybody orders.
+pub const STOCK: i64 = 1_000_000;
 
 /// Buyers at work.
 pub struct Buyers {
+    /// The sites.
+    pub sites: Vec<String>,
+    history: History,
     tasks: JoinSet<Vec<String>>,
     stop: watch::Sender<bool>,
     answered: watch::Receiver<u64>,
 }
 
 impl Buyers {
-    /// So many buyers for each of these sites.
-    pub fn start(adapter: SocketAddr, sites: &[String], of_each: usize) -> Self {
+    /// Stocks so many new sites through a gRPC server. Then one buyer of each site orders through the adapter.
+    pub async fn come(grpc: SocketAddr, adapter: SocketAddr, sites: usize) -> Self {
+        let history = History::default();
+        let sites: Vec<String> = (0..sites).map(|_| guid()).collect();
+        for site in &sites {
+            let request = set(site, vec![set_item(UNIT, STOCK)]);
+            let call = history.begin_set(site, &request.request_id, &[(UNIT, STOCK)]);
+            let answer = StockServiceClient::new(channel_to(grpc)).set_stock(request).await;
+            call.answered(Answer::Applied(answer.expect("the level can be set").into_inner().sequence));
+        }
         let (stop, stopped) = watch::channel(false);
         let (count, answered) = watch::channel(0);
         let mut tasks = JoinSet::new();
-        for site in sites.iter().flat_map(|site| std::iter::repeat_n(site.clone(), of_each)) {
-            let (caller, stopped, count) = (WixCaller::new(adapter), stopped.clone(), count.clone());
+        for site in sites.clone() {
+            let caller = WixCaller::new(adapter).recording(&history);
+            let (stopped, count) = (stopped.clone(), count.clone());
             tasks.spawn(async move {
                 let mut bought = Vec::new();
                 while !*stopped.borrow() {
@@ -39,7 +59,7 @@ impl Buyers {
                 bought
             });
         }
-        Self { tasks, stop, answered }
+        Self { sites, history, tasks, stop, answered }
     }
 
     /// Waits for the answers to so many more orders.
@@ -48,10 +68,12 @@ impl Buyers {
         self.answered.wait_for(|count| *count >= wanted).await.expect("a buyer ends only if an order fails");
     }
 
-    /// Lets each buyer wait for the answer to its last order. Returns the ids of all orders. Each was answered with
-    /// 200.
-    pub async fn stop(self) -> Vec<String> {
+    /// Lets each buyer wait for the answer to its last order. Reads the ledgers through a gRPC server, and checks the
+    /// calls. Returns the ids of all orders. Each was answered with 200.
+    pub async fn stop(self, grpc: SocketAddr) -> Vec<String> {
         self.stop.send_replace(true);
-        self.tasks.join_all().await.into_iter().flatten().collect()
+        let bought = self.tasks.join_all().await.into_iter().flatten().collect();
+        RecordedGrpc::new(&self.history, channel_to(grpc)).check().await;
+        bought
     }
 }

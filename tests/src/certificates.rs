@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -22,6 +23,8 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName}
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 use tonic::codegen::{Service, http::Uri};
 use tonic::transport::{Channel, Endpoint};
+
+use crate::wix_caller::now;
 
 /// An authority, and a folder with its certificate and with those that it has signed.
 pub struct Authority {
@@ -64,10 +67,20 @@ impl Authority {
 
     /// The same, of a certificate that expires at the beginning of a year.
     pub fn issue_until(&self, name: &str, year: i32) -> Pair {
+        self.issue_with(name, |params| params.not_after = rcgen::date_time_ymd(year, 1, 1))
+    }
+
+    /// The same, of a certificate that expires after this time.
+    pub fn issue_for(&self, name: &str, time: Duration) -> Pair {
+        let end = rcgen::date_time_ymd(1970, 1, 1) + Duration::from_secs(now()) + time;
+        self.issue_with(name, |params| params.not_after = end)
+    }
+
+    fn issue_with(&self, name: &str, change: impl FnOnce(&mut CertificateParams)) -> Pair {
         let key_pair = key();
         let names = ["localhost", "127.0.0.1"].map(str::to_owned);
         let mut params = CertificateParams::new(names).expect("the names are good");
-        params.not_after = rcgen::date_time_ymd(year, 1, 1);
+        change(&mut params);
         let der = params.signed_by(&key_pair, &self.issuer).expect("a certificate can be signed").der().clone();
         let file = |ending: &str| self.folder.path().join(format!("{name}.{ending}"));
         let (certificate, key) = (file("pem"), file("key"));

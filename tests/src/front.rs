@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, Bytes};
@@ -31,6 +32,10 @@ pub enum Act {
     Forward,
     /// It goes to the adapter, under this path.
     ForwardTo(String),
+    /// This body goes to the adapter in its place.
+    ForwardAs(String),
+    /// It goes to the adapter, whose answer comes back after this time.
+    ForwardSlowly(Duration),
     /// It goes to the adapter, whose answer is lost: this status comes back, with this body.
     ForwardThen(u16, &'static str),
     /// It goes to the adapter, and nothing ever comes back.
@@ -75,6 +80,12 @@ async fn handle(State(shared): State<Arc<Shared>>, request: Request) -> Response
     let mut answer = match (shared.act)(&Came { number, path: &path, body: &body }) {
         Act::Forward => forward(&shared, &path, body).await,
         Act::ForwardTo(path) => forward(&shared, &path, body).await,
+        Act::ForwardAs(body) => forward(&shared, &path, Bytes::from(body)).await,
+        Act::ForwardSlowly(time) => {
+            let answer = forward(&shared, &path, body).await;
+            tokio::time::sleep(time).await;
+            answer
+        }
         Act::ForwardThen(status, text) => {
             forward(&shared, &path, body).await;
             answered(status, text.to_owned())

@@ -72,7 +72,7 @@ pub fn program_of(folder: &Path, name: &str) -> Command {
     for setting in ["NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE"] {
         command.env_remove(setting);
     }
-    for setting in ["OTLP_ENDPOINT", "OTLP_CA", "LOG_CALLS", "RUST_LOG"] {
+    for setting in ["OTLP_ENDPOINT", "OTLP_CA", "LOG_CALLS", "RUST_LOG", "MIGRATE"] {
         command.env_remove(setting);
     }
     command
@@ -91,6 +91,13 @@ pub fn finish(mut command: Command) -> (i32, String, String) {
     let [out, err] = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
     assert!(!err.contains("panicked"), "{err}");
     (output.status.code().unwrap_or(-1), out, err)
+}
+
+/// The writing end of a pipe whose reader has left.
+pub fn closed_pipe() -> Stdio {
+    let (reader, writer) = std::io::pipe().expect("a pipe can be made");
+    drop(reader);
+    writer.into()
 }
 
 /// Runs a program to its end. Returns its exit code, and both of its outputs as one text.

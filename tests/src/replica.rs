@@ -139,7 +139,12 @@ impl Node {
         self.signal("STOP");
     }
 
-    /// Lets a frozen server go on.
+    /// Stops one process of the server, such as that of one connection. The others go on.
+    pub fn freeze_process(&self, process: u32) {
+        send("STOP", &[process]);
+    }
+
+    /// Lets a frozen server, and each frozen process of it, go on.
     pub fn thaw(&self) {
         self.signal("CONT");
     }

@@ -64,19 +64,24 @@ impl WixCaller {
         Self { client, address, key: test_keys::signing_key(test_keys::app_key()), history: None }
     }
 
-    /// The same caller, whose calls are recorded from now on: those that [`WixCaller::call`] makes.
+    /// The same caller, whose calls are recorded from now on: those of [`WixCaller::call`] and [`WixCaller::try_call`].
     pub fn recording(self, history: &History) -> Self {
         Self { history: Some(history.clone()), ..self }
     }
 
-    /// Signs `data` and posts it to a method of the plugin.
+    /// Signs `data` and posts it to a method of the plugin. Panics if no answer comes.
     pub async fn call(&self, method: &str, data: Value) -> Answered {
+        self.try_call(method, data).await.expect("the adapter answers")
+    }
+
+    /// The same. The error is a broken connection, which leaves the call without an answer.
+    pub async fn try_call(&self, method: &str, data: Value) -> Result<Answered, hyper_util::client::legacy::Error> {
         let recorded = self.history.as_ref().map(|history| (history, history.begin_wix(method, &data)));
-        let answer = self.post(&format!("/v1/{method}"), self.token(data)).await;
+        let answer = self.send(Method::POST, &format!("/v1/{method}"), self.token(data).into_bytes()).await?;
         if let Some((history, call)) = recorded {
             history.end_wix(call, &answer);
         }
-        answer
+        Ok(answer)
     }
 
     /// A token that carries `data`, as Wix would sign it.

@@ -183,3 +183,16 @@ fn retry_after(code: Code) -> Option<&'static str> {
         | Code::Unauthenticated => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As the documents promise. And there is time to connect to another one.
+    #[test]
+    fn a_server_that_hangs_is_left_within_a_second() {
+        let left_after = SIGN_OF_LIFE_AFTER + SIGN_OF_LIFE_TIME;
+        assert!(left_after < Duration::from_secs(1), "{left_after:?}");
+        assert!(left_after + CONNECT_TIME_MAX < ANSWER_TIME_MAX, "{left_after:?}");
+    }
+}

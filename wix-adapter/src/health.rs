@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
+use inventory_program::Out;
 use inventory_program::tls::connect_to_own_port;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -37,10 +38,7 @@ pub async fn health(settings: Health) -> Result<(), Box<dyn Error>> {
     let asked = ask(address, settings.tls_cert.as_deref());
     let asked = tokio::time::timeout(Duration::from_secs(SECONDS_MAX), asked).await;
     match asked.map_err(|_| format!("{address}: no answer within {SECONDS_MAX} seconds"))??.as_str() {
-        "200" => {
-            println!("ready");
-            Ok(())
-        }
+        "200" => Ok(Out::default().line("ready")?),
         "503" => Err(format!("{address}: the adapter is not ready: no gRPC server answers that is ready").into()),
         _ => Err(format!("{address}: this is no adapter's port; check --http-listen (HTTP_LISTEN)").into()),
     }

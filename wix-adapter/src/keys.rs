@@ -4,6 +4,8 @@
 //! environment variable it loses its line breaks, gets `\n` as two characters, or is wrapped in base64 once more. These
 //! forms are read, and so is PKCS#1. Only RSA keys of 2,048 to 8,192 bits are accepted, and no private keys.
 
+use aws_lc_rs::encoding::{AsDer, PublicKeyX509Der};
+use aws_lc_rs::rsa::PublicEncryptingKey;
 use aws_lc_rs::signature::{ParsedPublicKey, RSA_PKCS1_2048_8192_SHA256};
 use base64::Engine;
 use base64::alphabet::STANDARD;
@@ -19,12 +21,22 @@ pub struct BadKey;
 
 /// An RSA public key. It is parsed once: the constants of its modulus are a third of the cost of a check.
 #[derive(Clone, Debug)]
-pub struct PublicKey(ParsedPublicKey);
+pub struct PublicKey {
+    key: ParsedPublicKey,
+    /// Bytes of the modulus, and of every signature.
+    signature_bytes: usize,
+}
 
 impl PublicKey {
-    /// Whether the key's owner signed the message: RSASSA-PKCS1-v1_5 with SHA-256, which JWS names RS256.
+    /// Whether a signature has the length of those that the key's owner makes.
+    pub(crate) fn fits(&self, signature: &[u8]) -> bool {
+        signature.len() == self.signature_bytes
+    }
+
+    /// Whether the key's owner signed the message: RSASSA-PKCS1-v1_5 with SHA-256, which JWS names RS256. A signature
+    /// that does not fit is refused before the message is hashed; the library would hash it first.
     pub(crate) fn signed(&self, message: &[u8], signature: &[u8]) -> bool {
-        self.0.verify_sig(message, signature).is_ok()
+        self.fits(signature) && self.key.verify_sig(message, signature).is_ok()
     }
 }
 
@@ -36,7 +48,12 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 /// Reads one key.
 pub fn parse(text: &str) -> Result<PublicKey, BadKey> {
     let der = der_of(text, 1).ok_or(BadKey)?;
-    ParsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, &der).map(PublicKey).map_err(|_| BadKey)
+    let key = ParsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, &der).map_err(|_| BadKey)?;
+    // The library tells the size of a key only if it is read as one that encrypts, in this form. It then also checks
+    // that the size is one of those that are accepted.
+    let der: PublicKeyX509Der<'_> = key.as_der().map_err(|_| BadKey)?;
+    let signature_bytes = PublicEncryptingKey::from_der(der.as_ref()).map_err(|_| BadKey)?.key_size_bytes();
+    Ok(PublicKey { key, signature_bytes })
 }
 
 /// Reads the text of a file that holds several PEM keys, or one key in any form. Returns at least one key.

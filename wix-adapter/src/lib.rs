@@ -13,7 +13,6 @@ pub mod fuzz;
 pub mod health;
 pub mod keys;
 mod measure;
-mod print;
 mod refusal;
 pub mod rehearse;
 pub mod routes;

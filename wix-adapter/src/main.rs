@@ -7,6 +7,7 @@ use std::error::Error;
 use std::process::ExitCode;
 
 use clap::Parser;
+use inventory_program::Out;
 use wix_adapter::cli::{Cli, Command};
 use wix_adapter::client::{self, Upstreams};
 use wix_adapter::config::Serve;
@@ -50,7 +51,7 @@ async fn serve(settings: Serve) -> Result<(), Box<dyn Error>> {
     let upstreams = Upstreams::over(servers, bearer);
     let listener = server::bind(settings.http.http_listen, &settings.protection, reload)?;
     let address = listener.local_addr()?;
-    println!("http listening on {address}");
+    Out::default().line(format_args!("http listening on {address}"))?;
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         http = %address,

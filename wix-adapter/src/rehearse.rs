@@ -19,13 +19,12 @@ use std::process::ExitCode;
 
 use axum::http::Uri;
 use clap::Args;
-use inventory_program::tell_error;
 use inventory_program::tls::WebServer;
+use inventory_program::{Out, tell_error};
 
 use self::report::Report;
 use self::stock::Stock;
 use crate::caller::{self, Caller, Simulator};
-use crate::print::Out;
 use crate::signing;
 use crate::token::REHEARSAL_SITE_ID;
 

@@ -31,6 +31,9 @@ use crate::token::{Refused, UnverifiedToken, Verifier};
 /// Characters of a stray call's path that are logged.
 const STRAY_PATH_CHARS: usize = 200;
 
+/// The tokens that are refused now, by the cause.
+static REFUSED_TOKENS: Repeats = Repeats::new();
+
 /// What every request needs.
 pub struct Adapter {
     /// Checks tokens.
@@ -114,6 +117,23 @@ fn tell_late() {
     }
 }
 
+/// Logs that a token was refused: the first of its cause at once, then a count at growing intervals. Anybody can send
+/// bad tokens, and must not fill the disk with lines. The metric counts each of them.
+fn tell_token_refused(refused: Refused, told: Told) {
+    let Told { kind: cause, count, since_last_line, lasted } = told;
+    let seconds = lasted.as_secs();
+    tracing::info!(%refused, cause, calls = count, since_last_line, seconds, "token refused");
+}
+
+/// Logs the end of refusals of tokens that have stopped. Never ends.
+pub(crate) async fn tell_ended_refusals() {
+    let tell = |Told { kind: cause, count, since_last_line, lasted }: Told| {
+        let seconds = lasted.as_secs();
+        tracing::info!(cause, calls = count, since_last_line, seconds, "tokens are no longer refused for this cause");
+    };
+    REFUSED_TOKENS.follow_ends(tell).await;
+}
+
 /// Logs that the server refuses the adapter's token, at growing intervals; false if it does not. Every call of Wix
 /// fails then.
 fn tell_refused_token(status: &Status) -> bool {
@@ -165,7 +185,9 @@ async fn handle(
     }
     let unauthorized = |refused: Refused| {
         measure::token_refused(refused);
-        seen.tell(|| tracing::info!(%refused, "token refused"));
+        if let Some(told) = REFUSED_TOKENS.count(refused.label(), Instant::now()) {
+            seen.tell(|| tell_token_refused(refused, told));
+        }
         Answer::Unauthorized
     };
     let token = UnverifiedToken::from_body(&body).map_err(unauthorized)?;

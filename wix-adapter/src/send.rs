@@ -14,13 +14,12 @@ use std::process::ExitCode;
 
 use axum::http::Uri;
 use clap::{Args, Subcommand};
-use inventory_program::tell_error;
 use inventory_program::tls::GrpcUpstream;
+use inventory_program::{Out, tell_error};
 
 pub use self::scenarios::Scenario;
 use crate::caller::{self, Answered, Call, Caller, Options, Piece, Simulator};
 use crate::convert::{Method, REASONS};
-use crate::print::Out;
 use crate::{demo, signing};
 
 /// Settings of `send`.

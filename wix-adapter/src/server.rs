@@ -11,7 +11,7 @@ use inventory_program::listen::{ListenError, Listener, Protocol, serve_http};
 use inventory_program::tls::Protection;
 
 use crate::answer::Answer;
-use crate::routes::{Adapter, router};
+use crate::routes::{Adapter, router, tell_ended_refusals};
 
 /// Binds the address of `--http-listen`; port 0 takes any free port. `reload` asks for certificates to be read again.
 pub fn bind(address: SocketAddr, protection: &Protection, reload: Reload) -> Result<Listener, ListenError> {
@@ -22,7 +22,11 @@ pub fn bind(address: SocketAddr, protection: &Protection, reload: Reload) -> Res
 /// cut.
 pub async fn serve(listener: impl Into<Listener>, adapter: Adapter, stop: impl Into<Stop>) {
     let stop = stop.into();
-    serve_http(listener.into(), router(adapter, stop.clone()), || Answer::Unavailable.into_response(), stop).await;
+    let routes = router(adapter, stop.clone());
+    tokio::select! {
+        () = serve_http(listener.into(), routes, || Answer::Unavailable.into_response(), stop) => {}
+        () = tell_ended_refusals() => {}
+    }
 }
 
 /// The address under which this machine reaches a port of its own: loopback if the port listens on all addresses.

@@ -61,7 +61,12 @@ pub struct KeyFiles {
 
 /// Makes a new RSA key of 2,048 bits, the size in Wix's examples.
 pub fn generate() -> Result<KeyFiles, KeyError> {
-    let pair = KeyPair::generate(KeySize::Rsa2048).map_err(|_| KeyError::Generate)?;
+    generate_of(KeySize::Rsa2048)
+}
+
+/// Makes a new RSA key of any size.
+pub(crate) fn generate_of(size: KeySize) -> Result<KeyFiles, KeyError> {
+    let pair = KeyPair::generate(size).map_err(|_| KeyError::Generate)?;
     let private: Pkcs8V1Der<'_> = pair.as_der().map_err(|_| KeyError::Generate)?;
     let public: PublicKeyX509Der<'_> = pair.public_key().as_der().map_err(|_| KeyError::Generate)?;
     Ok(KeyFiles { private: pem("PRIVATE KEY", private.as_ref()), public: pem("PUBLIC KEY", public.as_ref()) })

@@ -5,14 +5,14 @@
 
 use std::error::Error;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use inventory_grpc::access::OwnToken;
 use inventory_grpc::config::Listen;
 use inventory_grpc::server::Options;
 use inventory_program::drain::{Drain, Stop};
-use inventory_program::{Reload, Reloaded};
+use inventory_program::{Out, OutputError, Reload, Reloaded, tell, with_causes};
 use inventory_proto::v1::ledger_service_client::LedgerServiceClient;
 use inventory_proto::v1::stock_service_client::StockServiceClient;
 use inventory_proto::{Bearer, v1};
@@ -24,7 +24,6 @@ use crate::caller::Call;
 use crate::client::{self, Upstreams};
 use crate::config::{Http, Wix};
 use crate::convert::Method;
-use crate::print::Out;
 use crate::routes::Adapter;
 use crate::send::Target;
 use crate::server::{self, reachable};
@@ -113,7 +112,7 @@ pub async fn run(settings: Standalone, stop: Stop, reload: Reload) -> Result<(),
     if settings.demo
         && let Err(error) = tour(endpoint, bearer, http_at).await
     {
-        eprintln!("the demo failed, and the servers keep running: {}", inventory_program::with_causes(error.as_ref()));
+        tell(format_args!("the demo failed, and the servers keep running: {}", with_causes(error.as_ref())));
     }
     http_server.await?;
     close_grpc.cancel();
@@ -150,7 +149,7 @@ async fn tour(grpc: Endpoint, bearer: Bearer, http: SocketAddr) -> Result<(), Bo
 }
 
 /// Prints commands that work against these servers, whatever their ports are.
-fn hints(out: &mut Out, url: &str, grpc: &str, call: &Call, sku: &str) -> std::io::Result<()> {
+fn hints(out: &mut Out, url: &str, grpc: &str, call: &Call, sku: &str) -> Result<(), OutputError> {
     // The path by which this program was started, so that the commands can be copied as they are.
     let program = std::env::args().next().unwrap_or_else(|| "wix-adapter".to_owned());
     let (at, asked) = (format!("--url {url}"), format!("--grpc-upstream {grpc}"));
@@ -164,16 +163,51 @@ fn hints(out: &mut Out, url: &str, grpc: &str, call: &Call, sku: &str) -> std::i
     out.line("  # twenty buyers for the last five pieces; `send --help` lists the other scenarios")?;
     out.line(format_args!("  {program} send {at} rush {asked}"))?;
     out.line("  # the stock of the site, why a number is what it is, and every entry as it happens")?;
-    // Both programs are built into one folder.
-    let inventory = Path::new(&program).with_file_name("inventory-grpc");
-    if program.contains('/') && !inventory.exists() {
-        out.line("  cargo build --release --bin inventory-grpc")?;
+    let Inventory { build, path } = Inventory::beside(Path::new(&program));
+    if let Some(build) = build {
+        out.line(format_args!("  {build}"))?;
     }
     out.line(format_args!("  export SITE_ID={} GRPC_UPSTREAM={grpc}", demo::SITE_ID))?;
     for command in ["stock show", &format!("why {sku}"), "watch"] {
-        out.line(format_args!("  {} {command}", inventory.display()))?;
+        out.line(format_args!("  {} {command}", path.display()))?;
     }
     Ok(())
+}
+
+/// How a person runs `inventory-grpc`.
+struct Inventory {
+    /// The command that builds it first, if cargo has not built it yet.
+    build: Option<&'static str>,
+    path: PathBuf,
+}
+
+impl Inventory {
+    /// Beside this program, if it is there or if cargo builds it into that folder. Otherwise wherever the shell finds
+    /// it.
+    fn beside(program: &Path) -> Self {
+        let path = program.with_file_name("inventory-grpc");
+        if path.exists() {
+            return Self { build: None, path };
+        }
+        match program.parent().and_then(build_into) {
+            Some(build) => Self { build: Some(build), path },
+            None => Self { build: None, path: "inventory-grpc".into() },
+        }
+    }
+}
+
+/// The command by which cargo builds `inventory-grpc` into a folder. `None` if that is no folder of cargo's own
+/// profiles.
+fn build_into(folder: &Path) -> Option<&'static str> {
+    let target = folder.parent()?;
+    if !target.ends_with("target") && !target.join("CACHEDIR.TAG").exists() {
+        return None;
+    }
+    match folder.file_name()?.to_str()? {
+        "release" => Some("cargo build --release --bin inventory-grpc"),
+        "debug" => Some("cargo build --bin inventory-grpc"),
+        _ => None,
+    }
 }
 
 /// The address of the gRPC server, for grpcurl.

@@ -6,7 +6,8 @@
 //! - Only RS256 is accepted. The algorithm is pinned here and never read from the header; otherwise an attacker could
 //!   sign with HS256 and use the public key as the shared secret.
 //! - `aud`, `iss`, `exp` and `iat` are required, which is stricter than Wix's own SDK.
-//! - Every part has a bound, and the signature is checked before the claims are parsed.
+//! - Every part has a bound, and the signature is checked before the claims are parsed. A signature whose length
+//!   fits no key is refused before anything is hashed.
 //! - A rehearsal's key opens one site alone, [`REHEARSAL_SITE_ID`]; so whoever gets hold of it cannot touch any other.
 //! - There is no replay check: a replayed token has the same idempotency key, and the server answers from its record.
 //! - No error, log or debug text shows any part of a token.

@@ -1,10 +1,15 @@
-//! Commands that a writer has set aside, because a transaction of somebody else holds the row of their site. The other
-//! sites go on. The writer looks again and again whether the site is free, without waiting for its lock.
+//! Commands that a writer has set aside, because a transaction of somebody else holds a row that they need. The other
+//! sites go on.
+//!
+//! If it is the row of their site, the writer looks again and again whether that is free, without waiting for its lock.
+//! If it is another one, such as the row of a level, nobody says which. Then the writer tries the commands, of one site
+//! at a time, and waits for a lock no longer than `limits::LOCK_RETRY_WAIT_MS_MAX`.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
+use crate::engine::commit::sites_of;
 use crate::engine::message::{self, Pending};
 use crate::model::error::{Error, Failed, StoreError, Trouble};
 use crate::model::ids::SiteId;
@@ -14,9 +19,29 @@ use crate::model::limits;
 #[derive(Default)]
 pub(super) struct Aside {
     waiting: Vec<Pending>,
-    /// Sites that were locked when the writer looked last. Their new commands wait too, behind the earlier ones.
-    locked: HashSet<SiteId>,
+    /// Sites that were locked when the writer looked or tried last. Their new commands wait too, behind the earlier
+    /// ones.
+    locked: HashMap<SiteId, Held>,
     looked_at: Option<Instant>,
+}
+
+/// What somebody else holds of a site.
+#[derive(Clone, Copy)]
+enum Held {
+    /// Its row.
+    Site,
+    /// Another row that its commands need. They were tried at this time.
+    Other(Instant),
+}
+
+impl Held {
+    /// When commands were tried that wait for another row than that of their site.
+    fn tried_at(&self) -> Option<Instant> {
+        match self {
+            Self::Site => None,
+            Self::Other(at) => Some(*at),
+        }
+    }
 }
 
 impl Aside {
@@ -25,13 +50,23 @@ impl Aside {
         self.waiting.is_empty()
     }
 
-    /// Remembers that sites are locked.
+    /// Remembers that the rows of sites are locked.
     pub(super) fn lock(&mut self, sites: &[SiteId]) {
+        self.remember(sites, Held::Site);
+    }
+
+    /// Takes the commands of a site that was tried, and of which a row is still locked.
+    pub(super) fn put_back(&mut self, batch: Vec<Pending>) {
+        self.remember(&sites_of(&batch), Held::Other(Instant::now()));
+        self.wait(batch);
+    }
+
+    fn remember(&mut self, sites: &[SiteId], held: Held) {
         if self.locked.len() > limits::LOCKED_SITES_MAX {
-            let waiting = self.sites();
-            self.locked.retain(|site| waiting.binary_search(site).is_ok());
+            let waiting = sites_of(&self.waiting);
+            self.locked.retain(|site, _| waiting.binary_search(site).is_ok());
         }
-        self.locked.extend(sites);
+        self.locked.extend(sites.iter().map(|site| (*site, held)));
     }
 
     /// Sets the commands of locked sites aside; returns the others. A command too many is answered at once.
@@ -39,16 +74,20 @@ impl Aside {
         if self.locked.is_empty() {
             return batch;
         }
-        let is_locked = |(change, _): &Pending| self.locked.contains(&change.command.site());
+        let is_locked = |(change, _): &Pending| self.locked.contains_key(&change.command.site());
         let (locked, free): (Vec<_>, Vec<_>) = batch.into_iter().partition(is_locked);
-        for pending in locked {
+        self.wait(locked);
+        free
+    }
+
+    fn wait(&mut self, commands: Vec<Pending>) {
+        for pending in commands {
             if self.waiting.len() < limits::QUEUE_COMMANDS_MAX {
                 self.waiting.push(pending);
             } else {
                 give_up(pending);
             }
         }
-        free
     }
 
     /// Whether it is time to look at the locks again.
@@ -68,20 +107,31 @@ impl Aside {
         late.map(give_up).count()
     }
 
-    /// The sites whose commands wait.
-    pub(super) fn sites(&self) -> Vec<SiteId> {
-        let mut sites: Vec<SiteId> = self.waiting.iter().map(|(change, _)| change.command.site()).collect();
-        sites.sort_unstable();
-        sites.dedup();
+    /// The sites whose commands wait for the row of the site.
+    pub(super) fn sites_to_look_at(&self) -> Vec<SiteId> {
+        let mut sites = sites_of(&self.waiting);
+        sites.retain(|site| matches!(self.locked.get(site), Some(Held::Site)));
         sites
     }
 
-    /// Takes back the commands of those of `sites` that are not among `locked`, as batches.
-    pub(super) fn free(&mut self, sites: &[SiteId], locked: &[SiteId]) -> Vec<Vec<Pending>> {
-        sites.iter().filter(|site| !locked.contains(site)).for_each(|site| _ = self.locked.remove(site));
+    /// The site to try next: the one whose last try is the longest ago. `None` if any was tried a short time ago,
+    /// because each try holds up the other sites of the writer.
+    pub(super) fn site_to_try(&self) -> Option<SiteId> {
+        let last = self.locked.values().filter_map(Held::tried_at).max()?;
+        if last.elapsed() < limits::LOCK_RETRY_EVERY {
+            return None;
+        }
+        let waiting = sites_of(&self.waiting).into_iter();
+        let tried = waiting.filter_map(|site| Some((self.locked.get(&site).and_then(Held::tried_at)?, site)));
+        tried.min().map(|(_, site)| site)
+    }
+
+    /// Takes the commands of sites out, as batches. The sites count as free.
+    pub(super) fn take_out(&mut self, sites: &[SiteId]) -> Vec<Vec<Pending>> {
+        sites.iter().for_each(|site| _ = self.locked.remove(site));
         let mut batches: Vec<Vec<Pending>> = Vec::new();
         let mut items = 0;
-        let is_free = |(change, _): &mut Pending| !self.locked.contains(&change.command.site());
+        let is_free = |(change, _): &mut Pending| !self.locked.contains_key(&change.command.site());
         for pending in self.waiting.extract_if(.., is_free) {
             let more = pending.0.command.action().item_count();
             match batches.last_mut() {
@@ -99,9 +149,9 @@ impl Aside {
     }
 }
 
-/// Answers that the site's lock was not free in time. Nothing was done.
+/// Answers that a lock was not free in time. Nothing was done.
 fn give_up((change, _): Pending) {
-    let cause = "the row of the site was locked until the deadline".into();
+    let cause = "a row that the command needs was locked until the deadline".into();
     let error = Failed::StoreUnavailable(Arc::new(StoreError::Unable(Trouble::LockHeld, cause)));
     message::answer([(change, Err(error.into()))].into_iter());
 }

@@ -81,12 +81,10 @@ pub(super) enum ChangeReply {
 pub struct Answered {
     /// The stream's number for the command.
     pub id: u64,
-    /// The command.
-    pub command: Command,
     /// Its durable outcome.
     pub result: Result<Outcome, Error>,
-    /// Freed by the stream, which also made it: that is cheaper than on the writer's thread.
-    _resolution: Resolution,
+    /// Freed by the stream, which also made them: that is cheaper than on the writer's thread.
+    _decided: Option<(Command, Resolution)>,
 }
 
 /// Answers changes, in their order. Answers that follow each other and go to the same stream travel together, so that
@@ -103,7 +101,7 @@ pub(super) fn answer(changes: impl Iterator<Item = (Change, Result<Outcome, Erro
             }
             ChangeReply::Stream(stream, id) => (stream, id),
         };
-        let answered = Answered { id, command, result, _resolution: resolution };
+        let answered = Answered { id, result, _decided: Some((command, resolution)) };
         match &mut together {
             Some((last, answers)) if last.same_channel(&stream) => answers.push(answered),
             Some(_) | None => {
@@ -120,13 +118,12 @@ pub(super) fn answer(changes: impl Iterator<Item = (Change, Result<Outcome, Erro
 
 /// Answers changes that a writer holds and will not answer, all with the same error.
 pub(super) fn answer_for_writer(changes: &[Pending], error: &Error) {
-    for (Change { command, resolution, settings: _, reply }, _) in changes {
+    for (Change { reply, .. }, _) in changes {
         match reply {
             ChangeReply::Call(reply) => reply.send(Err(error.clone())),
             ChangeReply::Stream(stream, id) => {
-                let (command, _resolution) = (command.clone(), resolution.clone());
                 // The caller may have stopped waiting; ignore the send error.
-                let _ = stream.send(vec![Answered { id: *id, command, result: Err(error.clone()), _resolution }]);
+                let _ = stream.send(vec![Answered { id: *id, result: Err(error.clone()), _decided: None }]);
             }
         }
     }

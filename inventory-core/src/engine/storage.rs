@@ -35,6 +35,12 @@ pub trait BatchStore: Send {
     fn begin(&mut self, sites: &[SiteId]) -> Result<Vec<Site>, StoreError>;
     /// Outside of a transaction: those of `sites` whose rows another transaction holds. Waits for nobody.
     fn locked_sites(&mut self, sites: &[SiteId]) -> Result<Vec<SiteId>, StoreError>;
+    /// Outside of a transaction: from now on, statements wait for a lock of another transaction for this many
+    /// milliseconds at most. A new connection has `limits::LOCK_WAIT_MS_MAX`. Nothing to do for a store that locks no
+    /// rows.
+    fn wait_for_locks(&mut self, _milliseconds: u64) -> Result<(), StoreError> {
+        Ok(())
+    }
     /// The units that have these SKUs. Unknown SKUs are left out.
     fn units_of_skus(&mut self, skus: &[SiteSku]) -> Result<Vec<(SiteSku, Unit)>, StoreError>;
     /// The recorded outcomes of `requests`. Requests without one are left out.

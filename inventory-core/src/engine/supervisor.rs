@@ -1,4 +1,4 @@
-//! Replaces a writer whose database server does not answer any more, after another server has taken over.
+//! Replaces a writer whose connection to the database does not answer any more.
 //!
 //! diesel blocks the thread of a writer until the server answers. A server whose processes are stopped, or a machine
 //! that hangs, keeps its connections open, so the wait has no end. Nobody else can close the connection. So the
@@ -6,18 +6,35 @@
 //! starts a new writer on the same queue.
 //!
 //! It does so only if it helps. When a writer has worked at one batch for `limits::WRITER_STUCK_AFTER`, its supervisor
-//! connects as the writer would. If it reaches another server than the writer's, that has taken over, and the new
-//! writer starts with this connection. If it reaches the same server, that one lives, and a new writer would wait for
-//! the same: for a standby that is away, most likely. Then the writer stays, its callers are answered at their
-//! deadlines, and the supervisor looks again. So there are never more threads left behind than servers were lost.
+//! connects as the writer would (`spare`).
 //!
-//! A writer that was left behind answers nobody, takes nothing from the queue, and ends as soon as its call returns.
-//! Its batch may be committed by then; the idempotency keys make that harmless.
+//! - If it reaches **another server** than the writer's, that has taken over. The new writer starts with this
+//!   connection.
+//! - If it reaches **the same server**, that one lives. Most likely the writer waits for a standby that is away, and a
+//!   new writer would wait for the same. So the writer stays, its callers are answered at their deadlines, and the
+//!   supervisor looks again. After `limits::WRITER_HUNG_AFTER` the supervisor also commits something, which waits for
+//!   the standby too. If that succeeds, nothing but the writer's own connection hangs: somebody has stopped its process
+//!   of Postgres, for example. Then a new writer starts with the supervisor's connection.
+//!
+//! So there are never more threads left behind than servers were lost, and `limits::HUNG_WRITERS_MAX` for servers that
+//! live; there, one at most in each `limits::WRITER_HUNG_AFTER`.
+//!
+//! A writer that was left behind answers nobody, takes nothing from the queue, and ends as soon as its call returns. On
+//! a server that lives, its transaction is still there, and goes on when its process does:
+//!
+//! - Its locks stay until then. The new writer sets their sites `aside`: orders for these fail, and the other sites of
+//!   the queue go on.
+//! - It may still commit, so the outcome of its batch is unknown. It cannot write over what the new writer has written.
+//!   Either it holds the locks of its sites, and the new writer could not write to them. Or its statement has still to
+//!   lock them, and then compares their sequence numbers first. A call that was sent again meets the first one by its
+//!   idempotency key, whichever of both is committed first.
+
+pub(super) mod spare;
 
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::engine::clock::Clock;
 use crate::engine::feed::Feed;
@@ -27,9 +44,30 @@ use crate::engine::message::{Pending, answer_for_writer};
 use crate::engine::queue::Queue;
 use crate::engine::resolve::SettingsCache;
 use crate::engine::storage::{BatchStore, Server};
+use crate::engine::supervisor::spare::{Connected, Spare};
 use crate::engine::writer::Writer;
 use crate::model::error::{Failed, StoreError, Trouble};
 use crate::model::limits;
+
+/// How long the writers of an engine are waited for. The default has the times of `limits`; tests have shorter ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Patience {
+    /// How long a writer works at one batch before another writer may take its place on the same server.
+    pub hung_after: Duration,
+    /// How long a supervisor waits for its connection.
+    pub connect: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self { hung_after: limits::WRITER_HUNG_AFTER, connect: limits::SUPERVISOR_CONNECT_MAX }
+    }
+}
+
+/// Why a writer is replaced that is on a server which is lost.
+const TAKEN_OVER: &str = "its database server does not answer, and another one has taken over";
+/// Why a writer is replaced that is on a server which lives.
+const HUNG: &str = "its connection does not answer, although its database server commits for others";
 
 /// What the writers of one queue share.
 pub(super) struct Post {
@@ -39,6 +77,7 @@ pub(super) struct Post {
     pub(super) feed: Feed,
     pub(super) clock: Clock,
     pub(super) pulse: Pulse,
+    pub(super) patience: Patience,
 }
 
 /// A writer at work.
@@ -56,6 +95,7 @@ pub(super) fn start(post: Post, store: Box<dyn BatchStore>) -> std::io::Result<J
     match spare {
         None => Ok(shift.thread),
         Some(spare) => {
+            let spare = Spare::new(spare, post.index, post.patience.connect);
             let thread = std::thread::Builder::new().name(format!("supervisor-{}", post.index));
             thread.spawn(move || post.supervise(shift, spare))
         }
@@ -77,28 +117,43 @@ impl Post {
     }
 
     /// Looks at the writer until it ends.
-    fn supervise(&self, mut shift: Shift, mut spare: Box<dyn BatchStore>) {
+    fn supervise(&self, mut shift: Shift, mut spare: Spare) {
+        let hung_after = self.patience.hung_after;
+        // Writers that hang on servers that live.
+        let mut left_behind: Vec<JoinHandle<()>> = Vec::new();
         let mut connect_at = Instant::now();
         while let Ok(()) | Err(RecvTimeoutError::Timeout) = shift.end.recv_timeout(limits::SUPERVISE_EVERY) {
             if !shift.progress.is_stuck() || connect_at > Instant::now() {
                 continue;
             }
-            let found = spare.connect();
+            left_behind.retain(|thread| !thread.is_finished());
+            let has_room = left_behind.len() < limits::HUNG_WRITERS_MAX;
+            let hung_on = shift.progress.hung_on(hung_after).filter(|_| has_room);
+            let found = spare.connect(hung_on.as_ref());
             connect_at = Instant::now() + limits::SUPERVISOR_CONNECTS_EVERY;
-            // Drops the connection too, if it is not used.
-            let Some(next) = spare.another() else { continue };
-            let store = std::mem::replace(&mut spare, next);
-            let Ok(server) = found else { continue };
-            let Some(batch) = shift.progress.replace(&server) else { continue };
+            // If the connection is not used, it ends here.
+            let Some(Connected { store, server, has_committed }) = found else { continue };
+            if has_committed {
+                // A standby that comes back lets this commit and the writer's return at the same moment. The writer
+                // gets time to finish.
+                let _ = shift.end.recv_timeout(limits::SUPERVISE_EVERY);
+            }
+            let hung_after = has_committed.then_some(hung_after);
+            let Some(batch) = shift.progress.replace(&server, hung_after) else { continue };
+            let cause = if has_committed { HUNG } else { TAKEN_OVER };
             tracing::warn!(
                 writer = self.index,
                 calls = batch.len(),
-                "a database server does not answer; a new writer works with the one that took over"
+                cause,
+                "a new writer takes the place of a stuck one"
             );
-            self.disappoint(&batch);
+            self.disappoint(&batch, cause);
             match self.begin(store, Some(server)) {
-                // Nobody waits for the old thread.
-                Ok(next) => shift = next,
+                Ok(next) => {
+                    let old = std::mem::replace(&mut shift, next);
+                    // Nobody waits for the old thread.
+                    left_behind.extend(has_committed.then_some(old.thread));
+                }
                 Err(error) => {
                     tracing::error!(%error, writer = self.index, "the system refused a thread: restart this server");
                     return;
@@ -111,9 +166,8 @@ impl Post {
     }
 
     /// Answers callers whose batch has no known end.
-    fn disappoint(&self, batch: &[Pending]) {
-        let cause = "its server does not answer, and another one has taken over".into();
-        let error = Failed::OutcomeUnknown(Arc::new(StoreError::Gone(Trouble::Timeout, cause))).into();
+    fn disappoint(&self, batch: &[Pending], cause: &str) {
+        let error = Failed::OutcomeUnknown(Arc::new(StoreError::Gone(Trouble::Timeout, cause.into()))).into();
         let measures = Measures::of_writer(self.index);
         measures.outcome_unknown();
         measures.ended(Ending::Unknown, batch.len());
@@ -189,11 +243,20 @@ impl Progress {
         self.state().is_stuck()
     }
 
-    /// Lets another writer that is connected to `server` take the place of this one, unless that is on the same
-    /// server, or has gone on. Returns its batch.
-    fn replace(&self, server: &Server) -> Option<Arc<Vec<Pending>>> {
+    /// The server of the writer's connection, if the writer has worked at one batch for this time.
+    fn hung_on(&self, time: Duration) -> Option<Server> {
+        let state = self.state();
+        state.server.clone().filter(|_| state.has_worked_for(time))
+    }
+
+    /// Lets another writer that is connected to `server` take the place of this one, unless that has gone on. If it is
+    /// on the same server, it must have worked at its batch for the time `hung_after`; `None` lets it stay. Returns its
+    /// batch.
+    fn replace(&self, server: &Server, hung_after: Option<Duration>) -> Option<Arc<Vec<Pending>>> {
         let mut state = self.state();
-        if !state.is_stuck() || state.server.as_ref() == Some(server) {
+        let is_lost = state.server.as_ref() != Some(server);
+        let is_hung = hung_after.is_some_and(|time| state.has_worked_for(time));
+        if !state.is_stuck() || !(is_lost || is_hung) {
             return None;
         }
         state.replaced = true;
@@ -203,6 +266,11 @@ impl Progress {
 
 impl State {
     fn is_stuck(&self) -> bool {
-        self.since.is_some_and(|since| since.elapsed() >= limits::WRITER_STUCK_AFTER)
+        self.has_worked_for(limits::WRITER_STUCK_AFTER)
+    }
+
+    /// Whether the writer has worked at one batch for this time.
+    fn has_worked_for(&self, time: Duration) -> bool {
+        self.since.is_some_and(|since| since.elapsed() >= time)
     }
 }

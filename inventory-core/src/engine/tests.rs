@@ -1,6 +1,8 @@
 //! The engine over a store with faults: what callers get when something breaks.
 
 mod faulty;
+mod locked;
+mod supervised;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -23,9 +25,13 @@ use crate::model::outcome::Verdict;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 fn engine(faults: &[Fault]) -> (Engine, Arc<Mutex<Books>>) {
+    engine_with(faults, Patience::default())
+}
+
+fn engine_with(faults: &[Fault], patience: Patience) -> (Engine, Arc<Mutex<Books>>) {
     let books = Arc::new(Mutex::new(Books { faults: faults.to_vec(), ..Books::default() }));
     let store = Faulty::over(Arc::clone(&books));
-    (Engine::with_writers(vec![Box::new(store)], &Clock::system()).expect("a thread starts"), books)
+    (Engine::with_writers(vec![Box::new(store)], &Clock::system(), patience).expect("a thread starts"), books)
 }
 
 fn give(request_id: &str, pieces: i64) -> Command {
@@ -198,32 +204,6 @@ async fn a_panic_takes_the_answers_of_its_own_batch_alone() {
     assert!(matches!(told[&13], Err(Error::Failed(Failed::Internal(_)))), "{:?}", told[&13]);
     assert!(matches!(told[&7], Err(Error::Failed(Failed::OutcomeUnknown(_)))), "{:?}", told[&7]);
     assert!(is_applied(&told[&1]) && is_applied(&told[&2]), "{told:?}");
-    engine.drain().await;
-}
-
-#[tokio::test]
-async fn a_writer_whose_server_hangs_is_replaced_when_another_server_takes_over() {
-    let (engine, books) = engine(&[]);
-    assert!(is_applied(&engine.submit(give("a", 1), soon()).await));
-    let gate = Arc::clone(&books.lock().expect("no panic").gate);
-    // Its commits never return.
-    let _frozen = gate.lock().await;
-    let hangs = tokio::spawn({
-        let engine = engine.clone();
-        async move { engine.submit(give("b", 1), soon()).await }
-    });
-    // Supervisors connect while a writer hangs. They find the same server.
-    while books.lock().expect("no panic").connects < 3 {
-        tokio::task::yield_now().await;
-    }
-    assert!(!hangs.is_finished(), "a new connection to the same server would wait too");
-    {
-        let mut books = books.lock().expect("no panic");
-        (books.server, books.gate) = (1, Arc::default());
-    }
-    let answer = hangs.await.expect("no panic");
-    assert!(matches!(answer, Err(Error::Failed(Failed::OutcomeUnknown(_)))), "{answer:?}");
-    assert!(is_applied(&engine.submit(give("b", 1), soon()).await), "the same key finds out");
     engine.drain().await;
 }
 

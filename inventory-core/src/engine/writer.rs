@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use tracing::{Level, Span};
 
 use crate::engine::aside::{Aside, is_lock_held};
+use crate::engine::batch::Answer;
 use crate::engine::cache::Cache;
 use crate::engine::clock::Clock;
 use crate::engine::commit::{self, Books, Failure, LookUp};
@@ -51,8 +52,8 @@ struct Part {
 enum IfLocked {
     /// The commands of locked sites are set aside; the others go on.
     SetAside,
-    /// Its commands fail.
-    Fail,
+    /// It runs alone and is of one site, which is set aside, whichever of its rows is locked.
+    Alone,
 }
 
 impl Writer {
@@ -126,15 +127,22 @@ impl Writer {
         message::answer_for_writer(&batch, &error);
     }
 
-    /// Lets what was set aside and is free now be carried out.
+    /// Lets what was set aside be carried out, if it is free now, or if only a try can show that.
     fn look_aside(&mut self) {
         let late = self.aside.expire();
         self.books.measures.ended(Ending::Failed, late);
-        let sites = self.aside.sites();
-        // If the store fails, it fails for the commands too, which tell their callers.
-        let locked = self.locked_sites(&sites).unwrap_or_default();
-        let free = self.aside.free(&sites, &locked).into_iter();
-        self.parts.extend(free.map(|batch| Part { batch, if_locked: IfLocked::SetAside }));
+        let mut free = self.aside.sites_to_look_at();
+        if !free.is_empty() {
+            // If the store fails, it fails for the commands too, which tell their callers.
+            let locked = self.locked_sites(&free).unwrap_or_default();
+            free.retain(|site| !locked.contains(site));
+            let free = self.aside.take_out(&free).into_iter();
+            self.parts.extend(free.map(|batch| Part { batch, if_locked: IfLocked::SetAside }));
+        }
+        if let Some(site) = self.aside.site_to_try() {
+            let tried = self.aside.take_out(&[site]).into_iter();
+            self.parts.extend(tried.map(|batch| Part { batch, if_locked: IfLocked::Alone }));
+        }
     }
 
     /// Those of `sites` that somebody else's transaction holds.
@@ -195,7 +203,10 @@ impl Writer {
         let started = Instant::now();
         let batch = self.progress.begins(batch);
         let span = commit_span(batch.len(), batch.iter().map(|(_, ticket)| ticket));
-        let attempt = span.in_scope(|| self.attempt(|books, look_up| commit::batch(books, &batch, look_up)));
+        let attempt = span.in_scope(|| match if_locked {
+            IfLocked::SetAside => self.attempt(|books, look_up| commit::batch(books, &batch, look_up)),
+            IfLocked::Alone => self.try_alone(&batch),
+        });
         drop(span);
         self.books.store.faults().before_answer();
         // A supervisor that has replaced this writer has answered.
@@ -209,9 +220,10 @@ impl Writer {
                 // One command makes the statement fail. Run alone, only that one fails.
                 self.come_next(batch.into_iter().map(|pending| Part { batch: vec![pending], if_locked }));
             }
-            Err(error) if is_lock_held(&error) && if_locked == IfLocked::SetAside => {
-                self.set_aside(batch);
-            }
+            Err(error) if is_lock_held(&error) => match if_locked {
+                IfLocked::SetAside => self.set_aside(batch),
+                IfLocked::Alone => self.aside.put_back(batch),
+            },
             Err(error) => {
                 let ending = match &error {
                     Error::Failed(Failed::OutcomeUnknown(_)) => Ending::Unknown,
@@ -221,6 +233,21 @@ impl Writer {
                 message::answer(batch.into_iter().map(|(change, _)| (change, Err(error.clone()))));
             }
         }
+    }
+
+    /// Commits a batch that is known to have met a lock. It waits for a short time, since the other sites wait too, and
+    /// locks its site first: a write that fails on the optimistic path costs the cache of all sites.
+    fn try_alone(&mut self, batch: &[Pending]) -> Result<Vec<Answer>, Error> {
+        let result = self.attempt(|books, look_up| {
+            books.store.wait_for_locks(limits::LOCK_RETRY_WAIT_MS_MAX)?;
+            books.lock_first = books.lock_first.max(1);
+            commit::batch(books, batch, look_up)
+        });
+        if self.books.store.wait_for_locks(limits::LOCK_WAIT_MS_MAX).is_err() {
+            // A new connection waits as long as it should.
+            self.progress.connected(None);
+        }
+        result
     }
 
     /// Goes on without the sites of a batch that somebody else has locked.
@@ -234,12 +261,12 @@ impl Writer {
             return;
         }
         let Some(Part { mut batch, .. }) = self.parts.pop_front() else { return };
-        // The sites are free again, or another row of one of them is locked. Run alone, only that site fails.
+        // The sites are free again, or another row of one of them is locked. Run alone, only that site is set aside.
         let mut parts = Vec::with_capacity(sites.len());
         for site in sites {
             let (of_site, rest) = batch.into_iter().partition(|(change, _)| change.command.site() == site);
             batch = rest;
-            parts.push(Part { batch: of_site, if_locked: IfLocked::Fail });
+            parts.push(Part { batch: of_site, if_locked: IfLocked::Alone });
         }
         self.come_next(parts.into_iter());
     }
@@ -253,7 +280,10 @@ impl Writer {
     /// first.
     fn attempt<T>(&mut self, transaction: impl Fn(&mut Books, LookUp) -> Result<T, Failure>) -> Result<T, Error> {
         let result = self.run_attempts(transaction);
-        if let Err(error @ Error::Failed(Failed::StoreUnavailable(_) | Failed::OutcomeUnknown(_))) = &result {
+        if let Err(error @ Error::Failed(Failed::StoreUnavailable(_) | Failed::OutcomeUnknown(_))) = &result
+            && !is_lock_held(error)
+        {
+            // A lock of somebody else is no sign that the writer cannot commit.
             self.books.pulse.failed(error);
         }
         result
@@ -265,11 +295,12 @@ impl Writer {
         self.load_orders = self.load_orders.saturating_sub(1);
         let mut last = None;
         for attempt in 0..limits::BATCH_ATTEMPTS_MAX {
+            if !self.progress.is_replaced() && !self.progress.is_connected() {
+                self.connect()?;
+            }
+            // Another writer may have taken its place while it connected.
             if self.progress.is_replaced() {
                 return Err(Failed::NoAnswer.into());
-            }
-            if !self.progress.is_connected() {
-                self.connect()?;
             }
             let failure = match transaction(&mut self.books, look_up) {
                 Ok(answer) => return Ok(answer),

@@ -203,7 +203,13 @@ fn put_unit(bytes: &mut Vec<u8>, unit: &UnitSelector) {
             put_text(bytes, reference.app_id());
             put_text(bytes, reference.item_id());
             // The map is sorted by key, so equal options have equal text.
-            put_text(bytes, &serde_json::Value::Object(reference.options().clone()).to_string());
+            let start = bytes.len();
+            put_text(bytes, "");
+            let text = start + size_of::<u64>();
+            // A map of texts and values can be written, and a `Vec` takes all of it.
+            let _ = serde_json::to_writer(&mut *bytes, reference.options());
+            let length = (bytes.len() - text) as u64;
+            bytes[start..text].copy_from_slice(&length.to_le_bytes());
         }
         UnitSelector::Sku(sku) => {
             // No text has this length, so no reference has these bytes.

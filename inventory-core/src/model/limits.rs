@@ -71,12 +71,30 @@ pub const LOAD_ORDERS_BATCHES: u32 = 64;
 /// otherwise decide most batches twice.
 pub const LOCK_FIRST_BATCHES: u32 = 64;
 
+/// How long Postgres works at one statement of a writer.
+pub const STATEMENT_MS_MAX: u64 = 20_000;
 /// How long a writer works at one batch before its supervisor looks whether another server has taken over.
 pub const WRITER_STUCK_AFTER: Duration = Duration::from_secs(2);
+/// How long a writer works at one batch before another writer may take its place on the same server.
+///
+/// A server that lives ends each statement in `STATEMENT_MS_MAX`. An optimistic commit is one statement, and its
+/// confirmation is another. So they take twice that together, and this is three times that. Only the wait for a standby
+/// has no end, and for that the supervisor looks. A batch of several slow statements may take longer. Its writer is
+/// replaced too, which harms nobody: no caller waits for that long (`ANSWER_TIME_DEFAULT`).
+pub const WRITER_HUNG_AFTER: Duration = Duration::from_secs(60);
+/// Writers of one queue that may be left behind on servers that live. Each holds a thread and a connection.
+pub const HUNG_WRITERS_MAX: usize = 4;
 /// How often a supervisor looks at its writer.
 pub const SUPERVISE_EVERY: Duration = Duration::from_millis(250);
 /// How often a supervisor connects while its writer is stuck.
 pub const SUPERVISOR_CONNECTS_EVERY: Duration = Duration::from_secs(1);
+/// How long a supervisor waits for its connection. Three hosts that hang take libpq 9 s (`connect_timeout`).
+pub const SUPERVISOR_CONNECT_MAX: Duration = Duration::from_secs(10);
+/// Connections that a supervisor no longer waits for, and that have not ended. Each holds a thread.
+pub const LATE_CONNECTS_MAX: usize = 8;
+/// With so many late connections, a supervisor commits nothing on new ones. Commits that wait for a standby must leave
+/// room for the connection that finds the server which has taken over.
+pub const LATE_PROBES_MAX: usize = 2;
 /// A commit that took this long may have waited for a standby until somebody cancelled the wait.
 pub const COMMIT_DOUBTED_AFTER: Duration = Duration::from_secs(1);
 
@@ -91,6 +109,10 @@ pub const LOCK_LOOK_EVERY: Duration = Duration::from_millis(20);
 pub const LOCK_PAUSE: Duration = Duration::from_millis(2);
 /// How long before its deadline a command is answered that still waits for a lock.
 pub const LOCK_ANSWER_BEFORE: Duration = Duration::from_millis(200);
+/// How often a writer tries commands that wait for another row than that of their site.
+pub const LOCK_RETRY_EVERY: Duration = Duration::from_millis(250);
+/// How long such a try waits for a lock. The other sites of the writer wait meanwhile.
+pub const LOCK_RETRY_WAIT_MS_MAX: u64 = 20;
 /// Locked sites that a writer remembers although none of their commands waits.
 pub const LOCKED_SITES_MAX: usize = 1_000;
 
@@ -132,5 +154,8 @@ pub const SEQUENCE_WAIT_MAX: Duration = Duration::from_secs(2);
 const _: () = assert!(BATCH_COMMANDS_MAX <= QUEUE_COMMANDS_MAX);
 const _: () = assert!(AVAILABILITY_ITEMS_MAX <= STOCK_ITEMS_MAX);
 const _: () = assert!(STOCK_ITEMS_MAX <= BATCH_ITEMS_MAX);
+const _: () = assert!(WRITER_HUNG_AFTER.as_millis() > 2 * STATEMENT_MS_MAX as u128);
+const _: () = assert!(WRITER_HUNG_AFTER.as_millis() > ANSWER_TIME_DEFAULT.as_millis());
+const _: () = assert!(LATE_PROBES_MAX < LATE_CONNECTS_MAX);
 // The sum of a request's items cannot overflow.
 const _: () = assert!(QUANTITY_MAX.checked_mul(AVAILABILITY_ITEMS_MAX as i64).is_some());

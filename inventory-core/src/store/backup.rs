@@ -18,6 +18,7 @@ use crate::store::connection::AnyConnection;
 use crate::store::copy::{Cell, Cells, find, load};
 use crate::store::layout::{Described, Kind};
 use crate::store::migrate::{MigrateError, check};
+use crate::store::retention::cut;
 use crate::store::sqlite::{patience, target};
 use crate::store::tables::{ledger, site};
 use crate::store::{DatabaseUrl, Open};
@@ -86,9 +87,9 @@ impl Backup {
         Ok(Self { database: database.clone(), file, before })
     }
 
-    /// Checks the file by SQLite's own means, and compares it with the database: no site may be behind what it was, and
-    /// the last entry of each must be the same one in both, unless it has left the database meanwhile: archived, or
-    /// deleted with its site. Blocks.
+    /// Checks the file by SQLite's own means, and compares it with the database: no site may be behind what it was,
+    /// unless it was deleted before the backup was taken; and the last entry of each must be the same one in both,
+    /// unless it has left the database meanwhile: archived, or deleted with its site. Blocks.
     pub fn check(&self) -> Result<(), BackupError> {
         let mut copy = SqliteConnection::establish(&target(&self.file, Open::ReadOnly)).map_err(unreachable)?;
         let mut copy_rows = AnyConnection::Sqlite(&mut copy);
@@ -105,7 +106,11 @@ impl Backup {
         }
         let found: HashMap<SiteId, i64> = sequences(&mut copy)?.into_iter().collect();
         for &(site, expected) in &self.before {
-            let has = found.get(&site).copied().unwrap_or_default();
+            let mut has = found.get(&site).copied().unwrap_or_default();
+            if has < expected {
+                // A site that was deleted before the snapshot has left a cut at its last sequence number.
+                has = has.max(cut(&mut AnyConnection::Sqlite(&mut copy), site)?.sequence);
+            }
             if has < expected {
                 return Err(BackupError::Behind { site, has, expected });
             }
@@ -139,4 +144,31 @@ fn open(path: &str) -> Result<SqliteConnection, BackupError> {
 fn sequences(connection: &mut SqliteConnection) -> Result<Vec<(SiteId, i64)>, StoreError> {
     let sites = site::table.select((site::site_id, site::sequence)).order(site::site_id);
     sites.load(connection).map_err(|error| classify(connection, error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::migrate::migrate;
+
+    #[test]
+    fn a_site_that_is_deleted_before_the_snapshot_is_not_behind() {
+        let folder = std::env::temp_dir().join(format!("backup-{}", uuid::Uuid::new_v4()));
+        std::fs::create_dir(&folder).expect("the temporary folder is writable");
+        let path = folder.join("inventory.db").display().to_string();
+        let url = DatabaseUrl::Sqlite(path.clone());
+        migrate(&url).expect("a new database");
+        // What a deletion leaves of a site with five entries.
+        let deleted = "INSERT INTO cut (site_id, sequence, recorded_at) VALUES (zeroblob(16), 5, 0)";
+        open(&path).expect("it opens").batch_execute(deleted).expect("the row can be added");
+        let mut made = Backup::write(&url, &folder.join("backup.db")).expect("it can be written");
+
+        let site = SiteId::from_uuid(uuid::Uuid::nil());
+        made.before = vec![(site, 5)];
+        made.check().expect("what was there is deleted");
+        made.before = vec![(site, 6)];
+        let behind = made.check().expect_err("an entry is missing");
+        assert!(matches!(behind, BackupError::Behind { has: 5, expected: 6, .. }), "{behind}");
+        std::fs::remove_dir_all(&folder).expect("removable");
+    }
 }

@@ -74,6 +74,7 @@ mod armed {
         fn fail(&mut self, failure: Failure) -> Error {
             let (message, code) = match failure {
                 Failure::Conflict => ("could not serialize access", "40001"),
+                Failure::LockHeld => ("canceling statement due to lock timeout", "55P03"),
                 Failure::Full => ("could not extend file: No space left on device", "53100"),
                 Failure::Wrong => ("a test asked for it", "XX000"),
             };
@@ -91,7 +92,7 @@ mod armed {
     impl Fails for SqliteConnection {
         fn fail(&mut self, failure: Failure) -> Error {
             let message = match failure {
-                Failure::Conflict => "database is locked",
+                Failure::Conflict | Failure::LockHeld => "database is locked",
                 Failure::Full => "database or disk is full",
                 Failure::Wrong => "a test asked for it",
             };

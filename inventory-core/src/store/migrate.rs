@@ -96,24 +96,41 @@ pub enum MigrateError {
     Step(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
-/// Brings the schema up to date.
+/// Brings the schema up to date. If no step is missing, it only reads: so a role that may not change the schema can
+/// start a server.
 pub(crate) fn migrate(url: &DatabaseUrl) -> Result<Migrated, MigrateError> {
     match url {
         DatabaseUrl::Sqlite(path) => {
             let mut connection = SqliteConnection::establish(path)?;
             connection.batch_execute(&sqlite::session()).map_err(|error| MigrateError::Step(error.into()))?;
+            if lacks_nothing(&mut AnyConnection::Sqlite(&mut connection))? {
+                return Ok(Migrated::new());
+            }
             let mut done = Migrated::new();
             run(&mut connection, &mut done, SQLITE)?;
             Ok(done)
         }
         DatabaseUrl::Postgres(url) => {
             let mut connection = PgConnection::establish(url)?;
+            // Even to look by `applied_migrations` takes the right to create tables.
+            if lacks_nothing(&mut AnyConnection::Postgres(&mut connection))? {
+                return Ok(Migrated::new());
+            }
             let lock = format!("SELECT pg_advisory_lock({ADVISORY_LOCK})");
             connection.batch_execute(&lock).map_err(|error| MigrateError::Step(error.into()))?;
             // The lock ends with the connection.
             connection.batch_execute(LOCK_WAIT).map_err(|error| MigrateError::Step(error.into()))?;
             run_between_readers(&mut connection)
         }
+    }
+}
+
+/// Whether all steps are applied. Reads only.
+fn lacks_nothing(connection: &mut AnyConnection<'_>) -> Result<bool, MigrateError> {
+    match check(connection) {
+        Ok(()) => Ok(true),
+        Err(MigrateError::Empty | MigrateError::Older { .. }) => Ok(false),
+        Err(refused) => Err(refused),
     }
 }
 

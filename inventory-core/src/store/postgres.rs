@@ -105,14 +105,16 @@ impl PostgresStore {
     /// warning that diesel does not pass on. A fast commit has not waited for a standby that was away. After a slow
     /// one, another commit follows: if that one is fast, the standby has both.
     fn confirm(&mut self, started: Instant) -> Result<(), CommitError> {
-        if started.elapsed() < limits::COMMIT_DOUBTED_AFTER {
+        let is_doubted = self.faults.doubts_commit() || started.elapsed() >= limits::COMMIT_DOUBTED_AFTER;
+        if !is_doubted {
             return Ok(());
         }
         let unknown = |cause: Cause| CommitError::Unknown(StoreError::Gone(Trouble::NotReplicated, cause));
         let again = Instant::now();
+        let faults = self.faults.clone();
         let connection = self.connection().map_err(CommitError::Unknown)?;
-        let waits: bool =
-            diesel::select(sql::<Bool>(CONFIRM)).get_result(connection).map_err(|error| unknown(error.into()))?;
+        let ask = |connection: &mut PgConnection| diesel::select(sql::<Bool>(CONFIRM)).get_result::<bool>(connection);
+        let waits = step(&faults, Statement::Confirm, connection, ask).map_err(|error| unknown(error.into()))?;
         if waits && again.elapsed() >= limits::COMMIT_DOUBTED_AFTER {
             return Err(unknown("two commits were slow, and the wait of both may have been cancelled".into()));
         }
@@ -131,9 +133,10 @@ impl BatchStore for PostgresStore {
         let mut connection = PgConnection::establish(&self.url)?;
         // A statement or a lock that hangs ends as an error, instead of a writer that waits for ever. A program that
         // hangs between two statements would keep the locks of its sites from other servers: Postgres ends its session.
-        let (wait, idle) = (limits::LOCK_WAIT_MS_MAX, limits::WRITER_IDLE_MS_MAX);
+        let (statement, idle) = (limits::STATEMENT_MS_MAX, limits::WRITER_IDLE_MS_MAX);
+        let wait = limits::LOCK_WAIT_MS_MAX;
         let session = format!(
-            "{SESSION}; SET statement_timeout = '20s'; SET lock_timeout = '{wait}ms'; \
+            "{SESSION}; SET statement_timeout = '{statement}ms'; SET lock_timeout = '{wait}ms'; \
              SET idle_in_transaction_session_timeout = '{idle}ms'"
         );
         connection.batch_execute(&session).map_err(unreachable)?;
@@ -167,12 +170,17 @@ impl BatchStore for PostgresStore {
     }
 
     fn locked_sites(&mut self, sites: &[SiteId]) -> Result<Vec<SiteId>, StoreError> {
-        self.run(|connection| {
+        let find = LockedSites::of(sites);
+        self.step(Statement::FindLocked, |connection| {
             connection.batch_execute("BEGIN")?;
-            let locked = LockedSites::of(sites).load(connection)?;
+            let locked = find.load(connection)?;
             connection.batch_execute("ROLLBACK")?;
             Ok(locked)
         })
+    }
+
+    fn wait_for_locks(&mut self, milliseconds: u64) -> Result<(), StoreError> {
+        self.run(|connection| connection.batch_execute(&format!("SET lock_timeout = '{milliseconds}ms'")))
     }
 
     fn units_of_skus(&mut self, skus: &[SiteSku]) -> Result<Vec<(SiteSku, Unit)>, StoreError> {

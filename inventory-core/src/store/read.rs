@@ -3,8 +3,10 @@
 //!
 //! - **Work**: a statement takes rows of one table by a key, at most a page of them, and only then looks up what
 //!   belongs to them. So no plan depends on the statistics of the tables, which a restored database has not got.
-//! - **Time**: a read ends at its caller's deadline, or soon after its caller has left. On Postgres that ends a
-//!   statement too. SQLite finishes the statement, which is one page at most.
+//! - **Time**: the caller gets an answer by its deadline. On Postgres a statement may run for the time that was left
+//!   when its read began, and then Postgres ends it. SQLite finishes the statement, which is one page at most. A caller
+//!   that leaves ends no statement: the read sees it before the next one, and stops there.
+//! - **Files**: no read answers from a file of SQLite that was deleted or replaced. It is refused, as a commit is.
 //! - **Fairness**: reads of pages use at most half of the connections, so reads of single levels find one.
 
 mod journal;
@@ -240,7 +242,8 @@ impl Store {
     }
 
     /// Runs a query with a reader's connection, on a thread that may block. A query that waits for a connection holds
-    /// no thread, and gives up after `limits::READER_WAIT_MAX`.
+    /// no thread, and gives up after `limits::READER_WAIT_MAX`. Fails if the files of SQLite are not the right ones any
+    /// more.
     async fn blocking_for<T: Send + 'static>(
         &self,
         caller: &Caller,
@@ -249,11 +252,16 @@ impl Store {
     ) -> Result<T, Error> {
         let waiting = caller.clone();
         let lines = self.reading.lines();
+        let files = self.files.clone();
         let permits = permits(&lines, caller, share).await?;
         let readers = lines.readers;
         let task = tokio::task::spawn_blocking(move || {
             let _permits = permits;
             waiting.waits()?;
+            if let Some(files) = files {
+                // A pooled connection was opened long ago, and would go on with a file that nobody else sees.
+                files.check()?;
+            }
             match readers {
                 Readers::Sqlite(pool) => {
                     let mut connection = pool.get().map_err(unreachable)?;

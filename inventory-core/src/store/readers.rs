@@ -101,6 +101,7 @@ struct ToSqlite {
 
 impl CustomizeConnection<SqliteConnection, diesel::r2d2::Error> for ToSqlite {
     fn on_acquire(&self, connection: &mut SqliteConnection) -> Result<(), diesel::r2d2::Error> {
+        // The pool also opens connections by itself, when no read has checked.
         self.files.check().map_err(|error| diesel::r2d2::Error::ConnectionError(BadConnection(error.to_string())))?;
         match self.how {
             Open::Migrate | Open::AsIs => connection.batch_execute(&sqlite::session())?,

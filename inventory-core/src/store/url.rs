@@ -38,8 +38,11 @@ fn has_hosts(url: &str) -> bool {
     let (before, parameters) = url.split_once('?').unwrap_or((url, ""));
     let address = before.split_once("//").map_or(before, |(_, address)| address);
     let hosts = address.rsplit('@').next().unwrap_or_default().split('/').next().unwrap_or_default();
-    let named = parameters.split('&').filter_map(|parameter| parameter.strip_prefix("host="));
-    named.chain([hosts]).any(|hosts| hosts.contains(',') || hosts.contains("%2C"))
+    // libpq takes names from `host` and addresses from `hostaddr`; either may list several.
+    let named = parameters
+        .split('&')
+        .filter_map(|parameter| parameter.strip_prefix("host=").or_else(|| parameter.strip_prefix("hostaddr=")));
+    named.chain([hosts]).any(|hosts| hosts.contains(',') || hosts.to_ascii_uppercase().contains("%2C"))
 }
 
 impl DatabaseUrl {
@@ -115,6 +118,10 @@ mod tests {
             ("postgres://u@a,b/shop", true),
             ("postgres://u:x,y@a:1,b:2/shop?sslmode=require", true),
             ("postgres:///shop?host=a,b", true),
+            ("postgres:///shop?host=a%2cb", true),
+            ("postgres:///shop?hostaddr=10.0.0.1,10.0.0.2", true),
+            ("postgres://u@a/shop?sslmode=require&hostaddr=10.0.0.1%2C10.0.0.2", true),
+            ("postgres:///shop?hostaddr=10.0.0.1", false),
             ("postgres://u:x,y@a/shop,s", false),
             ("postgres://u@a/shop?options=-c%20a,b", false),
         ];

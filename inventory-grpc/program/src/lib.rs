@@ -8,6 +8,7 @@ pub mod listen;
 pub mod memory;
 mod metrics;
 pub mod observe;
+mod output;
 mod reload;
 pub mod repeat;
 mod signals;
@@ -15,13 +16,13 @@ pub mod tls;
 pub mod trace;
 
 use std::error::Error;
-use std::io::Write;
 use std::process::{ExitCode, Termination};
 
 pub use crate::causes::with_causes;
 pub use crate::exit::Unsettled;
 pub use crate::metrics::{MetricsError, serve_metrics};
 pub use crate::observe::Sight;
+pub use crate::output::{Out, OutputError, tell};
 pub use crate::reload::Reloaded;
 pub use crate::signals::{Reload, StopError, reload_on_signal, stop_on_signal};
 
@@ -60,9 +61,9 @@ pub fn run<T: Termination>(
     }
 }
 
-/// Writes the error of a program and its causes as one line to standard error. If that is closed, nobody reads it.
+/// Writes the error of a program and its causes as one line to standard error.
 pub fn tell_error(name: &str, error: &dyn Error) {
-    let _ = writeln!(std::io::stderr(), "{name}: {}", with_causes(error));
+    tell(format_args!("{name}: {}", with_causes(error)));
 }
 
 /// A runtime with one worker thread for every two cores, at least one.

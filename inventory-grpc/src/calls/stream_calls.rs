@@ -1,20 +1,21 @@
 //! The calls of streams, seen as calls of their own methods are: measured, traced, and logged where they must be.
 //!
-//! A call of a stream has a span only while traces are sent. A line of the log gets its ids from the command.
+//! A call of a stream has a span only while traces are sent. A line of the log gets a span of its own, with the ids of
+//! the call.
 
 use std::sync::Arc;
 use std::time::Instant;
 
 use hyper::HeaderMap;
 use hyper::header::HeaderValue;
-use inventory_core::model::command::Command;
 use inventory_program::trace;
+use inventory_proto::v1;
 use inventory_proto::v1::change_availability_request::Change;
 use tonic::{Code, Status};
 use tracing::Span;
-use tracing::field::display;
 
 use super::methods::{Method, Methods};
+use crate::decode::Ids;
 
 /// Sees the calls of all streams.
 pub(crate) struct StreamCalls {
@@ -30,6 +31,7 @@ pub(crate) struct StreamCall {
     began: Instant,
     /// None while no traces are sent.
     span: Span,
+    ids: Ids,
     tells_refusals: bool,
 }
 
@@ -55,7 +57,19 @@ impl StreamCalls {
         if let Ok(value) = HeaderValue::from_str(traceparent) {
             trace::continue_from(&span, &HeaderMap::from_iter([(trace::TRACEPARENT, value)]));
         }
-        StreamCall { method: Arc::clone(method), began: Instant::now(), span, tells_refusals: self.tells_refusals }
+        let ids = match change {
+            Some(Change::Decrement(request)) => {
+                let v1::DecrementAvailabilityRequest { site_id, order_id, request_id, .. } = request;
+                Ids::new(site_id, order_id, request_id)
+            }
+            Some(Change::Increment(request)) => {
+                let v1::IncrementAvailabilityRequest { site_id, order_id, request_id, .. } = request;
+                Ids::new(site_id, order_id, request_id)
+            }
+            None => Ids::default(),
+        };
+        let (method, began, tells_refusals) = (Arc::clone(method), Instant::now(), self.tells_refusals);
+        StreamCall { method, began, span, ids, tells_refusals }
     }
 }
 
@@ -71,35 +85,30 @@ impl StreamCall {
     }
 
     /// The call was applied.
-    pub(crate) fn applied(&self, command: &Command) {
-        self.ended(Code::Ok, "", Some(command));
+    pub(crate) fn applied(&self) {
+        self.ended(Code::Ok, "");
     }
 
-    /// The call was not applied. `command` is what it asked for, if that is known.
-    pub(crate) fn end(&self, status: &Status, command: Option<&Command>) {
-        self.ended(status.code(), status.message(), command);
+    /// The call was not applied.
+    pub(crate) fn end(&self, status: &Status) {
+        self.ended(status.code(), status.message());
     }
 
-    fn ended(&self, code: Code, why: &str, command: Option<&Command>) {
+    fn ended(&self, code: Code, why: &str) {
         let ended = self.method.ended(code, why, self.began.elapsed(), &self.span);
         if ended.has_line(self.tells_refusals) {
-            self.named(command).in_scope(|| ended.tell());
+            self.named().in_scope(|| ended.tell());
         }
     }
 
     /// The span for a line of the log: that of the call, or else one that is made for the line.
-    fn named(&self, command: Option<&Command>) -> Span {
+    fn named(&self) -> Span {
         if !self.span.is_none() {
             // The decoders have recorded the ids.
             return self.span.clone();
         }
         let span = self.method.span();
-        if let Some(header) = command.map(Command::header) {
-            span.record("site.id", display(header.site)).record("request.id", header.request_id.as_str());
-            if let Some(order) = header.order {
-                span.record("order.id", display(order));
-            }
-        }
+        span.in_scope(|| self.ids.record());
         span
     }
 }

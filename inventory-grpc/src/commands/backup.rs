@@ -9,6 +9,7 @@ use std::error::Error;
 
 use inventory_core::reports::verify::Verified;
 use inventory_core::store::{self, DatabaseUrl, Open, Store};
+use inventory_program::Out;
 
 use self::part::Part;
 use super::progress;
@@ -30,9 +31,10 @@ pub async fn backup(settings: Backup) -> Result<(), Box<dyn Error>> {
     drop(copy);
     bar.finish_and_clear();
     part.publish()?;
+    let mut out = Out::default();
     for (site, sequence) in sites {
-        println!("site {site}: up to sequence {sequence}");
+        out.line(format_args!("site {site}: up to sequence {sequence}"))?;
     }
-    println!("{}: {proof}", file.display());
+    out.line(format_args!("{}: {proof}", file.display()))?;
     Ok(proof.check()?)
 }

@@ -7,6 +7,7 @@ use std::error::Error;
 
 use indicatif::{HumanCount, ProgressBar};
 use inventory_core::store::{CopyProgress, Copying, Store};
+use inventory_program::{Out, tell};
 
 use super::progress;
 use super::proof::{Proof, prove};
@@ -18,10 +19,10 @@ const LINES: u64 = 10;
 /// Copies a database.
 pub async fn copy(settings: Copy) -> Result<(), Box<dyn Error>> {
     let Copy { from, to } = settings;
-    let mut copying = Copying::begin(&from, &to)?;
+    let (mut copying, mut out) = (Copying::begin(&from, &to)?, Out::default());
     let rows = u64::try_from(copying.rows()).unwrap_or_default();
     if let Some(resumed) = copying.resumed() {
-        println!("goes on after {} rows", count(resumed));
+        out.line(format_args!("goes on after {} rows", count(resumed)))?;
     }
 
     let mut told = Told::new(rows, "copied");
@@ -35,30 +36,30 @@ pub async fn copy(settings: Copy) -> Result<(), Box<dyn Error>> {
     })?;
     told.finish();
     for (table, rows) in tables {
-        println!("{table}: {} rows", count(rows));
+        out.line(format_args!("{table}: {} rows", count(rows)))?;
     }
 
     let mut told = Told::new(rows, "compared");
     let copied = copying.compare(|rows| told.at(rows))?;
     told.finish();
-    println!("all {} rows are the same in both", HumanCount(rows));
+    out.line(format_args!("all {} rows are the same in both", HumanCount(rows)))?;
 
-    let source = books(&copied.source()?, &format!("{from:?}")).await?;
-    let target = books(&copied.target()?, &format!("{to:?}")).await?;
+    let source = books(&copied.source()?, &format!("{from:?}"), &mut out).await?;
+    let target = books(&copied.target()?, &format!("{to:?}"), &mut out).await?;
     if source != target {
         return Err(format!("the proofs differ: {source} in the source, {target} in the target").into());
     }
     copied.finish()?;
-    println!("the copy is complete; start the servers on {to:?}");
+    out.line(format_args!("the copy is complete; start the servers on {to:?}"))?;
     Ok(target.check()?)
 }
 
 /// Proves the books of a database, and prints what they come to.
-async fn books(store: &Store, name: &str) -> Result<Proof, Box<dyn Error>> {
+async fn books(store: &Store, name: &str, out: &mut Out) -> Result<Proof, Box<dyn Error>> {
     let bar = progress(0, "adding up");
     let proof = prove(store, &bar, |_| {}).await?;
     bar.finish_and_clear();
-    println!("{name}: {proof}");
+    out.line(format_args!("{name}: {proof}"))?;
     Ok(proof)
 }
 
@@ -84,7 +85,7 @@ impl Told {
         let rows = u64::try_from(rows).unwrap_or_default();
         self.bar.set_position(rows);
         if self.bar.is_hidden() && rows > 0 && rows >= self.next {
-            eprintln!("{} {} of {} rows", self.work, HumanCount(rows), HumanCount(self.rows));
+            tell(format_args!("{} {} of {} rows", self.work, HumanCount(rows), HumanCount(self.rows)));
             self.next = rows.saturating_add((self.rows / LINES).max(1));
         }
     }

@@ -10,10 +10,12 @@ use std::error::Error;
 use indicatif::ProgressBar;
 use inventory_core::model::limits;
 use inventory_core::store::Open;
+use inventory_program::tell;
 use inventory_proto::{json, v1};
 use serde_json::{Value, json};
 
 use super::output::Output;
+use super::print::unless_closed;
 use super::rows::COLUMNS;
 use super::{Connection, existing_site, progress, sentence, signed};
 use crate::config::{Export, Format, What};
@@ -43,8 +45,14 @@ const PAGE_ROWS: i32 = limits::PAGE_ROWS_MAX as i32;
 
 /// Exports stock or the ledger.
 pub async fn export(settings: Export) -> Result<(), Box<dyn Error>> {
+    let connection = Connection::open(&settings.upstream, Open::ReadOnly).await?;
+    let written = write(&connection, settings).await;
+    connection.close().await?;
+    unless_closed(written)
+}
+
+async fn write(connection: &Connection, settings: Export) -> Result<(), Box<dyn Error>> {
     let Export { what, upstream, output, format } = settings;
-    let connection = Connection::open(&upstream, Open::ReadOnly).await?;
     let columns: &[&str] = match what {
         What::Stock => &COLUMNS,
         What::Ledger => &LEDGER,
@@ -52,12 +60,12 @@ pub async fn export(settings: Export) -> Result<(), Box<dyn Error>> {
     let mut file = Output::create(output.as_deref(), Format::of(format, output.as_deref()), columns)?;
     let bar = progress(0, "exporting");
     match what {
-        What::Stock => stock::export(&connection, &upstream.remote.site_id, &mut file, &bar).await?,
-        What::Ledger => ledger(&connection, upstream.remote.site_id, &mut file, &bar).await?,
+        What::Stock => stock::export(connection, &upstream.remote.site_id, &mut file, &bar).await?,
+        What::Ledger => ledger(connection, upstream.remote.site_id, &mut file, &bar).await?,
     }
     file.finish()?;
     bar.finish_and_clear();
-    connection.close().await
+    Ok(())
 }
 
 async fn ledger(
@@ -73,7 +81,7 @@ async fn ledger(
         let page = client.list_entries(signed(request.clone())).await.map_err(sentence)?.into_inner();
         let v1::ListEntriesResponse { entries, next_page_token, archived_sequence } = page;
         if archived_sequence > 0 && request.page_token.is_empty() {
-            eprintln!("the entries up to {archived_sequence} are archived, and not in this file");
+            tell(format_args!("the entries up to {archived_sequence} are archived, and not in this file"));
         }
         for entry in entries {
             file.row(&ledger_row(entry))?;

@@ -4,6 +4,7 @@
 use std::error::Error;
 use std::time::Duration;
 
+use inventory_program::Out;
 use inventory_program::tls::GrpcUpstream;
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
@@ -17,10 +18,7 @@ pub async fn health(server: GrpcUpstream) -> Result<(), Box<dyn Error>> {
     let uri = server.grpc_upstream.uri().clone();
     let asked = tokio::time::timeout(Duration::from_secs(SECONDS_MAX), ask(server)).await;
     match asked.map_err(|_| format!("{uri}: no answer within {SECONDS_MAX} seconds"))?? {
-        ServingStatus::Serving => {
-            println!("ready");
-            Ok(())
-        }
+        ServingStatus::Serving => Ok(Out::default().line("ready")?),
         ServingStatus::NotServing | ServingStatus::Unknown | ServingStatus::ServiceUnknown => {
             Err(format!("{uri}: the server is not ready: its writers cannot commit; its log says why").into())
         }

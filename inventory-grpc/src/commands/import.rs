@@ -12,6 +12,7 @@ use std::io::Read;
 use std::path::Path;
 
 use inventory_core::store::Open;
+use inventory_program::{Out, tell};
 use inventory_proto::v1;
 use sha2::{Digest, Sha256};
 use tonic::Status;
@@ -53,18 +54,19 @@ pub async fn import(settings: Import) -> Result<(), Box<dyn Error>> {
         Ok(rows) => rows,
         Err(bad) => {
             for BadRow { line, reason } in bad.iter().take(BAD_ROWS_PRINTED_MAX) {
-                eprintln!("line {line}: {reason}");
+                tell(format_args!("line {line}: {reason}"));
             }
             return Err(BadRows(bad.len()).into());
         }
     };
     let connection = Connection::open(&upstream, Open::Migrate).await?;
+    let (site_id, mut out) = (&upstream.remote.site_id, Out::default());
     let done = match dry_run {
-        true => compare::compare(&connection, &upstream.remote.site_id, &rows).await,
-        false => write(&connection, &upstream.remote.site_id, &rows, &name_of(&content, again)).await,
+        true => compare::compare(&connection, site_id, &rows, &mut out).await,
+        false => write(&connection, site_id, &rows, &name_of(&content, again), &mut out).await,
     };
     connection.close().await?;
-    Ok(done?)
+    done
 }
 
 fn content(file: &Path) -> std::io::Result<Vec<u8>> {
@@ -82,7 +84,14 @@ fn name_of(content: &[u8], again: bool) -> String {
     if again { format!("{name}-{}", Uuid::new_v4().simple()) } else { name }
 }
 
-async fn write(connection: &Connection, site_id: &str, rows: &Rows, name: &str) -> Result<(), RefusedRow> {
+/// Writes the settings, then the levels, and prints what was changed.
+async fn write(
+    connection: &Connection,
+    site_id: &str,
+    rows: &Rows,
+    name: &str,
+    out: &mut Out,
+) -> Result<(), Box<dyn Error>> {
     let bar = progress((rows.units.len() + rows.levels.len()) as u64, "importing");
     let Rows { count, levels, units } = rows;
     let mut client = connection.stock();
@@ -118,12 +127,12 @@ async fn write(connection: &Connection, site_id: &str, rows: &Rows, name: &str) 
     }
     bar.finish_and_clear();
     let same = levels.len() - changed - before;
-    println!("{count} rows: {changed} levels changed, {same} were so already, {before} imported before");
+    out.line(format_args!("{count} rows: {changed} levels changed, {same} were so already, {before} imported before"))?;
     if !units.is_empty() {
-        println!("settings of {} units written", units.len());
+        out.line(format_args!("settings of {} units written", units.len()))?;
     }
     if before > 0 {
-        println!("levels that were imported before are not set again; --again sets them once more");
+        out.line("levels that were imported before are not set again; --again sets them once more")?;
     }
     Ok(())
 }

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use serde_json::{Map, Value};
 
+use super::print::Stdout;
 use crate::config::Format;
 
 /// A file that is being written.
@@ -25,7 +26,7 @@ impl<'a> Output<'a> {
                 let error = |error| format!("--output: cannot write {}: {error}", path.display());
                 Box::new(File::create(path).map_err(error)?)
             }
-            None => Box::new(std::io::stdout()),
+            None => Box::new(Stdout),
         };
         Self::over(to, format, columns)
     }
@@ -35,7 +36,7 @@ impl<'a> Output<'a> {
         Ok(match format {
             Format::Csv => {
                 let mut writer = csv::Writer::from_writer(to);
-                writer.write_record(columns)?;
+                writer.write_record(columns).map_err(of_csv)?;
                 Self::Csv(Box::new(writer))
             }
             Format::Ndjson => Self::Ndjson(columns, BufWriter::new(to)),
@@ -51,7 +52,7 @@ impl<'a> Output<'a> {
                     Value::Null => String::new(),
                     Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => value.to_string(),
                 };
-                writer.write_record(values.iter().map(text))?;
+                writer.write_record(values.iter().map(text)).map_err(of_csv)?;
             }
             Self::Ndjson(columns, to) => {
                 let present = columns.iter().zip(values).filter(|(_, value)| !value.is_null());
@@ -69,5 +70,13 @@ impl<'a> Output<'a> {
             Self::Csv(mut writer) => writer.flush(),
             Self::Ndjson(_, mut to) => to.flush(),
         }
+    }
+}
+
+/// The error of the file itself, if there is one. csv wraps it.
+fn of_csv(error: csv::Error) -> Box<dyn Error> {
+    match error.into_kind() {
+        csv::ErrorKind::Io(error) => error.into(),
+        other => format!("a row cannot be written: {other:?}").into(),
     }
 }

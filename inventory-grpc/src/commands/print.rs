@@ -1,25 +1,39 @@
-//! Standard output of the commands that people type.
+//! Standard output of the commands that read.
 //!
 //! Colours are kept on a terminal only, and not with NO_COLOR. A reader that has left, as `head` does, ends a command
-//! quietly.
+//! quietly. A command that changes something goes on instead: it prints with [`inventory_program::Out`].
 
 use std::error::Error;
-use std::io::{ErrorKind, Write};
+use std::io::Write;
 use std::os::fd::AsFd;
 
 use anstream::AutoStream;
+use inventory_program::OutputError;
 use tokio::io::Interest;
 use tokio::net::unix::pipe::Sender;
-
-/// Standard output cannot be written.
-#[derive(Debug, thiserror::Error)]
-#[error("standard output cannot be written: {0}")]
-struct OutputError(std::io::Error);
 
 /// Writes text at once, so that a reader of a pipe sees it.
 pub(super) fn print(text: &str) -> Result<(), Box<dyn Error>> {
     let mut output = AutoStream::auto(std::io::stdout());
-    Ok(output.write_all(text.as_bytes()).and_then(|()| output.flush()).map_err(OutputError)?)
+    Ok(output.write_all(text.as_bytes()).and_then(|()| output.flush()).map_err(OutputError::from)?)
+}
+
+/// Standard output as a file of rows. [`unless_closed`] tells its errors from those of a file.
+pub(super) struct Stdout;
+
+impl Write for Stdout {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        std::io::stdout().write(bytes).map_err(of_stdout)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        std::io::stdout().flush().map_err(of_stdout)
+    }
+}
+
+/// The same error, which says that it is about standard output.
+fn of_stdout(error: std::io::Error) -> std::io::Error {
+    std::io::Error::new(error.kind(), OutputError::from(error))
 }
 
 /// Waits until the reader of standard output has left. For a command that prints only now and then.
@@ -38,8 +52,41 @@ pub(super) async fn reader_left() {
 
 /// The result of a command, unless it ended because nobody reads on.
 pub(super) fn unless_closed(result: Result<(), Box<dyn Error>>) -> Result<(), Box<dyn Error>> {
-    let closed = |error: &(dyn Error + 'static)| {
-        error.downcast_ref::<OutputError>().is_some_and(|OutputError(error)| error.kind() == ErrorKind::BrokenPipe)
-    };
-    result.or_else(|error| if closed(error.as_ref()) { Ok(()) } else { Err(error) })
+    result.or_else(|error| if is_closed(error.as_ref()) { Ok(()) } else { Err(error) })
+}
+
+fn is_closed(error: &(dyn Error + 'static)) -> bool {
+    let of_rows = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+    let of_rows = of_rows.and_then(|error| error.downcast_ref::<OutputError>());
+    error.downcast_ref::<OutputError>().or(of_rows).is_some_and(OutputError::is_closed)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::ErrorKind;
+
+    use super::*;
+
+    fn error(kind: ErrorKind) -> std::io::Error {
+        kind.into()
+    }
+
+    #[test]
+    fn only_a_closed_standard_output_ends_a_command_quietly() {
+        let closed: [Box<dyn Error>; 2] =
+            [OutputError::from(error(ErrorKind::BrokenPipe)).into(), of_stdout(error(ErrorKind::BrokenPipe)).into()];
+        for error in closed {
+            assert!(unless_closed(Err(error)).is_ok());
+        }
+        let others: [Box<dyn Error>; 4] = [
+            OutputError::from(error(ErrorKind::StorageFull)).into(),
+            of_stdout(error(ErrorKind::StorageFull)).into(),
+            // A pipe that stands in the place of a file.
+            error(ErrorKind::BrokenPipe).into(),
+            "the connection is a broken pipe".into(),
+        ];
+        for error in others {
+            assert!(unless_closed(Err(error)).is_err());
+        }
+    }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use inventory_core::model::limits;
 use inventory_program::{Unsettled, with_causes};
-use inventory_proto::{ERROR_DOMAIN, ON_BEHALF_OF_METADATA};
+use inventory_proto::{ERROR_DOMAIN, ON_BEHALF_OF_METADATA, v1};
 use tonic::metadata::AsciiMetadataValue;
 use tonic::{Code, Request, Status};
 use tonic_types::StatusExt;
@@ -66,6 +66,16 @@ impl Session {
             request.metadata_mut().insert(ON_BEHALF_OF_METADATA, user);
         }
         request
+    }
+
+    /// The site. `None` if nothing was ever written for it.
+    pub(super) async fn site(&self) -> Result<Option<v1::Site>, Box<dyn Error>> {
+        let request = v1::GetSiteRequest { site_id: self.site_id.clone() };
+        match self.connection.sites().get_site(self.read(request)).await {
+            Ok(answer) => Ok(answer.into_inner().site),
+            Err(status) if status.code() == Code::NotFound => Ok(None),
+            Err(status) => Err(self.not_read(&status, None)),
+        }
     }
 
     /// Why a read failed. `unit` is the one that the person named.

@@ -9,6 +9,7 @@ use inventory_core::model::access::Author;
 use inventory_core::model::ids::SiteId;
 use inventory_core::model::journal::DELETION;
 use inventory_core::store::{Snapshot, Store, Terms};
+use inventory_program::Out;
 
 use crate::config::retention::{Delete, SiteCommand};
 use crate::encode::timestamp;
@@ -25,7 +26,7 @@ pub async fn site(command: SiteCommand) -> Result<(), Box<dyn Error>> {
 
 async fn delete(settings: Delete) -> Result<(), Box<dyn Error>> {
     let Delete { database, site_id, by, reason, yes } = settings;
-    let url = database.database_url;
+    let (url, mut out) = (database.database_url, Out::default());
     let store = tokio::task::spawn_blocking(move || Store::open_whole(url)).await??;
     let newest = move |snapshot: &mut Snapshot<'_>| snapshot.setting_changes(None, true, 1);
     let found = store.read(site_id, Terms::default(), newest).await?;
@@ -34,28 +35,27 @@ async fn delete(settings: Delete) -> Result<(), Box<dyn Error>> {
         let Some(change) = last else {
             return Err(format!("--site-id (SITE_ID): nothing was ever written for the site {site_id}").into());
         };
-        println!("the site {site_id} was deleted at {}; nothing is left to do", timestamp(change.recorded_at));
-        return Ok(());
+        let at = timestamp(change.recorded_at);
+        return Ok(out.line(format_args!("the site {site_id} was deleted at {at}; nothing is left to do"))?);
     }
     if !yes && !confirmed(site_id, found.site.sequence)? {
         return Err("the id that was typed is not that of the site; nothing was changed".into());
     }
     let author = Author { actor: ACTOR.to_owned(), on_behalf_of: by };
     Keeper::connect(&store)?.delete_site(site_id, &author, &reason, Clock::system().now())?;
-    println!("the site {site_id} is deleted; the journal says so");
+    out.line(format_args!("the site {site_id} is deleted; the journal says so"))?;
     for (_, token) in store.tokens().await?.iter().filter(|(_, token)| token.sites.contains(&site_id)) {
-        println!(
-            "the token {} names the site; `inventory-grpc token revoke --name {}` ends it",
-            token.name, token.name
-        );
+        let name = &token.name;
+        out.line(format_args!("the token {name} names the site; `inventory-grpc token revoke --name {name}` ends it"))?;
     }
     Ok(())
 }
 
 /// Whether a person types the id of the site.
 fn confirmed(site: SiteId, sequence: i64) -> Result<bool, Box<dyn Error>> {
-    eprint!("This deletes the site {site} with its {sequence} entries for ever. Type its id to go on: ");
-    std::io::stderr().flush()?;
+    let mut asked = std::io::stderr();
+    write!(asked, "This deletes the site {site} with its {sequence} entries for ever. Type its id to go on: ")?;
+    asked.flush()?;
     let mut line = String::new();
     std::io::stdin().read_line(&mut line)?;
     Ok(line.trim().eq_ignore_ascii_case(&site.to_string()))

@@ -10,7 +10,7 @@ use std::error::Error;
 use inventory_core::model::limits;
 use inventory_proto::{UnitRef, v1};
 
-use self::page::Columns;
+use self::page::{Columns, JsonList};
 use super::json;
 use super::print::{print, unless_closed};
 use super::session::{Session, new_key};
@@ -47,13 +47,14 @@ async fn show(settings: Show) -> Result<(), Box<dyn Error>> {
         }
         Some(unit) => request.unit = Some(unit.into()),
     }
-    let (mut client, mut columns, mut count) = (session.connection.stock(), Columns::default(), 0_usize);
+    let (mut client, mut count) = (session.connection.stock(), 0_usize);
+    let (mut columns, mut list) = (Columns::default(), JsonList::default());
     loop {
         let answer = client.list_stock(session.read(request.clone())).await;
         let v1::ListStockResponse { stock, next_page_token } =
             answer.map_err(|status| session.not_read(&status, unit.as_ref()))?.into_inner();
         if ask.json {
-            print(&page::json_rows(&stock, count == 0)?)?;
+            print(&list.rows(&stock)?)?;
         } else {
             print(&columns.rows(&stock))?;
         }

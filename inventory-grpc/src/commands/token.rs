@@ -15,7 +15,9 @@ use inventory_core::model::access::{Author, Token, TokenHash, TokenState};
 use inventory_core::model::journal::{JournalEntry, SettingChange};
 use inventory_core::model::limits;
 use inventory_core::store::{Open, Store};
+use inventory_program::{Out, tell};
 
+use super::print::{print, unless_closed};
 use crate::access::{is_token, new_token};
 use crate::config::token::{Command, Create, Expiry, Revoke};
 use crate::encode::timestamp;
@@ -27,9 +29,11 @@ const ACTOR: &str = "inventory-grpc token";
 pub async fn token(command: Command) -> Result<(), Box<dyn Error>> {
     match command {
         Command::Create(settings) => create(settings).await,
-        Command::List(database) => list(&Store::open(database.database_url, Open::ReadOnly)?).await,
+        Command::List(database) => unless_closed(list(&Store::open(database.database_url, Open::ReadOnly)?).await),
         Command::Revoke(settings) => revoke(settings),
-        Command::Journal(database) => journal(&Store::open(database.database_url, Open::ReadOnly)?).await,
+        Command::Journal(database) => {
+            unless_closed(journal(&Store::open(database.database_url, Open::ReadOnly)?).await)
+        }
     }
 }
 
@@ -53,15 +57,15 @@ async fn create(settings: Create) -> Result<(), Box<dyn Error>> {
     let Some(file) = file else {
         let text = new_text()?;
         tokens::create(&store, &TokenHash::of(&text), &token, &author(), now)?;
-        println!("{text}");
-        eprintln!("the token {} is shown only now; servers accept it within {} seconds", token.name, seconds());
+        Out::default().line(text)?;
+        tell(format_args!("the token {} is shown only now; servers accept it within {}", token.name, seconds()));
         return Ok(());
     };
     let told = |error: &dyn Display| format!("--file: {}: {error}", file.display());
     let (text, is_new) = kept_text(&file).map_err(|error| told(&error))?;
     let hash = TokenHash::of(&text);
     if is_done(&store.tokens().await?, &hash, &token).map_err(|why| told(&why))? {
-        eprintln!("the token {} is in {} and valid; nothing was changed", token.name, file.display());
+        tell(format_args!("the token {} is in {} and valid; nothing was changed", token.name, file.display()));
         return Ok(());
     }
     if let Err(error) = tokens::create(&store, &hash, &token, &author(), now) {
@@ -70,7 +74,7 @@ async fn create(settings: Create) -> Result<(), Box<dyn Error>> {
         }
         return Err(error.into());
     }
-    eprintln!("the token {} is in {}; servers accept it within {} seconds", token.name, file.display(), seconds());
+    tell(format_args!("the token {} is in {}; servers accept it within {}", token.name, file.display(), seconds()));
     Ok(())
 }
 
@@ -116,12 +120,12 @@ fn revoke(settings: Revoke) -> Result<(), Box<dyn Error>> {
     let Revoke { database, name } = settings;
     let store = Store::open(database.database_url, Open::AsIs)?;
     tokens::revoke(&store, &name, &author(), Clock::system().now())?;
-    println!("the token {name} is revoked; servers refuse it within {} seconds", seconds());
-    Ok(())
+    Ok(Out::default().line(format_args!("the token {name} is revoked; servers refuse it within {}", seconds()))?)
 }
 
-fn seconds() -> u64 {
-    limits::TOKENS_EVERY.as_secs()
+/// How long servers take to know of a change.
+fn seconds() -> String {
+    format!("{} seconds", limits::TOKENS_EVERY.as_secs())
 }
 
 /// Who runs the command: the program, on behalf of the user of the system, if that has a name.
@@ -132,7 +136,7 @@ fn author() -> Author {
 
 async fn list(store: &Store) -> Result<(), Box<dyn Error>> {
     let now = Clock::system().now();
-    row(&["name", "scopes", "sites", "created", "expires", "state"]);
+    let mut text = row(&["name", "scopes", "sites", "created", "expires", "state"]);
     for (_, token) in store.tokens().await? {
         let state = match token.state(now) {
             TokenState::Valid => "valid",
@@ -142,21 +146,24 @@ async fn list(store: &Store) -> Result<(), Box<dyn Error>> {
         let sites = if token.sites.is_empty() { "all".to_owned() } else { token.sites_text() };
         let Token { name, scopes, sites: _, created_at, expires_at, revoked_at: _ } = token;
         let expires = expires_at.map_or("never".to_owned(), |time| timestamp(time).to_string());
-        row(&[name.as_str(), &scopes.to_string(), &sites, &timestamp(created_at).to_string(), &expires, state]);
+        let created = timestamp(created_at).to_string();
+        text.push_str(&row(&[name.as_str(), &scopes.to_string(), &sites, &created, &expires, state]));
     }
-    Ok(())
+    print(&text)
 }
 
 async fn journal(store: &Store) -> Result<(), Box<dyn Error>> {
-    row(&["time", "actor", "on behalf of", "subject", "before", "after"]);
+    let mut text = row(&["time", "actor", "on behalf of", "subject", "before", "after"]);
     let mut last = None;
     loop {
         let page = store.token_changes(last, limits::PAGE_ROWS_MAX).await?;
         for JournalEntry { id: _, change } in page.rows {
             let SettingChange { site: _, subject, author, recorded_at, before, after } = change;
             let Author { actor, on_behalf_of } = author;
-            row(&[&timestamp(recorded_at).to_string(), &actor, &on_behalf_of, &subject, &before, &after]);
+            let time = timestamp(recorded_at).to_string();
+            text.push_str(&row(&[time.as_str(), &actor, &on_behalf_of, &subject, &before, &after]));
         }
+        print(&std::mem::take(&mut text))?;
         last = page.next;
         if last.is_none() {
             return Ok(());
@@ -164,7 +171,7 @@ async fn journal(store: &Store) -> Result<(), Box<dyn Error>> {
     }
 }
 
-/// Prints a row. The columns are separated by tabs.
-fn row(cells: &[&(impl Display + ?Sized)]) {
-    println!("{}", cells.iter().map(|cell| cell.to_string()).collect::<Vec<_>>().join("\t"));
+/// A row. The columns are separated by tabs.
+fn row(cells: &[&str; 6]) -> String {
+    format!("{}\n", cells.join("\t"))
 }

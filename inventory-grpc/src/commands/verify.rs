@@ -5,10 +5,13 @@
 use std::error::Error;
 
 use inventory_core::store::Open;
+use inventory_program::Out;
 use inventory_proto::v1;
 
+use super::page::{at_location, plain};
 use super::{Connection, progress, sentence, signed};
 use crate::config::Verify;
+use crate::config::unit_name::of_reference;
 
 /// Levels differ from the ledger.
 #[derive(Debug, thiserror::Error)]
@@ -30,19 +33,21 @@ pub async fn verify(settings: Verify) -> Result<(), Box<dyn Error>> {
         difference_count,
         archived_sequence,
     } = result?;
-    println!("{entries} entries, {levels} levels: {difference_count} differ");
+    // The exit code tells whether a level differs, also if nobody reads which one.
+    let mut out = Out::default();
+    out.line(format_args!("{entries} entries, {levels} levels: {difference_count} differ"))?;
     if archived_sequence > 0 {
-        println!("the entries up to {archived_sequence} are archived: the sums begin with the levels as of then");
+        let sums = "the sums begin with the levels as of then";
+        out.line(format_args!("the entries up to {archived_sequence} are archived: {sums}"))?;
     }
     let repaired_count = differences.iter().filter(|difference| difference.repaired).count();
     for difference in differences {
         let v1::LevelDifference { catalog_reference, location_id, available, recomputed, repaired, .. } = difference;
-        let v1::CatalogReference { app_id, catalog_item_id, options: _, options_json: _ } =
-            catalog_reference.unwrap_or_default();
+        // As a person types it, so that `why` can be asked about it.
+        let unit = plain(&catalog_reference.as_ref().map(of_reference).unwrap_or_default());
+        let place = at_location(&location_id);
         let repaired = if repaired { "; repaired" } else { "" };
-        println!(
-            "{app_id}/{catalog_item_id} {location_id}: is {available}, its entries come to {recomputed}{repaired}"
-        );
+        out.line(format_args!("{unit} {place}: is {available}, its entries come to {recomputed}{repaired}"))?;
     }
     match difference_count - i64::try_from(repaired_count).unwrap_or(i64::MAX) {
         0 => Ok(()),

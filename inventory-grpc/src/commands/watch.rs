@@ -4,11 +4,11 @@
 //! it is back, and goes on after the last entry that it has printed.
 
 use std::error::Error;
-use std::io::Write;
 use std::time::Duration;
 
+use inventory_program::tell;
 use inventory_proto::v1;
-use tonic::{Code, Status, Streaming};
+use tonic::{Status, Streaming};
 
 use super::json;
 use super::names::Names;
@@ -38,7 +38,8 @@ async fn follow(settings: Watch) -> Result<(), Box<dyn Error>> {
     let session = Session::open(&ask).await?;
     let mut after = match after {
         Some(after) => after,
-        None => last_sequence(&session).await?,
+        // From now on. Nothing may have been written for the site yet.
+        None => session.site().await?.unwrap_or_default().sequence,
     };
     let mut pause = PAUSE;
     let mut is_away = false;
@@ -47,7 +48,7 @@ async fn follow(settings: Watch) -> Result<(), Box<dyn Error>> {
         let ended = match begin(&session, after).await {
             Ok((mut messages, first)) => {
                 let Session { address, site_id, .. } = &session;
-                tell(&match began {
+                tell(match began {
                     false => format!("watching the site {site_id} at {address} after entry {after}; Ctrl-C ends it"),
                     true => format!("{address}: the server is back; going on after entry {after}"),
                 });
@@ -71,20 +72,11 @@ async fn follow(settings: Watch) -> Result<(), Box<dyn Error>> {
         if !is_away {
             is_away = true;
             let why = transport(&ended);
-            tell(&format!("{}: {why}; asking again until the server is back, after entry {after}", session.address));
+            let address = &session.address;
+            tell(format_args!("{address}: {why}; asking again until the server is back, after entry {after}"));
         }
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(PAUSE_MAX);
-    }
-}
-
-/// The sequence number of the site's last entry; 0 if nothing was ever written for the site.
-async fn last_sequence(session: &Session) -> Result<i64, Box<dyn Error>> {
-    let request = v1::GetSiteRequest { site_id: session.site_id.clone() };
-    match session.connection.sites().get_site(session.read(request)).await {
-        Ok(answer) => Ok(answer.into_inner().site.unwrap_or_default().sequence),
-        Err(status) if status.code() == Code::NotFound => Ok(0),
-        Err(status) => Err(session.not_read(&status, None)),
     }
 }
 
@@ -139,12 +131,6 @@ fn line(entry: &v1::Entry, names: &Names) -> String {
     let action = action(entry.kind(), entry.reason());
     let line = format!("{}  {unit:<UNIT_WIDTH$}  {action:<ACTION_WIDTH$}  {}", moved(entry), details(entry, true));
     format!("{}\n", line.trim_end())
-}
-
-/// Tells the person who watches something that is no entry.
-fn tell(text: &str) {
-    // If nobody can be told, the entries are still printed.
-    let _ = writeln!(std::io::stderr(), "{text}");
 }
 
 #[cfg(test)]

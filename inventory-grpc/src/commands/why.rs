@@ -41,6 +41,13 @@ async fn explain(settings: Why) -> Result<(), Box<dyn Error>> {
     if ask.json {
         return print(&format!("{}\n", json::of(&explained)?));
     }
+    // Levels are listed by the id of the default location, if it has one. Entries show it too, but all of them may be
+    // archived.
+    let location_id = if location_id.is_empty() {
+        session.site().await?.unwrap_or_default().default_location_id
+    } else {
+        location_id
+    };
     let mut elsewhere = Vec::new();
     // The list is of now, so it says nothing about another moment.
     if at.is_none() {

@@ -19,7 +19,7 @@ pub enum LedgerCommand {
     /// meanwhile. On Postgres, run it as the owner of the tables. If it was interrupted, run it again: it goes on.
     ///
     /// Entries stay that the replay of a request may still need, so the outcomes of requests must be older and deleted
-    /// (`--request-retention-days`).
+    /// (`--request-retention-days`). Run the same command again later: it archives them to a further folder.
     Archive(Archive),
 }
 
@@ -32,7 +32,8 @@ pub struct Archive {
     /// Archive the entries that were recorded before this month, such as 2026-01 (UTC).
     #[arg(long, value_parser = month)]
     pub before: Month,
-    /// The folder that gets the files, in a folder of their own for each `--before`.
+    /// The folder that gets the files, in a folder of their own for each `--before`, and for each later run that finds
+    /// more.
     #[arg(long)]
     pub to: PathBuf,
     /// The format of the files.

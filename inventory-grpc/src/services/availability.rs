@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use inventory_core::engine::Engine;
+use inventory_program::memory::Memory;
 use inventory_proto::v1;
 use inventory_proto::v1::availability_service_server::AvailabilityService;
 use tokio_util::sync::CancellationToken;
@@ -18,6 +19,8 @@ use crate::decode::{self, caller};
 pub(crate) struct Availability {
     /// Decides and commits.
     pub(crate) engine: Engine,
+    /// Of all messages under way.
+    pub(crate) memory: Memory,
     /// Sees the calls of streams.
     pub(crate) calls: Arc<StreamCalls>,
     /// Cancelled when the server stops. Streams then read no more, and end.
@@ -55,7 +58,8 @@ impl AvailabilityService for Availability {
         let (metadata, extensions, calls) = request.into_parts();
         let access = Access::of(&extensions)?;
         let author = caller(&metadata, &access)?.author;
-        let stopping = self.stopping.clone();
-        Ok(Response::new(Changes::new(calls, access, author, &self.engine, Arc::clone(&self.calls), stopping)))
+        let Self { engine, memory, calls: seen, stopping } = self;
+        let (memory, seen, stopping) = (memory.clone(), Arc::clone(seen), stopping.clone());
+        Ok(Response::new(Changes::new(calls, (access, author), memory, engine, seen, stopping)))
     }
 }

@@ -14,12 +14,13 @@ use std::time::Instant;
 use futures_util::Stream;
 use inventory_core::engine::{Answered, Answers, Commands, Engine, StreamCommand};
 use inventory_core::model::access::Author;
-use inventory_core::model::command::Command;
 use inventory_core::model::error::{Error, Failed};
 use inventory_core::model::limits;
 use inventory_core::model::outcome::{Outcome, Verdict};
+use inventory_program::memory::{Charged, Memory};
 use inventory_proto::v1;
 use inventory_proto::v1::change_availability_response::Outcome as Ending;
+use prost::Message;
 use tokio::time::Sleep;
 use tokio_util::sync::CancellationToken;
 use tonic::{Status, Streaming};
@@ -34,6 +35,8 @@ use crate::status::{Paths, as_message, of_error, of_refusal};
 const CALLS_MAX: usize = 1_024;
 /// Their items. One call more may begin below this bound. The adapter's `client/room` sends less than these bounds.
 const ITEMS_MAX: usize = 40_000;
+/// Bytes of their messages. One call more may begin below this bound. The port has a bound for all streams, too.
+const BYTES_MAX: usize = 20 * 1024 * 1024;
 /// Calls that are read before they go to the engine. A batch takes as many.
 const TOGETHER_MAX: usize = limits::BATCH_COMMANDS_MAX;
 
@@ -43,6 +46,8 @@ pub(crate) struct Changes {
     calls: Option<Streaming<v1::ChangeAvailabilityRequest>>,
     access: Access,
     author: Author,
+    /// For the messages of the calls under way.
+    memory: Memory,
     commands: Commands,
     answers: Answers,
     /// By our own number: a caller may use its number again as soon as it has the answer.
@@ -50,6 +55,7 @@ pub(crate) struct Changes {
     /// The callers' numbers of the calls under way.
     correlation_ids: HashSet<u64>,
     items: usize,
+    bytes: usize,
     next: u64,
     deadlines: Deadlines,
     ready: VecDeque<v1::ChangeAvailabilityResponse>,
@@ -64,16 +70,18 @@ pub(crate) struct Changes {
 struct UnderWay {
     correlation_id: u64,
     items: usize,
+    bytes: usize,
     return_levels: bool,
     seen: StreamCall,
+    _charged: Charged,
 }
 
 impl Changes {
     /// Reads calls by `author` until the caller ends its side, `access` ends, or the server stops.
     pub(super) fn new(
         calls: Streaming<v1::ChangeAvailabilityRequest>,
-        access: Access,
-        author: Author,
+        (access, author): (Access, Author),
+        memory: Memory,
         engine: &Engine,
         seen: Arc<StreamCalls>,
         stopping: CancellationToken,
@@ -92,11 +100,13 @@ impl Changes {
             calls: Some(calls),
             access,
             author,
+            memory,
             commands,
             answers,
             under_way: HashMap::new(),
             correlation_ids: HashSet::new(),
             items: 0,
+            bytes: 0,
             next: 0,
             deadlines: Deadlines::default(),
             ready: VecDeque::new(),
@@ -118,6 +128,7 @@ impl Changes {
         // A call that cannot be read is answered at once, and counts until its answer is taken.
         while self.under_way.len() + self.ready.len() < CALLS_MAX
             && self.items < ITEMS_MAX
+            && self.bytes < BYTES_MAX
             && together.len() < TOGETHER_MAX
         {
             let Some(calls) = &mut self.calls else { break };
@@ -139,13 +150,20 @@ impl Changes {
 
     /// Takes a call in; `None` if it is answered already.
     fn begin(&mut self, call: v1::ChangeAvailabilityRequest) -> Option<StreamCommand> {
+        let bytes = call.encoded_len();
         let v1::ChangeAvailabilityRequest { correlation_id, timeout, change, return_levels, traceparent } = call;
         let seen = self.seen.begin(change.as_ref(), &traceparent);
-        let decoded = seen.span().in_scope(|| self.decode(correlation_id, timeout, change));
+        let mut charged = Charged::default();
+        let decoded = seen.span().in_scope(|| {
+            if !self.memory.charge(&mut charged, bytes) {
+                return Err(of_error(Failed::Overloaded.into(), Paths::REQUEST));
+            }
+            self.decode(correlation_id, timeout, change)
+        });
         let Change { command, timeout } = match decoded {
             Ok(change) => change,
             Err(status) => {
-                seen.end(&status, None);
+                seen.end(&status);
                 self.respond(correlation_id, Ending::Failed(as_message(&status)));
                 return None;
             }
@@ -154,9 +172,11 @@ impl Changes {
         let span = seen.span().clone();
         self.next += 1;
         self.items += items;
+        self.bytes += bytes;
         self.correlation_ids.insert(correlation_id);
         self.deadlines.add(deadline, id);
-        self.under_way.insert(id, UnderWay { correlation_id, items, return_levels, seen });
+        let call = UnderWay { correlation_id, items, bytes, return_levels, seen, _charged: charged };
+        self.under_way.insert(id, call);
         Some(StreamCommand { id, command, deadline, span })
     }
 
@@ -182,8 +202,8 @@ impl Changes {
     fn answer(&mut self, answered: Answered) {
         let Some(call) = self.remove(answered.id) else { return };
         let ending = match answered.result {
-            Ok(outcome) => ending(&call, &answered.command, outcome),
-            Err(error) => failed(&call, Some(&answered.command), error),
+            Ok(outcome) => ending(&call, outcome),
+            Err(error) => failed(&call, error),
         };
         self.respond(call.correlation_id, ending);
     }
@@ -192,7 +212,7 @@ impl Changes {
     fn expire(&mut self, context: &mut Context<'_>) {
         while let Some(id) = self.deadlines.poll_expired(context, |id| self.under_way.contains_key(&id)) {
             let Some(call) = self.remove(id) else { continue };
-            let ending = failed(&call, None, Failed::NoAnswer.into());
+            let ending = failed(&call, Failed::NoAnswer.into());
             self.respond(call.correlation_id, ending);
         }
     }
@@ -201,6 +221,7 @@ impl Changes {
         let call = self.under_way.remove(&id)?;
         self.correlation_ids.remove(&call.correlation_id);
         self.items -= call.items;
+        self.bytes -= call.bytes;
         Some(call)
     }
 
@@ -238,12 +259,12 @@ impl Stream for Changes {
 }
 
 /// How a call ended that the engine has decided.
-fn ending(call: &UnderWay, command: &Command, outcome: Outcome) -> Ending {
+fn ending(call: &UnderWay, outcome: Outcome) -> Ending {
     // The engine has counted the findings.
     let Outcome { site: _, default_location, sequence, replayed, verdict, findings: _ } = outcome;
     match verdict {
         Verdict::Applied(levels) => {
-            call.seen.applied(command);
+            call.seen.applied();
             let levels = if call.return_levels { levels } else { Vec::new() };
             let levels = levels.into_iter().map(|level| encode::level(level, default_location)).collect();
             Ending::Applied(v1::AppliedChange { sequence, levels, repeated_request: replayed })
@@ -251,16 +272,16 @@ fn ending(call: &UnderWay, command: &Command, outcome: Outcome) -> Ending {
         Verdict::Refused(refusal) => {
             // A message has no bound as metadata has.
             let status = of_refusal(refusal, default_location, usize::MAX);
-            call.seen.end(&status, Some(command));
+            call.seen.end(&status);
             Ending::Refused(as_message(&status))
         }
     }
 }
 
 /// How a call ended that was not decided, or whose outcome is not known.
-fn failed(call: &UnderWay, command: Option<&Command>, error: Error) -> Ending {
+fn failed(call: &UnderWay, error: Error) -> Ending {
     let status = call.seen.span().in_scope(|| of_error(error, Paths::ITEMS));
-    call.seen.end(&status, command);
+    call.seen.end(&status);
     Ending::Failed(as_message(&status))
 }
 
@@ -268,7 +289,7 @@ impl Drop for Changes {
     fn drop(&mut self) {
         // What the engine has of them is carried through.
         let left = Status::cancelled("the caller left");
-        self.under_way.values().for_each(|call| call.seen.end(&left, None));
+        self.under_way.values().for_each(|call| call.seen.end(&left));
     }
 }
 

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
 use super::stream::{Messages, stream};
-use super::verify::verify;
+use super::verify::{Verifications, verify};
 use super::watch::Commits;
 use super::{Call, call, read_large};
 use crate::decode::{self, Caller, EntryQuery, Read};
@@ -30,6 +30,8 @@ pub(crate) struct Ledger {
     pub(crate) engine: Engine,
     /// Wakes those who watch a ledger.
     pub(crate) commits: Commits,
+    /// Bounds the verifications.
+    pub(crate) verifications: Verifications,
     /// Cancelled when the server stops. Ends the calls that would never end by themselves.
     pub(crate) stopping: CancellationToken,
 }
@@ -107,20 +109,22 @@ impl LedgerService for Ledger {
         // Registered before the first read, so that no commit is missed in between.
         let watched = self.commits.watch(site).map_err(of_failed)?;
         let (store, stopping) = (self.store.clone(), self.stopping.clone());
-        // The stream does not outlive the caller's right to it.
-        let follow = async move |to| {
+        // The stream outlives neither the caller's right to it nor the server.
+        let follow = async move |reader| {
             tokio::select! {
-                ended = watched.follow(store, after_sequence, stopping, caller, to) => ended,
+                ended = watched.follow(store, after_sequence, reader) => ended,
                 refused = access.ended() => Err(refused),
+                () = stopping.cancelled() => Err(status::stopping()),
             }
         };
-        Ok(Response::new(stream(follow)))
+        Ok(Response::new(stream(caller, "watched entries", follow)))
     }
 
     async fn verify_site(
         &self,
         request: Request<v1::VerifySiteRequest>,
     ) -> Result<Response<Self::VerifySiteStream>, Status> {
+        let caller = request.extensions().get::<CallerInfo>().cloned();
         let (call, message) = call(request)?;
         let Caller { author, deadline: _, detail_bytes: _ } = decode::caller(&call.metadata, &call.access)?;
         let (site, repair) = decode::verify_site(message)?;
@@ -128,8 +132,14 @@ impl LedgerService for Ledger {
             call.access.check_scope(Scope::StockWrite)?;
             call.access.check_scope(Scope::Admin)?;
         }
+        let place = self.verifications.place()?;
         let (store, engine) = (self.store.clone(), self.engine.clone());
         let repair_as = repair.then_some(author);
-        Ok(Response::new(stream(|to| verify(store, engine, site, repair_as, to))))
+        let work = async move |reader| {
+            // Free again when the task ends. That is at once if the caller leaves.
+            let _place = place;
+            verify(store, engine, site, repair_as, reader).await
+        };
+        Ok(Response::new(stream(caller, "a verification", work)))
     }
 }

@@ -2,6 +2,11 @@
 //!
 //! The ledger counts as right. A repair names the level as it is stored, so changes of the site's settings during
 //! the verification do not matter, and it does nothing if the level changed since it was read.
+//!
+//! A server does at most [`VERIFICATIONS_MAX`] at a time. A caller that does not read loses its connection (`stream`),
+//! so it gives its place back.
+
+use std::sync::Arc;
 
 use inventory_core::engine::Engine;
 use inventory_core::model::access::Author;
@@ -13,15 +18,33 @@ use inventory_core::model::outcome::Verdict;
 use inventory_core::reports::verify::{self, Difference, Progress, Verified, VerifyError};
 use inventory_core::store::Store;
 use inventory_proto::v1;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tonic::Status;
 use uuid::Uuid;
 
-use super::stream::Sender;
+use super::stream::Reader;
 use crate::status::{self, Paths, of_error};
 use crate::{decode, encode};
 
+/// Verifications at a time. Each keeps all levels of its site in memory, and reads all of its ledger.
+const VERIFICATIONS_MAX: usize = 4;
 /// Differences that the result lists, and that are repaired.
 const DIFFERENCES_MAX: usize = 1_000;
+
+/// The places of a server for verifications.
+pub(crate) struct Verifications(Arc<Semaphore>);
+
+impl Verifications {
+    /// All places are free.
+    pub(crate) fn new() -> Self {
+        Self(Arc::new(Semaphore::new(VERIFICATIONS_MAX)))
+    }
+
+    /// A place, which is free again when the result is dropped. RESOURCE_EXHAUSTED if there is none.
+    pub(super) fn place(&self) -> Result<OwnedSemaphorePermit, Status> {
+        self.0.clone().try_acquire_owned().map_err(|_| status::too_many_verifications(VERIFICATIONS_MAX))
+    }
+}
 
 /// Verifies a site. `repair_as` is the author of the repairs; `None` repairs nothing.
 pub(super) async fn verify(
@@ -29,21 +52,22 @@ pub(super) async fn verify(
     engine: Engine,
     site: SiteId,
     repair_as: Option<Author>,
-    to: Sender<v1::VerifySiteResponse>,
+    reader: Reader<v1::VerifySiteResponse>,
 ) -> Result<(), Status> {
-    let reader = to.clone();
-    // Each future owns its sender. If it borrowed one, the compiler could not prove that the task is `Send`.
+    let to = reader.clone();
+    // Each future owns its reader. If it borrowed one, the compiler could not prove that the task is `Send`.
     let progress = move |Progress { entries, expected }| {
         let message = v1::VerifySiteResponse { entries, entries_expected: expected, ..Default::default() };
-        let reader = reader.clone();
-        async move { reader.send(Ok(message)).await.is_ok() }
+        let to = to.clone();
+        // Nothing more is read for a reader that has not taken this.
+        async move { to.send(message).await.is_ok() }
     };
     let verified = match verify::verify(&store, site, progress).await {
         Ok(verified) => verified,
         Err(VerifyError::NoSuchSite) => return Err(status::site_not_found()),
         Err(VerifyError::Damaged(what)) => return Err(status::damaged(what)),
         Err(VerifyError::Read(error)) => return Err(of_error(error, Paths::REQUEST)),
-        // The reader left.
+        // The reader lost its connection, so it gets no error.
         Err(VerifyError::Stopped) => return Ok(()),
     };
     let Verified { entries, expected, levels, cut, differences, site: row } = verified;
@@ -66,9 +90,7 @@ pub(super) async fn verify(
         difference_count,
         archived_sequence: cut,
     };
-    // The reader may have left.
-    let _ = to.send(Ok(result)).await;
-    Ok(())
+    reader.send(result).await
 }
 
 /// Sets a level to the sum of its entries. Returns whether it did.

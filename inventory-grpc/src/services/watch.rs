@@ -5,6 +5,10 @@
 //! asks the store only while somebody watches. Sequence numbers are given out under the site's lock, so a reader that
 //! sees an entry sees all before it. So reading on after the last sent entry gives every entry once and in order,
 //! whichever server wrote it, and a slow reader delays nobody.
+//!
+//! What watchers have not read is bounded. At most [`MESSAGES_MAX`] messages are on their way to their connections,
+//! which count what callers do not take. Nothing is read for a caller that has not taken the message before, or while
+//! its connection or the port has as much unread as it may have. The entries stay in the ledger meanwhile.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,16 +18,13 @@ use inventory_core::model::entry::Entry;
 use inventory_core::model::error::{Error, Failed, Invalid};
 use inventory_core::model::ids::SiteId;
 use inventory_core::store::{EntryFilter, Page, SiteRead, Snapshot, Store, Terms};
-use inventory_program::listen::CallerInfo;
 use inventory_program::with_causes;
 use inventory_proto::v1;
-use tokio::sync::{Notify, Semaphore};
-use tokio_util::sync::CancellationToken;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tonic::Status;
 
-use super::stream::Sender;
+use super::stream::Reader;
 use crate::encode;
-use crate::large;
 use crate::page::fit;
 use crate::status::{self, Paths, of_error};
 
@@ -33,10 +34,12 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 const HEARTBEAT_EVERY: Duration = Duration::from_secs(5);
 /// Entries of one message.
 const ENTRIES_MAX: i64 = 200;
-/// Time for a reader to take a message.
-const TAKE_TIME_MAX: Duration = Duration::from_secs(30);
-/// Messages with entries that are made, or wait for their reader, at a time.
-const MESSAGES_MAX: usize = 1_024;
+/// Messages with entries that are made, or that their connections do not have yet, at a time. Each has at most 1 MiB.
+const MESSAGES_MAX: usize = 64;
+/// How often a watcher looks whether its caller, and all callers together, take their answers again.
+const LOOK_IF_TAKEN_EVERY: Duration = Duration::from_secs(1);
+/// Looks after which a watcher gives up.
+const LOOKS_MAX: u32 = 60;
 /// Watchers that read at a time. When a site with many watchers commits, other reads still get a connection.
 const READS_AT_A_TIME: usize = 2;
 
@@ -48,7 +51,7 @@ pub(crate) struct Commits {
     watched: Arc<Notify>,
     /// Held by watchers while they read.
     reads: Arc<Semaphore>,
-    /// Held by watchers from a read until the entries are taken.
+    /// Held by watchers from a read until the connection has the entries.
     messages: Arc<Semaphore>,
 }
 
@@ -107,43 +110,67 @@ pub(super) struct Watched {
 /// A page of entries, with the site as it was when they were read.
 type EntriesRead = SiteRead<Page<Entry, i64>>;
 
+/// The right to read a page, and then to make a message of it.
+struct Turn {
+    read: Option<OwnedSemaphorePermit>,
+    _message: Option<OwnedSemaphorePermit>,
+}
+
 impl Watched {
-    /// Sends the entries after the sequence number `after`, and heartbeats. Ends when the server stops. A reader that
-    /// takes no message for [`TAKE_TIME_MAX`] loses its connection.
+    /// Gives the reader the entries after the sequence number `after`, and heartbeats. Ends only with an error.
     pub(super) async fn follow(
         mut self,
         store: Store,
         mut after: i64,
-        stopping: CancellationToken,
-        caller: Option<CallerInfo>,
-        to: Sender<v1::WatchEntriesResponse>,
+        reader: Reader<v1::WatchEntriesResponse>,
     ) -> Result<(), Status> {
-        let mut message = self.messages.clone().acquire_owned().await.ok();
+        let mut turn = self.turn(after, &reader).await?;
         let mut page = self.first_page(&store, after).await?;
         loop {
+            // Another watcher may read while this one makes its message.
+            drop(turn.read.take());
             let SiteRead { site, value: Page { rows, next }, .. } = page;
             let looked_at = rows.last().map_or(after, |last| last.sequence);
             let default = site.settings.default_location;
             let encode = |entry| encode::entry(entry, default);
             let (entries, next) = fit(Page { rows, next }, |entry: &Entry| entry.sequence, encode);
             after = next.unwrap_or(looked_at);
-            send(&to, &stopping, v1::WatchEntriesResponse { entries, sequence: after }).await?;
+            reader.give(v1::WatchEntriesResponse { entries, sequence: after }).await?;
+            drop(turn);
             self.watch.sent(after);
             // Nothing more is read for a reader that has not taken this.
-            room(&to, &stopping, caller.as_ref()).await?;
-            drop(message.take());
+            reader.taken().await?;
             if next.is_none() {
-                self.wait_after(after, &stopping, &to, caller.as_ref()).await?;
+                self.wait_after(after, &reader).await?;
             }
-            message = self.messages.clone().acquire_owned().await.ok();
+            turn = self.turn(after, &reader).await?;
             page = self.next_page(&store, after).await?;
         }
+    }
+
+    /// Waits for the right to read a page for a reader. Nothing is read while its connection, or the port, has as much
+    /// unread as it may have. RESOURCE_EXHAUSTED if that lasts for a minute.
+    async fn turn(&self, after: i64, reader: &Reader<v1::WatchEntriesResponse>) -> Result<Turn, Status> {
+        for _ in 0..LOOKS_MAX {
+            // Watchers that may not read stay out of the queue of those that may.
+            if reader.takes_answers() {
+                let message = self.messages.clone().acquire_owned().await.ok();
+                let read = self.reads.clone().acquire_owned().await.ok();
+                // Others may have got messages meanwhile.
+                if reader.takes_answers() {
+                    return Ok(Turn { read, _message: message });
+                }
+            }
+            tokio::time::sleep(LOOK_IF_TAKEN_EVERY).await;
+            // Finds out whether it is this reader that does not read. Then it loses its connection.
+            reader.send(heartbeat(after)).await?;
+        }
+        Err(status::of_failed(Failed::Overloaded))
     }
 
     /// The first entries after `after`, perhaps none. INVALID_ARGUMENT if the ledger is shorter, ENTRIES_ARCHIVED if
     /// some of them are archived.
     async fn first_page(&self, store: &Store, after: i64) -> Result<EntriesRead, Status> {
-        let _permit = self.reads.acquire().await;
         let read = store.read_page(self.site, Terms::default(), move |snapshot| {
             let sequence = snapshot.site().sequence;
             if after > sequence {
@@ -161,66 +188,27 @@ impl Watched {
     /// The entries after `after`, at least one: the read waits for it, because the database that is read may lag behind
     /// the one that committed.
     async fn next_page(&self, store: &Store, after: i64) -> Result<EntriesRead, Status> {
-        let _permit = self.reads.acquire().await;
         let query = move |snapshot: &mut Snapshot<'_>| snapshot.list_entries(&after_sequence(after), ENTRIES_MAX);
         let terms = Terms { at_least_sequence: after.saturating_add(1), ..Terms::default() };
         let read = store.read_page(self.site, terms, query);
         read.await.map_err(|error| of_error(error, Paths::WATCH))
     }
 
-    /// Waits until the site has an entry after `after`, and sends heartbeats meanwhile.
-    async fn wait_after(
-        &mut self,
-        after: i64,
-        stopping: &CancellationToken,
-        to: &Sender<v1::WatchEntriesResponse>,
-        caller: Option<&CallerInfo>,
-    ) -> Result<(), Status> {
-        loop {
-            tokio::select! {
-                () = self.watch.reaches(after.saturating_add(1)) => return Ok(()),
-                () = tokio::time::sleep(HEARTBEAT_EVERY) => {
-                    send(to, stopping, v1::WatchEntriesResponse { entries: Vec::new(), sequence: after }).await?;
-                    room(to, stopping, caller).await?;
-                }
-                () = stopping.cancelled() => return Err(status::stopping()),
-            }
+    /// Waits until the site has an entry after `after`, and gives the reader heartbeats meanwhile.
+    async fn wait_after(&mut self, after: i64, reader: &Reader<v1::WatchEntriesResponse>) -> Result<(), Status> {
+        let next = after.saturating_add(1);
+        while tokio::time::timeout(HEARTBEAT_EVERY, self.watch.reaches(next)).await.is_err() {
+            reader.send(heartbeat(after)).await?;
         }
+        Ok(())
     }
+}
+
+/// A message without entries: those up to `after` have been sent.
+fn heartbeat(after: i64) -> v1::WatchEntriesResponse {
+    v1::WatchEntriesResponse { entries: Vec::new(), sequence: after }
 }
 
 fn after_sequence(after_sequence: i64) -> EntryFilter {
     EntryFilter { after_sequence, ..EntryFilter::default() }
-}
-
-/// Sends a message. Fails if the server stops before the reader takes it.
-async fn send(
-    to: &Sender<v1::WatchEntriesResponse>,
-    stopping: &CancellationToken,
-    message: v1::WatchEntriesResponse,
-) -> Result<(), Status> {
-    tokio::select! {
-        // If the reader has left, `stream` ends the task anyway.
-        _ = to.send(Ok(message)) => Ok(()),
-        () = stopping.cancelled() => Err(status::stopping()),
-    }
-}
-
-/// Waits until the reader has taken the messages so far.
-async fn room(
-    to: &Sender<v1::WatchEntriesResponse>,
-    stopping: &CancellationToken,
-    caller: Option<&CallerInfo>,
-) -> Result<(), Status> {
-    tokio::select! {
-        // If the reader has left, `stream` ends the task anyway.
-        _ = to.reserve() => Ok(()),
-        () = tokio::time::sleep(TAKE_TIME_MAX) => {
-            if let Some(caller) = caller {
-                large::close(caller, "watched entries");
-            }
-            Err(status::of_failed(Failed::Overloaded))
-        }
-        () = stopping.cancelled() => Err(status::stopping()),
-    }
 }

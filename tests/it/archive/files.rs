@@ -2,13 +2,14 @@
 //! is an older one than that of the files.
 
 use std::fs;
+use std::path::Path;
 
 use inventory_core::engine::retention::Keeper;
 use inventory_core::model::error::{Error, Invalid};
 use inventory_core::model::ids::SiteId;
 use inventory_core::reports::verify::{VerifyError, verify};
 use inventory_core::store::{Open, Store};
-use inventory_tests::archives::{self, JANUARY, MARCH, forget_outcomes};
+use inventory_tests::archives::{self, FEBRUARY, JANUARY, MARCH, forget_outcomes};
 use inventory_tests::books;
 use inventory_tests::on_both;
 use inventory_tests::programs::{finish_saying, program};
@@ -17,7 +18,11 @@ use inventory_tests::world::{Backend, Database, World};
 
 use super::{ENTRIES, archive, fill};
 
-on_both!(an_archive_that_was_interrupted_goes_on, a_verification_says_that_entries_were_archived_meanwhile);
+on_both!(
+    an_archive_that_was_interrupted_goes_on,
+    what_replays_needed_is_archived_by_a_later_run,
+    a_verification_says_that_entries_were_archived_meanwhile,
+);
 
 fn site_id(world: &World) -> SiteId {
     SiteId::from_uuid(world.site.parse().expect("a GUID"))
@@ -70,13 +75,7 @@ async fn an_archive_that_was_interrupted_goes_on(world: World) {
     fs::write(files.join("sites.csv"), "site_id").expect("the folder is writable");
     // Killed as soon as the manifest is there, while somebody else holds the site: nothing is removed.
     let mut holder = books::Holder::of(&world.database.url, &world.site);
-    let mut killed = archive(&world, &folder).spawn().expect("the program starts");
-    while !files.join("manifest.json").exists() {
-        assert!(killed.try_wait().expect("a child").is_none(), "it ended without a manifest");
-        tokio::task::yield_now().await;
-    }
-    killed.kill().expect("the program can be killed");
-    killed.wait().expect("the program ends");
+    killed_at_the_manifest(&world, &folder, &files);
     holder.release();
     assert!(!files.join("ledger-2019-12.csv").exists());
     assert_eq!(books::count(&world.database.url, entries), 8_000);
@@ -106,6 +105,57 @@ async fn an_archive_that_was_interrupted_goes_on(world: World) {
     assert_eq!(fs::read(&month).expect("the file is there"), whole, "complete files are not written again");
     let result = world.verify(false).await;
     assert_eq!((result.difference_count, result.levels, result.archived_sequence), (0, 1_000, 7_000));
+}
+
+/// The entries of the requests that are recorded stay at first. The same command archives them when they may go, also
+/// if it was killed meanwhile, and leaves the files of the first run as they are.
+async fn what_replays_needed_is_archived_by_a_later_run(world: World) {
+    fill(&world).await;
+    let forget = format!("DELETE FROM request WHERE recorded_at < {FEBRUARY}");
+    books::execute(&world.database.url, &forget).expect("outcomes can be deleted");
+    let (folder, left) = (world.database.folder(), || world.entries());
+    let (first, further) = (folder.join("before-2020-03"), folder.join("before-2020-03-2"));
+    let (code, said) = finish_saying(archive(&world, &folder));
+    assert!(code == 0 && said.contains("4 entries of 1 sites; 4 of them"), "{said}");
+    assert!(said.contains("1 sites keep entries that the replays"), "{said}");
+    assert_eq!(left().await.len() as i64, ENTRIES - 4);
+
+    // Nothing more may go yet, and it says why.
+    let (code, said) = finish_saying(archive(&world, &folder));
+    assert!(code == 0 && said.contains("1 sites keep entries that the replays"), "{said}");
+    assert!(said.contains("no entry before 2020-03") && !further.exists(), "{said}");
+
+    // Killed while it wrote, and then as soon as its manifest is there: it goes on.
+    forget_outcomes(&world.database.url);
+    let manifest = fs::read(first.join("manifest.json")).expect("the file is there");
+    fs::create_dir(&further).expect("the folder is writable");
+    fs::write(further.join("ledger-2020-01.csv"), "half a fi").expect("the folder is writable");
+    let mut holder = books::Holder::of(&world.database.url, &world.site);
+    killed_at_the_manifest(&world, &folder, &further);
+    holder.release();
+    assert_eq!(left().await.len() as i64, ENTRIES - 4);
+    let (code, said) = finish_saying(archive(&world, &folder));
+    assert!(code == 0 && said.contains("before-2020-03-2: 2 entries of 1 sites; 2 of them"), "{said}");
+    assert_eq!(left().await.iter().map(|entry| entry.sequence).collect::<Vec<_>>(), [7, 8]);
+
+    let files = ["ledger-2020-01.csv", "ledger-2020-02.csv"].map(|name| (first.join(name), further.join(name)));
+    assert_eq!(files.map(|(first, further)| (first.exists(), further.exists())), [(true, false), (false, true)]);
+    assert_eq!(fs::read(first.join("manifest.json")).expect("the file is there"), manifest);
+    let (code, said) = finish_saying(archive(&world, &folder));
+    assert!(code == 0 && said.contains("no entry before 2020-03"), "{said}");
+    let result = world.verify(false).await;
+    assert_eq!((result.difference_count, result.entries, result.archived_sequence), (0, 2, 6));
+}
+
+/// Runs the command while somebody holds the site, and kills it as soon as `files` has a manifest: nothing is removed.
+fn killed_at_the_manifest(world: &World, folder: &Path, files: &Path) {
+    let mut killed = archive(world, folder).spawn().expect("the program starts");
+    while !files.join("manifest.json").exists() {
+        assert!(killed.try_wait().expect("a child").is_none(), "it ended without a manifest");
+        std::thread::yield_now();
+    }
+    killed.kill().expect("the program can be killed");
+    killed.wait().expect("the program ends");
 }
 
 /// What the files of a month lack, because an earlier archive has it, stays in a database that still has it.

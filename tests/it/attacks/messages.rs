@@ -104,6 +104,12 @@ pub(super) async fn many_elements(target: &Target) -> i64 {
         let seen = copies(target, path, &[site.clone(), bytes].concat()).await;
         check(path, &seen, &[Code::InvalidArgument, Code::ResourceExhausted]);
     }
+    // A call of a stream holds its request in a field.
+    for request in [3, 4] {
+        let bytes = field(request, &[site.clone(), empty(2)].concat());
+        let seen = copies(target, "AvailabilityService/ChangeAvailability", &bytes).await;
+        check("a call of a stream", &seen, &[Code::InvalidArgument, Code::ResourceExhausted]);
+    }
     0
 }
 

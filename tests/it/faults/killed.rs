@@ -1,4 +1,4 @@
-//! A server process that dies at each fault point, as by kill -9.
+//! A server process that dies at each fault point, as by kill -9. Half of the orders travel on a stream of calls.
 
 use std::path::Path;
 
@@ -50,7 +50,13 @@ async fn run(backend: Backend) {
     let folder = database.folder();
     let file = folder.join("fault");
     let mut running = server(&database, &file);
-    for point in points(backend) {
+    // To die at a statement that needs another trouble first is to die after the commit, or before it.
+    let special: Vec<Statement> = Scenario::of(backend).iter().filter_map(|scenario| scenario.special()).collect();
+    let is_special = |point: &Point| match point {
+        Point::Before(statement) | Point::After(statement) => special.contains(statement),
+        Point::BeforeAnswer => false,
+    };
+    for point in points(backend).into_iter().filter(|point| !is_special(point)) {
         // The optimistic path has one statement of its own.
         let alone = format!("{point:?}").contains("WriteAndCommit");
         let scenario = if alone { Scenario::Cached } else { Scenario::Mixed };

@@ -1,6 +1,8 @@
 //! What is asked while something fails. Together, the scenarios reach every statement of a batch.
 
+use inventory_core::engine::storage::faults::{Action, Failure, Point, Statement};
 use inventory_tests::model::{Request, Target};
+use inventory_tests::world::Backend;
 
 /// The sites of a scenario. All are of the same writer, so that one batch has all of them.
 pub(super) const SITES: usize = 3;
@@ -17,10 +19,43 @@ pub(super) enum Scenario {
     Mixed,
     /// Orders for levels that are cached. The batch takes the optimistic path.
     Cached,
+    /// The same path, and its commit is doubted, as one that took long enough for somebody to cancel its wait.
+    Doubted,
+    /// The same path, and somebody else holds a lock for too long. By the time the writer looks for it, it is free.
+    Locked,
 }
 
 impl Scenario {
-    pub(super) const ALL: [Self; 2] = [Self::Mixed, Self::Cached];
+    /// The scenarios that a store can meet. SQLite doubts no commit, and has one lock for all.
+    pub(super) fn of(backend: Backend) -> &'static [Self] {
+        match backend {
+            Backend::Sqlite => &[Self::Mixed, Self::Cached],
+            Backend::Postgres => &[Self::Mixed, Self::Cached, Self::Doubted, Self::Locked],
+        }
+    }
+
+    /// What happens in the scenario before the fault that is tried.
+    pub(super) fn trouble(self) -> Option<(Point, Action)> {
+        match self {
+            Self::Mixed | Self::Cached => None,
+            Self::Doubted => Some((Point::After(Statement::WriteAndCommit), Action::Doubt)),
+            Self::Locked => Some((Point::Before(Statement::WriteAndCommit), Action::Fail(Failure::LockHeld))),
+        }
+    }
+
+    /// The only statement that is reached because of that trouble. The scenario tries faults around no other one.
+    pub(super) fn special(self) -> Option<Statement> {
+        match self {
+            Self::Mixed | Self::Cached => None,
+            Self::Doubted => Some(Statement::Confirm),
+            Self::Locked => Some(Statement::FindLocked),
+        }
+    }
+
+    /// Whether faults at a point are tried in the scenario.
+    pub(super) fn tries(self, point: Point) -> bool {
+        self.special().is_none_or(|special| [Point::Before(special), Point::After(special)].contains(&point))
+    }
 
     /// The calls of one burst.
     pub(super) fn burst(self) -> Vec<Call> {
@@ -49,6 +84,7 @@ impl Scenario {
                 // 63 entries, and then one more, so that the second one makes a waypoint.
                 (1, 26, false, Request::Adjust((0..64).map(|index| (1, 3 - 2 * (index % 3))).collect())),
             ],
+            Self::Doubted | Self::Locked => vec![take(0, 30, 0, 1), take(1, 31, 0, 1), take(0, 32, 1, 6)],
         }
     }
 }

@@ -220,6 +220,15 @@ fn ports_names_and_labels_of_the_packaging_agree() {
 }
 
 #[test]
+fn the_image_bounds_the_size_of_the_programs_as_the_guide_says() {
+    let dockerfile = file("Dockerfile").1;
+    let (_, bound) = dockerfile.split_once("/out/bin/$program\")\" -lt ").expect("the size of each program is tested");
+    let bytes: u64 = bound.split(' ').next().and_then(|bytes| bytes.parse().ok()).expect("a number of bytes");
+    let said = format!("The build fails if a program has {} MB.", bytes / 1_000_000);
+    assert!(file(&format!("{OPERATIONS}/README.md")).1.contains(&said), "the guide does not say: {said}");
+}
+
+#[test]
 fn every_file_that_the_packaging_names_exists() {
     let compose = &yaml("compose.yaml", &file("compose.yaml").1).expect("it is YAML")[0];
     let mut missing = Vec::new();

@@ -1,6 +1,10 @@
 //! A gRPC caller that speaks in the terms of the model, and records what it does.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use inventory_proto::v1::availability_service_client::AvailabilityServiceClient;
+use inventory_proto::v1::change_availability_request::Change;
 use inventory_proto::v1::ledger_service_client::LedgerServiceClient;
 use inventory_proto::v1::stock_service_client::StockServiceClient;
 use inventory_proto::{UnitRef, v1};
@@ -8,17 +12,22 @@ use tonic::Status;
 use tonic::transport::Channel;
 
 use super::{Asked, History, Line, Seen};
+use crate::call_stream::{SharedStream, unary};
 use crate::errors::{error_of, insufficient_stock, stock_changed};
 use crate::model::convert::{APPS, LOCATION};
 use crate::model::kinds::catalog_of;
 use crate::model::{Answer, Request, Shortage, Target, UNITS, Why};
 use crate::requests::{all_pages, reference_of, sku};
 
-/// A gRPC caller whose calls are recorded. Items, orders and keys are those of the model. Cheap to clone.
+/// A gRPC caller whose calls are recorded. Items, orders and keys are those of the model. Every second call about an
+/// order travels on a stream, which all clones share. Cheap to clone.
 #[derive(Clone)]
 pub struct RecordedGrpc {
     history: History,
     channel: Channel,
+    stream: SharedStream,
+    /// The number of calls about orders so far.
+    orders: Arc<AtomicUsize>,
 }
 
 /// What an error says about a request.
@@ -33,7 +42,8 @@ pub(super) enum Said {
 impl RecordedGrpc {
     /// A caller of the server behind `channel`.
     pub fn new(history: &History, channel: Channel) -> Self {
-        Self { history: history.clone(), channel }
+        let stream = SharedStream::new(AvailabilityServiceClient::new(channel.clone()));
+        Self { history: history.clone(), channel, stream, orders: Arc::default() }
     }
 
     /// Sends a request. With `by_sku`, its items are named by the SKUs with their numbers; the test has to give them
@@ -60,8 +70,7 @@ impl RecordedGrpc {
     }
 
     async fn send(&self, site: &str, key: String, by_sku: bool, request: &Request) -> Result<i64, Status> {
-        let (mut orders, mut stock) =
-            (AvailabilityServiceClient::new(self.channel.clone()), StockServiceClient::new(self.channel.clone()));
+        let mut stock = StockServiceClient::new(self.channel.clone());
         let (site_id, request_id) = (site.to_owned(), key);
         let lines = |lines: &[crate::model::Line]| -> Vec<v1::Item> {
             let line = |&(item, quantity, subscription_item): &crate::model::Line| v1::Item {
@@ -84,12 +93,12 @@ impl RecordedGrpc {
                     reason,
                     request_id,
                 };
-                orders.decrement_availability(request).await?.into_inner().sequence
+                self.order_call(request).await?.sequence
             }
             Request::Increment(asked, order) => {
                 let (items, order_id, reason) = (lines(asked), order_id(*order), 0);
                 let request = v1::IncrementAvailabilityRequest { site_id, items, order_id, reason, request_id };
-                orders.increment_availability(request).await?.into_inner().sequence
+                self.order_call(request).await?.sequence
             }
             Request::Set(targets) => {
                 let item = |target: &Target| v1::SetStockItem {
@@ -126,6 +135,15 @@ impl RecordedGrpc {
                 stock.move_stock(request).await?.into_inner().sequence
             }
         })
+    }
+
+    /// Makes a call about an order: in turn without a stream and on the stream.
+    async fn order_call(&self, change: impl Into<Change>) -> Result<v1::AppliedChange, Status> {
+        if self.orders.fetch_add(1, Ordering::Relaxed).is_multiple_of(2) {
+            unary(AvailabilityServiceClient::new(self.channel.clone()), change).await
+        } else {
+            self.stream.call(change).await
+        }
     }
 
     /// Reads a level, from a database that has reached `at_least`.

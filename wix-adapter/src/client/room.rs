@@ -12,8 +12,8 @@ use tokio::sync::oneshot;
 
 /// What a call takes besides one for each of its items.
 const CALL: usize = 40;
-/// The room of one server: for 1,000 calls of one item, or 120 of 300 items. The server reads 1,024 calls, or 40,000
-/// items, at a time from one stream, so it reads each call as soon as it comes.
+/// The room of one server: for 1,000 calls of one item, or 120 of 300 items. The server reads 1,024 calls, 40,000
+/// items, or 20 MiB at a time from one stream, so it reads each call as soon as it comes.
 const ROOM: usize = 1_000 * (CALL + 1);
 
 /// The room of one server.

@@ -60,12 +60,9 @@ impl Server {
     /// Calls once. `site` is the [`hash`] of the call's site. The server has until `deadline`. The call has a span of
     /// its own while traces are sent.
     pub(super) async fn call(&self, site: u64, change: &Arc<Change>, deadline: Instant) -> Result<(), Status> {
-        let left = deadline.saturating_duration_since(Instant::now());
-        let timeout = prost_types::Duration::try_from(left).ok();
-        let head = ChangeAvailabilityRequest { timeout, ..Default::default() };
-        let mut call = SharedCall { change: Arc::clone(change), head };
+        let mut call = SharedCall { change: Arc::clone(change), head: ChangeAvailabilityRequest::default() };
         if trace::only_traced(()).is_none() {
-            return self.calls.call(site, call).await;
+            return self.calls.call(site, call, deadline).await;
         }
         let name = match **change {
             Change::Increment(_) => "inventory.v1.AvailabilityService/IncrementAvailability",
@@ -82,7 +79,7 @@ impl Server {
         );
         call.head.traceparent = trace::parent(&span);
         let mut unanswered = Unanswered(Some(&span));
-        let result = self.calls.call(site, call).instrument(span.clone()).await;
+        let result = self.calls.call(site, call, deadline).instrument(span.clone()).await;
         unanswered.0 = None;
         if result.as_ref().is_err_and(|status| !is_refusal(status.code())) {
             trace::failed(&span, "the call failed");

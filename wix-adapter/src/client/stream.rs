@@ -6,7 +6,8 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Instant;
 
 use futures_util::stream::poll_fn;
 use inventory_program::Reloaded;
@@ -22,7 +23,10 @@ use tonic::transport::Channel;
 use tonic::{Code, Request, Status};
 use tonic_types::pb;
 
-use super::room::Room;
+use super::room::{Place, Room};
+
+/// A call takes as much room as one of more items if it has more than so many bytes for each item.
+const ITEM_BYTES: usize = 400;
 
 /// What a caller waits for.
 type Answer = Result<(), Status>;
@@ -34,7 +38,16 @@ pub(super) struct Calls {
     room: Arc<Room>,
     /// How often the calls were given up.
     given_up: AtomicU64,
-    current: Mutex<Option<Arc<Stream>>>,
+    streams: Mutex<Streams>,
+}
+
+/// The streams that have not ended.
+#[derive(Default)]
+struct Streams {
+    /// The one that takes calls.
+    current: Option<Arc<Stream>>,
+    /// Those that end after their last answer.
+    finishing: Vec<Weak<Stream>>,
 }
 
 /// One stream.
@@ -50,45 +63,55 @@ struct Open {
     calls: Option<mpsc::UnboundedSender<SharedCall>>,
     next: u64,
     /// Those who wait for an answer, by correlation id.
-    callers: HashMap<u64, oneshot::Sender<Answer>>,
+    callers: HashMap<u64, Caller>,
+}
+
+/// Who waits for an answer, or has waited for it.
+struct Caller {
+    answer: oneshot::Sender<Answer>,
+    /// Kept until the server has answered: it holds the call until then, even if nobody waits any more.
+    _place: Place,
 }
 
 impl Calls {
     /// Over a channel, with a token that may change.
     pub(super) fn new(channel: Channel, bearer: Reloaded<Bearer>) -> Self {
-        Self { channel, bearer, room: Arc::default(), given_up: AtomicU64::new(0), current: Mutex::default() }
+        Self { channel, bearer, room: Arc::default(), given_up: AtomicU64::new(0), streams: Mutex::default() }
     }
 
-    /// Sends a call of the site with this hash, and waits for its answer. The error is the server's status, or
-    /// UNAVAILABLE if it is not known whether the server got the call.
-    pub(super) async fn call(&self, site: u64, call: SharedCall) -> Answer {
+    /// Sends a call of the site with this hash, and waits for its answer. The server has until `deadline`. The error is
+    /// the server's status, or UNAVAILABLE if it is not known whether the server got the call.
+    pub(super) async fn call(&self, site: u64, mut call: SharedCall, deadline: Instant) -> Answer {
         let given_up = self.given_up.load(Ordering::Relaxed);
-        let items = match &*call.change {
-            Change::Decrement(order) => order.items.len(),
-            Change::Increment(order) => order.items.len(),
+        let (items, bytes) = match &*call.change {
+            Change::Decrement(order) => (order.items.len(), order.encoded_len()),
+            Change::Increment(order) => (order.items.len(), order.encoded_len()),
         };
-        let _place = self.room.take(site, items).await;
+        let place = self.room.take(site, items.max(bytes / ITEM_BYTES)).await;
         if self.given_up.load(Ordering::Relaxed) != given_up {
             // It need not wait for its turn at a server that was left meanwhile.
             return Err(Status::unavailable("the server was left before the call was sent"));
         }
-        let answer = self.send(call);
+        // What the call has waited here is not the server's time.
+        let left = deadline.saturating_duration_since(Instant::now());
+        call.head.timeout = prost_types::Duration::try_from(left).ok();
+        let answer = self.send(call, place);
         answer.await.unwrap_or_else(|_| Err(Status::unavailable("the stream of calls has ended")))
     }
 
     /// Ends all calls that are not answered with this status. Later ones travel on a new stream.
     pub(super) fn give_up(&self, status: &Status) {
         self.given_up.fetch_add(1, Ordering::Relaxed);
-        if let Some(stream) = lock(&self.current).take() {
-            stream.end(status);
-        }
+        let Streams { current, finishing } = std::mem::take(&mut *lock(&self.streams));
+        current.into_iter().chain(finishing.iter().filter_map(Weak::upgrade)).for_each(|stream| stream.end(status));
     }
 
-    fn send(&self, call: SharedCall) -> oneshot::Receiver<Answer> {
+    fn send(&self, call: SharedCall, place: Place) -> oneshot::Receiver<Answer> {
         let bearer = self.bearer.current();
-        let (caller, answer) = oneshot::channel();
-        let mut current = lock(&self.current);
-        let unsent = match current.as_ref().filter(|stream| Arc::ptr_eq(&stream.bearer, &bearer)) {
+        let (sender, answer) = oneshot::channel();
+        let caller = Caller { answer: sender, _place: place };
+        let mut streams = lock(&self.streams);
+        let unsent = match streams.current.as_ref().filter(|stream| Arc::ptr_eq(&stream.bearer, &bearer)) {
             Some(stream) => stream.send(call, caller),
             None => Some((call, caller)),
         };
@@ -97,8 +120,10 @@ impl Calls {
             // A new stream takes the call. If it did not, the caller would be dropped, and know no answer.
             drop(stream.send(call, caller));
             tokio::spawn(Arc::clone(&stream).run(self.channel.clone(), calls));
-            if let Some(last) = current.replace(stream) {
+            streams.finishing.retain(|stream| stream.strong_count() > 0);
+            if let Some(last) = streams.current.replace(stream) {
                 last.finish();
+                streams.finishing.push(Arc::downgrade(&last));
             }
         }
         answer
@@ -113,11 +138,7 @@ impl Stream {
     }
 
     /// Sends a call for a caller. Gives both back if the stream takes no more calls.
-    fn send(
-        &self,
-        mut call: SharedCall,
-        caller: oneshot::Sender<Answer>,
-    ) -> Option<(SharedCall, oneshot::Sender<Answer>)> {
+    fn send(&self, mut call: SharedCall, caller: Caller) -> Option<(SharedCall, Caller)> {
         let mut open = lock(&self.open);
         let Some(Open { calls: Some(calls), next, callers }) = open.as_mut() else { return Some((call, caller)) };
         let correlation_id = *next;
@@ -144,7 +165,7 @@ impl Stream {
         let open = lock(&self.open).take();
         for caller in open.into_iter().flat_map(|open| open.callers.into_values()) {
             // A caller whose time is over has left.
-            let _ = caller.send(Err(status.clone()));
+            let _ = caller.answer.send(Err(status.clone()));
         }
     }
 
@@ -181,7 +202,7 @@ impl Stream {
             None => Err(Status::unknown("the answer has no outcome")),
         };
         // A caller whose time is over has left.
-        let _ = caller.send(result);
+        let _ = caller.answer.send(result);
     }
 }
 

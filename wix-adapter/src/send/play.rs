@@ -8,13 +8,13 @@ use std::error::Error;
 use std::fmt::Display;
 
 use axum::http::Uri;
+use inventory_program::Out;
 use inventory_proto::v1;
 
 use super::Ended;
 use super::ledger::Ledger;
 use crate::caller::{Answered, Call, Signature, Simulator, levels_told};
 use crate::convert::Method;
-use crate::print::Out;
 
 /// A scenario that is being played.
 pub(super) struct Play<'a> {

@@ -1,14 +1,19 @@
 //! Fault points: places on the way of a batch at which a test makes something fail.
 //!
-//! Each statement of a batch has one before it and one after it, and so has the answer. They exist only in a build with
-//! the feature `fault-points` and with debug assertions, which the tests make. In any other build, a release above all,
-//! [`Faults`] is empty, and passing a point does nothing.
+//! Each [`Statement`] has one before it and one after it, and the answer has one before it. Two reads of a batch have
+//! none (tests/README.md). Fault points exist only in a build with the feature `fault-points` and with debug
+//! assertions, which the tests make. In any other build, a release above all, [`Faults`] is empty, and passing a point
+//! does nothing.
+//!
+//! A test may also plant a bug, to see that the checks of the tests find it.
 
 #[cfg(all(feature = "fault-points", debug_assertions))]
 mod armed;
 
 #[cfg(all(feature = "fault-points", debug_assertions))]
-pub use self::armed::{Action, Failure, Faults, Strike};
+pub use self::armed::{Action, Bug, Failure, Faults, Strike};
+#[cfg(not(all(feature = "fault-points", debug_assertions)))]
+use crate::engine::storage::Writes;
 
 /// Where a test makes a store fail: nowhere, in this build.
 #[cfg(not(all(feature = "fault-points", debug_assertions)))]
@@ -24,6 +29,14 @@ impl Faults {
 
     /// Passes the point right before the answer.
     pub(crate) fn before_answer(&self) {}
+
+    /// Whether the commit that was just made is doubted although it was fast.
+    pub(crate) fn doubts_commit(&self) -> bool {
+        false
+    }
+
+    /// Spoils a batch before it is written, by a bug that a test has planted.
+    pub(crate) fn spoil(&self, _: &mut Writes) {}
 }
 
 /// Declares the statements, by the stores that have them.
@@ -75,6 +88,10 @@ statements! {
         Write,
         /// Writes everything else, as a transaction of its own.
         WriteAndCommit,
+        /// Makes sure that a slow commit is on the standby.
+        Confirm,
+        /// Finds the sites whose rows another transaction holds.
+        FindLocked,
     }
     SQLITE {
         /// Writes the outcome of a request.

@@ -42,6 +42,17 @@ pub(super) struct Books {
     pub(super) server: u32,
     /// While locked by a test, COMMIT waits.
     pub(super) gate: Arc<tokio::sync::Mutex<()>>,
+    /// How many have begun.
+    pub(super) commits: usize,
+    /// While locked by a test, new connections wait.
+    pub(super) connecting: Arc<tokio::sync::Mutex<()>>,
+    /// Whether probes fail.
+    pub(super) probes_fail: bool,
+    pub(super) probes: usize,
+    /// Sites of which somebody else has locked a row, but not the site's own.
+    pub(super) locked: Vec<SiteId>,
+    /// How often a write met such a lock.
+    pub(super) met_locks: usize,
 }
 
 /// Keeps what is written until COMMIT, as a transaction does.
@@ -81,7 +92,12 @@ impl Faulty {
 
 impl BatchStore for Faulty {
     fn connect(&mut self) -> Result<Server, StoreError> {
-        self.books.lock().expect("no panic").connects += 1;
+        let connecting = {
+            let mut books = self.books.lock().expect("no panic");
+            books.connects += 1;
+            Arc::clone(&books.connecting)
+        };
+        let _open = connecting.blocking_lock();
         if self.strikes(Fault::ConnectFails) {
             Err(StoreError::Gone(Trouble::Unreachable, "refused".into()))
         } else {
@@ -169,6 +185,13 @@ impl BatchStore for Faulty {
     }
 
     fn probe(&mut self) -> Result<(), CommitError> {
+        {
+            let mut books = self.books.lock().expect("no panic");
+            books.probes += 1;
+            if books.probes_fail {
+                return Err(CommitError::NotCommitted(fault()));
+            }
+        }
         self.begin(&[]).map_err(CommitError::NotCommitted)?;
         self.commit()
     }
@@ -197,7 +220,11 @@ impl BatchStore for Faulty {
         if self.strikes(Fault::ConnectionLostBeforeCommit) {
             return Err(StoreError::Gone(Trouble::ConnectionLost, "reset".into()));
         }
-        let books = self.books.lock().expect("no panic");
+        let mut books = self.books.lock().expect("no panic");
+        if writes.sites.iter().any(|site| books.locked.contains(&site.before.id)) {
+            books.met_locks += 1;
+            return Err(StoreError::Unable(Trouble::LockHeld, "locked".into()));
+        }
         if writes.requests.iter().any(|request| books.requests.contains_key(&request.key)) {
             return Ok(Written::ReplayFound);
         }
@@ -211,7 +238,11 @@ impl BatchStore for Faulty {
     }
 
     fn commit(&mut self) -> Result<(), CommitError> {
-        let gate = Arc::clone(&self.books.lock().expect("no panic").gate);
+        let gate = {
+            let mut books = self.books.lock().expect("no panic");
+            books.commits += 1;
+            Arc::clone(&books.gate)
+        };
         let _open = gate.blocking_lock();
         if self.strikes(Fault::CommitUnknown) {
             return Err(CommitError::Unknown(StoreError::Gone(Trouble::ConnectionLost, "reset".into())));

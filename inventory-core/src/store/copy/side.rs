@@ -4,7 +4,8 @@
 //!   and with which nobody else can open it.
 //! - **Postgres**: the tables of the source are locked against writes, and read in one snapshot. Two copies into the
 //!   same target take turns. A server that has a connection is found by the name of its connections, though it may be
-//!   idle. Servers do not start on the target: it has the mark of a copy.
+//!   idle; one whose URL gives them another name is not found. Servers do not start on the target: it has the mark of a
+//!   copy.
 //!
 //! Nobody loses a lock by a crash: it ends with its process.
 

@@ -33,7 +33,8 @@ struct Archived {
 pub(super) async fn remove(store: &Store, folder: &Path, manifest: &Manifest) -> Result<i64, Box<dyn Error>> {
     let path = folder.join(&manifest.sites.name);
     let told = |error: csv::Error| format!("--to: cannot read {}: {error}", path.display());
-    let mut keeper = Keeper::connect(store)?;
+    // To connect is a commit. Files whose entries are all removed need none.
+    let mut keeper = None;
     let bar = progress(manifest.entries(), "removing");
     let mut removed = 0;
     for row in csv::Reader::from_path(&path).map_err(told)?.records() {
@@ -41,8 +42,12 @@ pub(super) async fn remove(store: &Store, folder: &Path, manifest: &Manifest) ->
         let archived = archived(&row).ok_or_else(|| format!("--to: {}: not a row of this file", path.display()))?;
         let mut cut = begin(store, &archived).await?;
         while cut < archived.last {
+            let connected = match &mut keeper {
+                Some(connected) => connected,
+                None => keeper.insert(Keeper::connect(store)?),
+            };
             let started = Instant::now();
-            let now = step(&mut keeper, &archived).await?;
+            let now = step(connected, &archived).await?;
             if now <= cut {
                 return Err(format!("site {}: the entries after {cut} cannot be removed", archived.site).into());
             }

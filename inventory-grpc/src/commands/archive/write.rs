@@ -12,6 +12,7 @@ use inventory_core::model::ids::SiteId;
 use inventory_core::model::limits;
 use inventory_core::model::site::Site;
 use inventory_core::store::{EntryFilter, Snapshot, Store, Terms};
+use inventory_program::Out;
 use inventory_proto::v1;
 use serde_json::{Value, json};
 
@@ -44,12 +45,13 @@ const LOOK_TIME_MAX: Duration = Duration::from_secs(600);
 /// What the names of files of entries begin with.
 const MONTH_PREFIX: &str = "ledger-";
 
-/// Writes the files; `None` if there is nothing to archive.
+/// Writes the files; `None` if there is nothing to archive. Prints how many sites keep entries that a replay needs.
 pub(super) async fn write(
     store: &Store,
     folder: &Path,
     before: &Month,
     format: Format,
+    out: &mut Out,
 ) -> Result<Option<Manifest>, Box<dyn Error>> {
     let mut files = Files { folder: folder.to_owned(), format, months: BTreeMap::new(), sites: None };
     let bar = progress(0, "archiving");
@@ -71,10 +73,11 @@ pub(super) async fn write(
         }
     }
     bar.finish_and_clear();
+    let manifest = files.finish(before)?;
     if waiting > 0 {
-        println!("{waiting} sites keep entries that the replays of recorded requests still need");
+        out.line(format_args!("{waiting} sites keep entries that the replays of recorded requests still need"))?;
     }
-    files.finish(before)
+    Ok(manifest)
 }
 
 /// The entries of a site that are archived: after `after`, up to and including `last`.

@@ -1,6 +1,9 @@
 //! `import --dry-run`: counts what an import would change. Changes nothing.
 
+use std::error::Error;
+
 use futures_util::stream::{self, StreamExt, TryStreamExt};
+use inventory_program::Out;
 use inventory_proto::v1::stock_service_client::StockServiceClient;
 use inventory_proto::{UnitRef, v1};
 use tonic::{Code, Status};
@@ -23,17 +26,23 @@ struct Counts {
 }
 
 /// Compares a file with the site, and prints what an import would change.
-pub(super) async fn compare(connection: &Connection, site_id: &str, rows: &Rows) -> Result<(), RefusedRow> {
+pub(super) async fn compare(
+    connection: &Connection,
+    site_id: &str,
+    rows: &Rows,
+    out: &mut Out,
+) -> Result<(), Box<dyn Error>> {
     let (levels, pieces) = compare_levels(connection, site_id, &rows.levels).await?;
     let units = compare_units(connection, site_id, &rows.units).await?;
     let Counts { new, changed, same } = levels;
-    println!("{} rows: {new} levels would be new, {changed} would change, {same} are so already", rows.count);
+    let count = rows.count;
+    out.line(format_args!("{count} rows: {new} levels would be new, {changed} would change, {same} are so already"))?;
     if !rows.units.is_empty() {
         let Counts { new, changed, same } = units;
-        println!("settings of units: {new} would be new, {changed} would change, {same} are so already");
+        out.line(format_args!("settings of units: {new} would be new, {changed} would change, {same} are so already"))?;
     }
-    println!("{pieces:+} pieces in all. Nothing was changed. Levels that this file has set before are not set again");
-    Ok(())
+    let again = "Levels that this file has set before are not set again";
+    Ok(out.line(format_args!("{pieces:+} pieces in all. Nothing was changed. {again}"))?)
 }
 
 /// Also returns by how many pieces all levels together would grow.

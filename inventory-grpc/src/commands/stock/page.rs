@@ -99,14 +99,26 @@ pub(super) fn changed(unit: &str, level: Option<&v1::Level>, sequence: i64, repl
     }
 }
 
-/// A page as a part of the JSON object `{"stock": […]}`, one level a line. The object is not closed.
-pub(super) fn json_rows(page: &[v1::Stock], is_first: bool) -> Result<String, JsonError> {
-    let mut text = if is_first { "{\"stock\":[".to_owned() } else { String::new() };
-    for (index, stock) in page.iter().enumerate() {
-        text.push_str(if is_first && index == 0 { "\n" } else { ",\n" });
-        text.push_str(&json::of(stock)?.to_string());
+/// The JSON object `{"stock": […]}`, page by page, one level a line. What it returns does not close the object.
+#[derive(Default)]
+pub(super) struct JsonList {
+    is_open: bool,
+    has_rows: bool,
+}
+
+impl JsonList {
+    /// The part of the object with the rows of the next page. A filter may leave a page without rows.
+    pub(super) fn rows(&mut self, page: &[v1::Stock]) -> Result<String, JsonError> {
+        let mut text = String::new();
+        if !std::mem::replace(&mut self.is_open, true) {
+            text.push_str("{\"stock\":[");
+        }
+        for stock in page {
+            text.push_str(if std::mem::replace(&mut self.has_rows, true) { ",\n" } else { "\n" });
+            text.push_str(&json::of(stock)?.to_string());
+        }
+        Ok(text)
     }
-    Ok(text)
 }
 
 #[cfg(test)]
@@ -174,15 +186,19 @@ mod tests {
     #[test]
     fn pages_of_json_make_one_object() {
         let whole = |pages: &[&[v1::Stock]]| {
-            let mut text = String::new();
-            for (index, page) in pages.iter().enumerate() {
-                text.push_str(&json_rows(page, index == 0).expect("the contract describes it"));
-            }
-            serde_json::from_str::<serde_json::Value>(&(text + "]}")).expect("an object")
+            let mut list = JsonList::default();
+            let parts = pages.iter().map(|page| list.rows(page).expect("the contract describes it"));
+            let text = parts.collect::<String>() + "]}";
+            serde_json::from_str::<serde_json::Value>(&text).unwrap_or_else(|error| panic!("{error}: {text}"))
         };
         assert_eq!(whole(&[&[]]), serde_json::json!({"stock": []}));
-        let told = whole(&[&[stock("a", "", 1), stock("b", "", 2)], &[stock("c", "", 3)]]);
-        let items: Vec<_> = told["stock"].as_array().expect("a list").iter().map(|row| &row["available"]).collect();
-        assert_eq!(items, [1, 2, 3]);
+        assert_eq!(whole(&[&[], &[]]), serde_json::json!({"stock": []}));
+        let (first, second) = ([stock("a", "", 1), stock("b", "", 2)], [stock("c", "", 3)]);
+        let rows: [&[&[v1::Stock]]; 2] = [&[&first, &second], &[&[], &[], &first, &[], &second, &[]]];
+        for pages in rows {
+            let told = whole(pages);
+            let items: Vec<_> = told["stock"].as_array().expect("a list").iter().map(|row| &row["available"]).collect();
+            assert_eq!(items, [1, 2, 3]);
+        }
     }
 }

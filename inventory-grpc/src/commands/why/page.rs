@@ -14,17 +14,16 @@ const ORDERS_MAX: usize = 10;
 /// Characters of a column of numbers.
 const NUMBER_WIDTH: usize = 8;
 
-/// The page. `location_id` is the location that was asked for, `listed` has the unit's levels now, at any location.
+/// The page. `location` is the id of the level's location, empty for a default location without one. `listed` has the
+/// unit's levels now, at any location.
 pub(super) fn page(
     typed: &str,
-    location_id: &str,
+    location: &str,
     at: Option<Moment>,
     explained: &v1::ExplainLevelResponse,
     listed: &[v1::Stock],
 ) -> String {
     let unit = explained.unit.clone().unwrap_or_default();
-    // The default location may have an id, which its entries show.
-    let location = explained.entries.first().map_or(location_id, |entry| &entry.location_id);
     let mut lines = head(typed, location, at, explained, &unit);
     lines.extend(made(explained));
     lines.extend(held(explained));

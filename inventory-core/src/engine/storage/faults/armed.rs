@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use super::Point;
+use crate::engine::storage::Writes;
 
 /// What happens at a point.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,6 +18,8 @@ pub enum Action {
     Pause,
     /// The thread panics.
     Panic,
+    /// The commit that was just made is doubted, as a slow one is.
+    Doubt,
 }
 
 /// How a statement fails.
@@ -24,6 +27,8 @@ pub enum Action {
 pub enum Failure {
     /// Another transaction is in the way.
     Conflict,
+    /// Another transaction holds a lock, on Postgres.
+    LockHeld,
     /// The disk is full.
     Full,
     /// The statement is wrong.
@@ -37,6 +42,15 @@ pub enum Strike {
     Fail(Failure),
     /// It breaks its connection.
     Lose,
+}
+
+/// A bug of the engine that a test plants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bug {
+    /// A changed level is not written, nor cached, but its entries are: a lost update.
+    ForgetLevel,
+    /// The outcome of an applied request is not recorded: its replay is applied again.
+    ForgetRequest,
 }
 
 /// Names a file, for a program that a test runs. Once the file holds the text of a point, the program dies there.
@@ -58,11 +72,16 @@ struct Plan {
 
 #[derive(Debug, Default)]
 struct State {
-    armed: Option<(Point, Action)>,
+    /// What is to happen, each once.
+    armed: Vec<(Point, Action)>,
     /// The points that were passed since a test asked last.
     passed: BTreeSet<Point>,
     /// Whether a thread waits at a point.
     paused: bool,
+    /// Whether the last commit is doubted.
+    doubted: bool,
+    /// A bug that has not happened yet.
+    bug: Option<Bug>,
 }
 
 impl Plan {
@@ -81,14 +100,14 @@ impl Faults {
         Self(Some(Arc::clone(plan)))
     }
 
-    /// Lets something happen, once, when a thread comes to a point next.
+    /// Lets something happen, once, when a thread comes to a point next. What was armed before still happens too.
     pub fn arm(&self, point: Point, action: Action) {
-        self.change(|state| state.armed = Some((point, action)));
+        self.change(|state| state.armed.push((point, action)));
     }
 
-    /// Whether the armed fault has not happened yet. It no longer will.
-    pub fn disarm(&self) -> bool {
-        self.change(|state| state.armed.take()).flatten().is_some()
+    /// What was armed and has not happened yet. It no longer will.
+    pub fn disarm(&self) -> Vec<(Point, Action)> {
+        self.change(|state| std::mem::take(&mut state.armed)).unwrap_or_default()
     }
 
     /// The points that were passed since this was called last.
@@ -113,6 +132,33 @@ impl Faults {
         self.0.as_ref().map(|plan| change(&mut plan.state()))
     }
 
+    /// Plants a bug. It happens once, in the next batch that it can spoil.
+    pub fn plant(&self, bug: Bug) {
+        self.change(|state| state.bug = Some(bug));
+    }
+
+    /// Whether a planted bug has not happened yet.
+    pub fn is_planted(&self) -> bool {
+        self.change(|state| state.bug.is_some()).unwrap_or_default()
+    }
+
+    /// Lets a planted bug happen in what a batch writes.
+    pub(crate) fn spoil(&self, writes: &mut Writes) {
+        self.change(|state| {
+            let happened = match state.bug {
+                None => false,
+                Some(Bug::ForgetLevel) => writes.levels.pop().is_some(),
+                Some(Bug::ForgetRequest) => {
+                    let applied = writes.requests.iter().position(|one| one.last_sequence >= one.first_sequence);
+                    applied.map(|index| writes.requests.remove(index)).is_some()
+                }
+            };
+            if happened {
+                state.bug = None;
+            }
+        });
+    }
+
     /// Passes a point. What the caller has to do is returned; everything else happens here.
     pub(crate) fn at(&self, point: Point) -> Option<Strike> {
         let plan = self.0.as_ref()?;
@@ -123,7 +169,8 @@ impl Faults {
         }
         let mut state = plan.state();
         state.passed.insert(point);
-        let (_, action) = state.armed.take_if(|(armed, _)| *armed == point)?;
+        let index = state.armed.iter().position(|(armed, _)| *armed == point)?;
+        let (_, action) = state.armed.remove(index);
         match action {
             Action::Fail(failure) => Some(Strike::Fail(failure)),
             Action::Lose => Some(Strike::Lose),
@@ -134,11 +181,20 @@ impl Faults {
                 }
                 None
             }
+            Action::Doubt => {
+                state.doubted = true;
+                None
+            }
             Action::Panic => {
                 drop(state);
                 panic!("a test asked for it at the point {point:?}");
             }
         }
+    }
+
+    /// Whether the commit that was just made is doubted although it was fast. Answers once.
+    pub(crate) fn doubts_commit(&self) -> bool {
+        self.change(|state| std::mem::take(&mut state.doubted)).unwrap_or_default()
     }
 
     /// Passes the point right before the answer. No store can fail there any more.

@@ -1,0 +1,111 @@
+//! Writers whose connection hangs, and who takes their place.
+
+use super::*;
+use crate::engine::supervisor::spare::Spare;
+
+#[tokio::test]
+async fn a_writer_whose_server_hangs_is_replaced_when_another_server_takes_over() {
+    let (engine, books) = engine(&[]);
+    assert!(is_applied(&engine.submit(give("a", 1), soon()).await));
+    let gate = Arc::clone(&books.lock().expect("no panic").gate);
+    // Its commits never return.
+    let _frozen = gate.lock().await;
+    let hangs = tokio::spawn({
+        let engine = engine.clone();
+        async move { engine.submit(give("b", 1), soon()).await }
+    });
+    // Supervisors connect while a writer hangs. They find the same server.
+    while books.lock().expect("no panic").connects < 3 {
+        tokio::task::yield_now().await;
+    }
+    assert!(!hangs.is_finished(), "a new connection to the same server would wait too");
+    {
+        let mut books = books.lock().expect("no panic");
+        (books.server, books.gate) = (1, Arc::default());
+    }
+    let answer = hangs.await.expect("no panic");
+    assert!(matches!(answer, Err(Error::Failed(Failed::OutcomeUnknown(_)))), "{answer:?}");
+    assert!(is_applied(&engine.submit(give("b", 1), soon()).await), "the same key finds out");
+    engine.drain().await;
+}
+
+#[tokio::test]
+async fn a_writer_whose_connection_alone_hangs_is_replaced_when_others_can_commit() {
+    let patience = Patience { hung_after: Duration::ZERO, ..Patience::default() };
+    let (engine, books) = engine_with(&[], patience);
+    assert!(is_applied(&engine.submit(give("a", 1), soon()).await));
+    let (gate, commits) = {
+        let mut books = books.lock().expect("no panic");
+        books.probes_fail = true;
+        (Arc::clone(&books.gate), books.commits)
+    };
+    // Its commit never returns.
+    let _stopped = gate.lock().await;
+    let hangs = tokio::spawn({
+        let engine = engine.clone();
+        async move { engine.submit(give("b", 1), soon()).await }
+    });
+    while books.lock().expect("no panic").commits == commits {
+        tokio::task::yield_now().await;
+    }
+    // All later ones do.
+    books.lock().expect("no panic").gate = Arc::default();
+    while books.lock().expect("no panic").probes < 2 {
+        tokio::task::yield_now().await;
+    }
+    assert!(!hangs.is_finished(), "others cannot commit either, so a new writer would not help");
+    books.lock().expect("no panic").probes_fail = false;
+    let answer = hangs.await.expect("no panic");
+    assert!(matches!(answer, Err(Error::Failed(Failed::OutcomeUnknown(_)))), "{answer:?}");
+    assert!(is_applied(&engine.submit(give_to(2, "c", 1), soon()).await), "another site of the same writer");
+    assert!(is_applied(&engine.submit(give("b", 1), soon()).await), "the same key finds out");
+    engine.drain().await;
+}
+
+#[tokio::test]
+async fn a_connection_that_hangs_does_not_hold_up_the_supervisor() {
+    let patience = Patience { connect: Duration::from_millis(10), ..Patience::default() };
+    let (engine, books) = engine_with(&[], patience);
+    assert!(is_applied(&engine.submit(give("a", 1), soon()).await));
+    let (gate, connecting) = {
+        let books = books.lock().expect("no panic");
+        (Arc::clone(&books.gate), Arc::clone(&books.connecting))
+    };
+    // The server freezes: neither commits nor connections return.
+    let _frozen = (gate.lock().await, connecting.lock().await);
+    let hangs = tokio::spawn({
+        let engine = engine.clone();
+        async move { engine.submit(give("b", 1), soon()).await }
+    });
+    while books.lock().expect("no panic").connects < 2 {
+        tokio::task::yield_now().await;
+    }
+    {
+        let mut books = books.lock().expect("no panic");
+        (books.server, books.gate, books.connecting) = (1, Arc::default(), Arc::default());
+    }
+    let answer = hangs.await.expect("no panic");
+    assert!(matches!(answer, Err(Error::Failed(Failed::OutcomeUnknown(_)))), "{answer:?}");
+    assert!(is_applied(&engine.submit(give("b", 1), soon()).await), "the same key finds out");
+    engine.drain().await;
+}
+
+#[test]
+fn connections_that_hang_are_bounded_and_leave_room_when_they_end() {
+    let books = Arc::new(Mutex::new(Books::default()));
+    let connecting = Arc::clone(&books.lock().expect("no panic").connecting);
+    let hanging = connecting.blocking_lock();
+    let mut spare = Spare::new(Box::new(Faulty::over(Arc::clone(&books))), 0, Duration::from_millis(1));
+    for _ in 0..2 * limits::LATE_CONNECTS_MAX {
+        assert!(spare.connect(None).is_none());
+    }
+    // The last thread may not have begun.
+    while books.lock().expect("no panic").connects < limits::LATE_CONNECTS_MAX {
+        std::thread::yield_now();
+    }
+    assert_eq!(books.lock().expect("no panic").connects, limits::LATE_CONNECTS_MAX);
+    drop(hanging);
+    while spare.connect(None).is_none() {
+        std::thread::yield_now();
+    }
+}
