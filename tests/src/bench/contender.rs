@@ -90,9 +90,7 @@ impl Contender {
     /// What it can be asked over plain gRPC.
     pub fn calls(self) -> &'static [Call] {
         match self {
-            Self::Ours(_) => &Call::ALL,
-            // It may be older than the stream.
-            Self::Before => &[Call::Empty, Call::Unary],
+            Self::Ours(_) | Self::Before => &Call::ALL,
             Self::Peer(_) => &[],
         }
     }
