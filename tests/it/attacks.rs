@@ -13,6 +13,7 @@ mod tokens;
 
 use std::cell::Cell;
 use std::future::Future;
+use std::time::{Duration, Instant};
 
 use inventory_proto::v1;
 use inventory_proto::v1::stock_service_client::StockServiceClient;
@@ -92,15 +93,18 @@ impl Target {
             taken
         };
         let orders = async {
-            let (mut sold, mut refused) = (0, Vec::new());
+            let (mut sold, mut refused, mut slowest) = (0, Vec::new(), Duration::ZERO);
             while !over.get() {
+                let began = Instant::now();
                 refused.extend(self.good_order().await);
+                slowest = slowest.max(began.elapsed());
                 sold += 1;
             }
-            (sold, refused)
+            (sold, refused, slowest)
         };
-        let (taken, (sold, refused)) = tokio::join!(attack, orders);
-        println!("{name}: of {sold} good orders meanwhile, {} were refused at first", refused.len());
+        let (taken, (sold, refused, slowest)) = tokio::join!(attack, orders);
+        let at_first = refused.len();
+        println!("{name}: {sold} good orders meanwhile, {at_first} refused at first, the slowest {slowest:.1?}");
         for token in refused {
             assert_eq!(self.send_order(token).await, None, "a good order, again after the attack");
         }
