@@ -40,7 +40,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{oneshot, watch};
 use uuid::Uuid;
 
-pub use crate::engine::message::{Answered, ConfiguredUnits};
+pub use crate::engine::message::{Answered, ConfiguredUnits, Held};
 pub use crate::engine::stream::{Answers, Commands, StreamCommand};
 pub use crate::engine::supervisor::Patience;
 
@@ -106,9 +106,15 @@ impl Engine {
     /// Applies a command, and returns once its outcome is durable. A command that has been decided is carried through,
     /// even if its caller goes away.
     pub async fn submit(&self, command: Command, deadline: Instant) -> Result<Outcome, Error> {
+        self.submit_holding(command, deadline, None).await
+    }
+
+    /// The same, for a command for which the caller holds something.
+    pub async fn submit_holding(&self, command: Command, deadline: Instant, held: Held) -> Result<Outcome, Error> {
         let writer = self.writer(command.site());
         let (reply, answer) = Reply::new();
-        let pending = self.pending(command, ChangeReply::Call(reply), Ticket::until(deadline));
+        let ticket = Ticket { _held: held, ..Ticket::until(deadline) };
+        let pending = self.pending(command, ChangeReply::Call(reply), ticket);
         writer.send_changes(vec![pending]).map_err(|(failed, _)| refused(failed, 1))?;
         answered(answer, deadline).await
     }

@@ -7,10 +7,10 @@ use std::error::Error;
 use std::process::ExitCode;
 
 use clap::Parser;
-use inventory_core::store::Store;
+use inventory_core::store::{DatabaseUrl, Store};
 use inventory_grpc::config::{Cli, Command, Migrate, Serve};
 use inventory_grpc::{commands, server};
-use inventory_program::Out;
+use inventory_program::{Out, OutputError};
 
 /// One thread allocates the many small parts of a request and another frees them; this allocator is made for that.
 #[global_allocator]
@@ -56,17 +56,26 @@ async fn serve(settings: Serve) -> Result<(), Box<dyn Error>> {
 fn migrate(settings: &Migrate) -> Result<(), Box<dyn Error>> {
     let Migrate { database, grant_to } = settings;
     let url = &database.database_url;
-    let mut out = Out::default();
     let steps = Store::migrate(url)?;
+    // The role gets its rights before anything is printed: standard output may be full.
+    let granted = grant_to.as_ref().map(|role| Store::grant(url, role));
+    let printed = print_steps(url, &steps);
+    // If both failed, the missing rights matter more.
+    granted.transpose()?;
+    let mut out = printed?;
+    if let Some(role) = grant_to {
+        out.line(format_args!("{url:?}: {role} may run the service"))?;
+    }
+    Ok(())
+}
+
+fn print_steps(url: &DatabaseUrl, steps: &[String]) -> Result<Out, OutputError> {
+    let mut out = Out::default();
     if steps.is_empty() {
         out.line(format_args!("{url:?}: the schema is up to date"))?;
     }
     for step in steps {
         out.line(format_args!("{url:?}: applied {step}"))?;
     }
-    if let Some(role) = grant_to {
-        Store::grant(url, role)?;
-        out.line(format_args!("{url:?}: {role} may run the service"))?;
-    }
-    Ok(())
+    Ok(out)
 }

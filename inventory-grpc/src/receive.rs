@@ -1,8 +1,9 @@
 //! The layer that bounds what arrives: the time for a message, and the memory of all messages and all heads.
 //!
 //! A call without a stream of requests must arrive within [`MESSAGE_TIME_MAX`], and is charged for its message until it
-//! is answered. In a stream of requests each message is charged until it is complete; whoever keeps it then charges the
-//! same [`Memory`]. Its time runs while the server waits for the rest of it.
+//! is answered and the engine has no more of it ([`ForMessage`]). In a stream of requests each message is charged until
+//! it is complete; whoever keeps it then charges the same [`Memory`]. Its time runs while the server waits for the rest
+//! of it.
 
 use std::collections::HashSet;
 use std::future::Future;
@@ -47,6 +48,10 @@ const OTHER_HEAD_BYTES_MAX: usize = 32 * 1024 * 1024;
 const HEADER_BYTES: usize = 120;
 /// Bytes before each message: whether it is compressed, and its length.
 const PREFIX_BYTES: usize = 5;
+
+/// What a call is charged for its message, in the extensions of its request.
+#[derive(Clone)]
+pub(crate) struct ForMessage(pub(crate) Arc<Mutex<Charged>>);
 
 /// The layer. Cheap to clone.
 pub(crate) struct ReceiveLayer<B> {
@@ -145,7 +150,8 @@ where
         let is_stream = self.layer.streams.contains(request.uri().path());
         let charged = Arc::new(Mutex::new(Charged::default()));
         let (memory, for_body) = (self.layer.memory.clone(), charged.clone());
-        let request = request.map(|body| Body::new(Requests::new(body, memory, for_body, is_stream)));
+        let mut request = request.map(|body| Body::new(Requests::new(body, memory, for_body, is_stream)));
+        request.extensions_mut().insert(ForMessage(charged.clone()));
         ReceiveFuture::Called { inner: self.inner.call(request), _charged: charged, _head: head }
     }
 }

@@ -7,13 +7,17 @@
 pub(crate) mod availability;
 mod changes;
 pub(crate) mod ledger;
+mod polled;
 pub(crate) mod site;
 pub(crate) mod stock;
 mod stream;
 pub(crate) mod verify;
 pub(crate) mod watch;
 
-use inventory_core::engine::Engine;
+use std::any::Any;
+use std::sync::Arc;
+
+use inventory_core::engine::{Engine, Held};
 use inventory_core::model::access::Author;
 use inventory_core::model::command::Command;
 use inventory_core::model::outcome::{Outcome, Verdict};
@@ -25,6 +29,7 @@ use crate::access::Access;
 use crate::decode::{self, Caller, Read, caller};
 use crate::encode;
 use crate::large::{LargeAnswers, Place};
+use crate::receive::ForMessage;
 use crate::status::{Paths, of_error, of_refusal};
 
 /// The answer to an applied command.
@@ -41,6 +46,8 @@ struct Applied {
 struct Call {
     access: Access,
     metadata: MetadataMap,
+    /// The memory of its message.
+    held: Held,
 }
 
 /// A request about one site.
@@ -87,12 +94,14 @@ fn call<M: OfSite>(request: Request<M>) -> Result<(Call, M), Status> {
     let (metadata, extensions, message) = request.into_parts();
     let access = Access::of(&extensions)?;
     access.check_site(message.site_id())?;
-    Ok((Call { access, metadata }, message))
+    let held =
+        extensions.get::<ForMessage>().map(|ForMessage(charged)| -> Arc<dyn Any + Send + Sync> { charged.clone() });
+    Ok((Call { access, metadata, held }, message))
 }
 
 /// Decodes a read of a site that the caller may see.
 fn read<M: OfSite, T>(request: Request<M>, decode: fn(M) -> Result<Read<T>, Status>) -> Result<Read<T>, Status> {
-    let (Call { access: _, metadata }, message) = call(request)?;
+    let (Call { access: _, metadata, held: _ }, message) = call(request)?;
     let mut read = decode(message)?;
     read.terms.deadline = decode::deadline(&metadata);
     Ok(read)
@@ -118,7 +127,8 @@ async fn write<M>(
 ) -> Result<Applied, Status> {
     let Caller { author, deadline, detail_bytes } = caller(&call.metadata, &call.access)?;
     let command = decode(message, author)?;
-    let outcome = engine.submit(command, deadline).await.map_err(|error| of_error(error, Paths::ITEMS))?;
+    let submitted = engine.submit_holding(command, deadline, call.held.clone()).await;
+    let outcome = submitted.map_err(|error| of_error(error, Paths::ITEMS))?;
     // The engine has counted the findings.
     let Outcome { site: _, default_location, sequence, replayed, verdict, findings: _ } = outcome;
     match verdict {

@@ -27,8 +27,6 @@ const INVALID_FIELD: &str = "INVALID_FIELD";
 pub(crate) const UNIT_NOT_FOUND: &str = "UNIT_NOT_FOUND";
 /// The reason of a request that reaches back to entries that are archived.
 const ENTRIES_ARCHIVED: &str = "ENTRIES_ARCHIVED";
-/// The reason of a call that finds no room, in whatever it needs it.
-const OVERLOADED: &str = "OVERLOADED";
 
 /// The calls that fail now, by the reason.
 static FAILURES: Repeats = Repeats::new();
@@ -108,11 +106,20 @@ pub(crate) fn tokens_not_read() -> Status {
 pub(crate) fn too_many_verifications(max: usize) -> Status {
     let message =
         format!("{max} verifications are under way, and the server does no more; ask again when one has ended");
-    if let Some(Told { kind: _, count, lasted, since_last_line: _ }) = FAILURES.count(OVERLOADED, Instant::now()) {
+    exhausted("TOO_MANY_VERIFICATIONS", message)
+}
+
+/// RESOURCE_EXHAUSTED: the caller, or all callers together, do not take the answers that they have.
+pub(crate) fn unread_answers() -> Status {
+    exhausted("UNREAD_ANSWERS", "the answers before this one were not taken in time; take them, then call again".into())
+}
+
+fn exhausted(reason: &'static str, message: String) -> Status {
+    if let Some(Told { count, lasted, .. }) = FAILURES.count(reason, Instant::now()) {
         let (error, seconds) = (message.as_str(), lasted.as_secs());
-        tracing::warn!(error, reason = OVERLOADED, calls = count, seconds, "calls were not served");
+        tracing::warn!(error, reason, calls = count, seconds, "calls were not served");
     }
-    status(Code::ResourceExhausted, OVERLOADED, message, Vec::new())
+    status(Code::ResourceExhausted, reason, message, Vec::new())
 }
 
 /// Logs that a call was refused for its token: the first of its kind, and then a count at growing intervals.
@@ -173,7 +180,7 @@ fn of_invalid(invalid: Invalid, paths: Paths) -> Status {
 /// repeats makes few lines.
 pub(crate) fn of_failed(failed: Failed) -> Status {
     let (code, reason) = match &failed {
-        Failed::Overloaded => (Code::ResourceExhausted, OVERLOADED),
+        Failed::Overloaded => (Code::ResourceExhausted, "OVERLOADED"),
         Failed::TooManyWatchers => (Code::ResourceExhausted, "TOO_MANY_WATCHERS"),
         Failed::Expired | Failed::NoAnswer => (Code::DeadlineExceeded, "DEADLINE"),
         Failed::Stopping => (Code::Unavailable, "STOPPING"),
@@ -338,7 +345,10 @@ mod tests {
             assert_eq!(summary(&status), (code, reason.to_owned(), String::new()));
             assert!(!status.message().contains("secret"), "{reason}");
         }
-        let overloaded = (Code::ResourceExhausted, "OVERLOADED".to_owned(), String::new());
-        assert_eq!(summary(&too_many_verifications(4)), overloaded);
+        for (status, reason) in
+            [(too_many_verifications(4), "TOO_MANY_VERIFICATIONS"), (unread_answers(), "UNREAD_ANSWERS")]
+        {
+            assert_eq!(summary(&status), (Code::ResourceExhausted, reason.to_owned(), String::new()));
+        }
     }
 }

@@ -1,5 +1,5 @@
 //! Nobody reads what a program prints. A command that reads ends quietly then; one that changes something does all of
-//! its work, and a server serves.
+//! its work, and a server serves. `token create` fails after its work, because nobody has seen the token.
 
 use std::fs::{self, File};
 use std::process::{Child, Command, Stdio};
@@ -8,10 +8,13 @@ use inventory_proto::v1;
 use inventory_tests::archives::{JANUARY, MARCH, archive, forget_outcomes};
 use inventory_tests::books;
 use inventory_tests::programs::{closed_pipe, finish, free_address, grpc_server, program};
+use inventory_tests::requests::guid;
 use inventory_tests::test_keys::app_key;
 use inventory_tests::wix_caller::{APP_ID, CATALOG};
 use inventory_tests::world::{Backend, Database, World};
 use tonic::Code;
+
+use crate::role::remove_role;
 
 fn inventory(arguments: &[&str]) -> Command {
     let mut command = program("inventory-grpc");
@@ -26,7 +29,12 @@ fn unread(mut command: Command) -> (i32, String) {
     (code, err)
 }
 
-/// The same, of a command that must succeed.
+/// A file on a disk without space.
+fn full_disk() -> File {
+    File::options().write(true).open("/dev/full").expect("every Linux has it")
+}
+
+/// The same as `unread`, of a command that must succeed.
 #[track_caller]
 fn done(command: Command) {
     let shown = format!("{command:?}");
@@ -71,7 +79,7 @@ async fn a_command_that_reads_ends_quietly() {
         assert!(code == 0 && !err.contains("inventory-grpc: "), "{arguments:?}: {err}");
         // Whatever else happens to standard output is told.
         let mut command = about_site(arguments);
-        command.stdout(File::options().write(true).open("/dev/full").expect("every Linux has it"));
+        command.stdout(full_disk());
         let (code, _, err) = finish(command);
         let expected = "inventory-grpc: standard output cannot be written: No space left on device (os error 28)\n";
         assert!(code == 1 && err.ends_with(expected), "{arguments:?}: {err}");
@@ -128,15 +136,44 @@ fn a_database_gets_its_schema_and_its_tokens() {
     let listed = || finish(inventory(&[&["token", "list"][..], &on].concat())).1;
     done(inventory(&[&["migrate"][..], &on].concat()));
     let create = ["token", "create", "--scope", "orders", "--name"];
-    done(inventory(&[&create[..], &["erp"], &on].concat()));
+    let (code, err) = unread(inventory(&[&create[..], &["erp"], &on].concat()));
+    assert_unseen("erp", code, &err);
+    let mut full = inventory(&[&create[..], &["pos"], &on].concat());
+    full.stdout(full_disk());
+    let (code, _, err) = finish(full);
+    assert_unseen("pos", code, &err);
     let file = database.folder().join("token").display().to_string();
     let mut in_file = inventory(&[&create[..], &["wix", "--file", &file], &on].concat());
     in_file.stderr(closed_pipe());
     done(in_file);
     assert!(fs::exists(&file).expect("the folder can be read"));
-    assert_eq!(listed().matches("\tvalid\n").count(), 2, "{}", listed());
+    assert_eq!(listed().matches("\tvalid\n").count(), 3, "{}", listed());
     done(inventory(&[&["token", "revoke", "--name", "erp"][..], &on].concat()));
     assert_eq!(listed().matches("\trevoked\n").count(), 1, "{}", listed());
+}
+
+/// `token create` has made a token that it could not print: it fails, and says what to do.
+#[track_caller]
+fn assert_unseen(name: &str, code: i32, err: &str) {
+    let created = format!("the token {name} was created, but nobody has seen its text");
+    let revoke = format!("`inventory-grpc token revoke --name {name}`");
+    assert!(code == 1 && err.contains(&created) && err.contains(&revoke), "{name}: {code}: {err}");
+    assert!(!err.contains("is shown only now"), "{name}: {err}");
+}
+
+#[test]
+fn a_role_gets_its_rights_though_standard_output_is_full() {
+    let database = Database::fresh(Backend::Postgres);
+    let role = format!("service-{}", &guid()[..8]);
+    books::script(&database.url, &format!("CREATE ROLE \"{role}\" LOGIN"));
+    let mut migrate = inventory(&["migrate", "--database-url", &database.text, "--grant-to", &role]);
+    migrate.stdout(full_disk());
+    let (code, _, err) = finish(migrate);
+    assert!(code == 1 && err.contains("standard output cannot be written"), "{err}");
+    let granted = format!("SELECT has_table_privilege('{role}', 'ledger', 'INSERT')::int::bigint AS wrong");
+    let is_granted = books::count(&database.url, &granted) == 1;
+    remove_role(&database, &role);
+    assert!(is_granted, "the role may add entries");
 }
 
 /// A server whose outputs nobody reads. It ends with the test.

@@ -4,13 +4,14 @@
 use std::sync::mpsc;
 use std::thread::JoinHandle;
 
-use diesel::Connection;
 use diesel::connection::SimpleConnection;
 use diesel::pg::PgConnection;
+use diesel::{Connection, RunQueryDsl, sql_query};
 use futures_util::future::join_all;
 use inventory_core::store::DatabaseUrl;
 use inventory_proto::v1;
 use inventory_proto::v1::availability_service_client::AvailabilityServiceClient;
+use inventory_tests::books;
 use inventory_tests::requests::{decrement, guid, reference, set, set_item};
 use inventory_tests::world::{Backend, World};
 use tonic::transport::Channel;
@@ -73,6 +74,18 @@ async fn level(world: &World, site: &str) -> i64 {
     answer.stock.expect("the answer holds the stock").available
 }
 
+/// Waits until Postgres has a session for which `condition` is true. `order` must not be answered before.
+async fn until_session(world: &World, condition: &str, order: &tokio::task::JoinHandle<Result<(), Status>>) {
+    let DatabaseUrl::Postgres(url) = &world.database.url else { panic!("only Postgres has row locks") };
+    // One connection for all looks: the condition may be true for 20 ms at a time.
+    let mut connection = PgConnection::establish(url).expect("Postgres accepts connections");
+    let sessions = format!("SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND {condition}");
+    while sql_query(&sessions).execute(&mut connection).expect("the query runs") == 0 {
+        assert!(!order.is_finished(), "the order was answered before a session had {condition}");
+        tokio::task::yield_now().await;
+    }
+}
+
 fn is_locked(answer: &Result<(), Status>) -> bool {
     let status = answer.as_ref().expect_err("the site is locked");
     status.code() == Code::Unavailable && status.message().contains("another transaction holds a lock")
@@ -108,10 +121,13 @@ async fn a_locked_site_does_not_hold_up_the_others() {
     }
     assert_eq!(level(&world, &free).await, 985);
 
-    // The lock ends while an order waits for it.
+    // The lock ends while an order waits for it. Since no other order waits, the writer looks at the lock for this one
+    // alone. A look ends with ROLLBACK.
+    let before = books::lines(&world.database.url, "SELECT clock_timestamp()::text AS line").concat();
     let patient = tokio::spawn(send(world.channel(), decrement(&locked, &[("A", 1)])));
     send(world.channel(), decrement(&free, &[("A", 1)])).await.expect("the site is free");
     assert_eq!(level(&world, &locked).await, 1_000, "nothing was taken by orders that got no answer");
+    until_session(&world, &format!("query = 'ROLLBACK' AND query_start > '{before}'"), &patient).await;
     drop(stranger);
     patient.await.expect("no panic").expect("the lock is free again");
     send(world.channel(), decrement(&locked, &[("A", 1)])).await.expect("the site works again");
@@ -153,6 +169,7 @@ async fn a_locked_level_does_not_hold_up_other_sites() {
     let patient = tokio::spawn(send(world.channel(), decrement(&locked, &[("A", 1)])));
     send(world.channel(), decrement(&free, &[("A", 1)])).await.expect("the site is free");
     assert_eq!(level(&world, &locked).await, 1_000, "nothing was taken by orders that got no answer");
+    until_session(&world, "wait_event_type = 'Lock'", &patient).await;
     drop(stranger);
     patient.await.expect("no panic").expect("the level is free again");
     send(world.channel(), decrement(&locked, &[("A", 1)])).await.expect("the site works again");

@@ -12,23 +12,12 @@ use inventory_tests::chaos::Link;
 use inventory_tests::history::{History, RecordedGrpc};
 use inventory_tests::programs::{Running, adapter_of, free_address};
 use inventory_tests::tokens::channel_to;
-use inventory_tests::wix_caller::{Answered, WixCaller, item, order};
+use inventory_tests::wix_caller::{WixCaller, item, order};
 use inventory_tests::world::{Backend, Database, World, start_adapter, start_grpc};
 use serde_json::{Value, json};
 use tokio::net::TcpSocket;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
-
-/// Sends the same call until the answer is not 503, as Wix does; at most 100 times.
-async fn until_served(wix: &WixCaller, data: &Value) -> Answered {
-    for _ in 0..100 {
-        let answer = wix.call("decrement", data.clone()).await;
-        if answer.status != 503 {
-            return answer;
-        }
-    }
-    panic!("the service still answers 503 after 100 calls");
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_outage_of_the_database_loses_no_order() {
@@ -48,8 +37,8 @@ async fn an_outage_of_the_database_loses_no_order() {
         let too_much = order(&world.site, json!([item("A", 99)]));
         assert_eq!(world.wix.call("decrement", too_much).await.status, 503);
         link.restore();
-        assert_eq!(until_served(&world.wix, &before).await.status, 200, "a replay, in round {round}");
-        assert_eq!(until_served(&world.wix, &during[0]).await.status, 200);
+        assert_eq!(world.wix.until_served("decrement", &before).await.status, 200, "a replay, in round {round}");
+        assert_eq!(world.wix.until_served("decrement", &during[0]).await.status, 200);
     }
     assert_eq!(world.level("A").await, 4, "each round takes one piece before the outage and one after it");
 }
@@ -69,7 +58,7 @@ async fn a_read_only_database_refuses_no_order_and_can_be_read() {
     );
     assert_eq!(world.level("A").await, 5);
     world.database.set_read_only(false);
-    assert_eq!(until_served(&world.wix, &data).await.status, 200);
+    assert_eq!(world.wix.until_served("decrement", &data).await.status, 200);
     assert_eq!(world.level("A").await, 4);
 }
 
@@ -88,7 +77,9 @@ async fn broken_connections_under_load_apply_no_order_twice() {
     };
     let send = async {
         for burst in orders.chunks(50) {
-            let sent = futures_util::future::join_all(burst.iter().map(|data| until_served(&world.wix, data))).await;
+            let sent =
+                futures_util::future::join_all(burst.iter().map(|data| world.wix.until_served("decrement", data)))
+                    .await;
             assert!(sent.iter().all(|answer| answer.status == 200));
         }
     };
@@ -115,7 +106,7 @@ async fn an_outage_of_the_grpc_server_loses_no_order() {
         let lost = give(1);
         assert_eq!(wix.call("decrement", lost.clone()).await.status, 503);
         link.restore();
-        assert_eq!(until_served(&wix, &lost).await.status, 200);
+        assert_eq!(wix.until_served("decrement", &lost).await.status, 200);
         stop.cancel();
     }
 }
@@ -159,7 +150,11 @@ async fn an_order_that_comes_before_the_server_listens_is_applied_once() {
         };
         let (answer, ()) = tokio::join!(wix.call("decrement", data.clone()), listen);
         assert!([200, 503].contains(&answer.status), "{answer:?}");
-        assert_eq!(until_served(&wix, &data).await.status, 200, "a replay, or the first call that the server gets");
+        assert_eq!(
+            wix.until_served("decrement", &data).await.status,
+            200,
+            "a replay, or the first call that the server gets"
+        );
         let changes = books::count(&database.url, "SELECT count(*) AS wrong FROM change");
         assert_eq!(changes, 1, "the order is applied once");
         RecordedGrpc::new(&history, channel_to(upstream)).check().await;

@@ -151,8 +151,12 @@ async fn a_stopped_process_holds_up_the_sites_that_it_has_locked_and_no_others()
     };
     shop.sell(free).await;
     assert!(hanging.await.expect("no panic").is_err(), "its outcome is not known");
-    let refused = send(shop.channel.clone(), decrement(locked, &[("A", 1)]), Duration::from_secs(3)).await;
-    let refused = refused.expect_err("the site is locked");
+    let try_locked = || send(shop.channel.clone(), decrement(locked, &[("A", 1)]), Duration::from_secs(10));
+    let mut refused = try_locked().await.expect_err("the site is locked");
+    if refused.code() == Code::DeadlineExceeded {
+        // The answer comes shortly before the deadline, and the machine may just have paused.
+        refused = try_locked().await.expect_err("the site is locked");
+    }
     assert_eq!(refused.code(), Code::Unavailable, "{refused:?}");
     assert!(refused.message().contains("another transaction holds a lock"), "{refused:?}");
     shop.sell(free).await;

@@ -1,14 +1,14 @@
 //! Streams of calls whose answers are far: the messages that they hold take a bounded memory.
 
+use std::future::poll_fn;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use diesel::Connection;
-use diesel::connection::SimpleConnection;
-use diesel::pg::PgConnection;
 use futures_util::future::join_all;
 use futures_util::stream;
-use inventory_core::store::DatabaseUrl;
+use hyper::body::{Body, Bytes, Frame};
 use inventory_proto::shared_call::{SharedCall, change_availability};
 use inventory_proto::v1;
 use inventory_proto::v1::availability_service_client::AvailabilityServiceClient;
@@ -19,37 +19,51 @@ use inventory_tests::programs::grpc_server;
 use inventory_tests::requests::{decrement, guid, reference, set, set_item};
 use inventory_tests::tokens::channel_to;
 use inventory_tests::world::{Backend, Database};
-use tonic::Request;
+use tonic::codegen::http;
+use tonic::transport::Endpoint;
+use tonic::{Code, Request, Status};
+use tower_service::Service;
 
 /// Streams, and the calls that each has to send.
 const STREAMS: usize = 20;
 const CALLS: u64 = 20;
 /// Bytes of each call.
 const BYTES: usize = 3_500_000;
+/// Calls that find room in any case. The server has memory for 18 at a time.
+const ANSWERED_MIN: usize = 10;
 /// Longer than anything takes that works.
 const LONG: Duration = Duration::from_secs(60);
 
-#[tokio::test(flavor = "multi_thread")]
-async fn calls_under_way_hold_a_bounded_memory() {
-    let database = Database::fresh(Backend::Postgres);
-    let server = grpc_server(&database.text);
-    let (channel, site) = (channel_to(server.addresses[0]), guid());
-    let mut stock = StockServiceClient::new(channel.clone());
-    stock.set_stock(set(&site, vec![set_item("A", 10)])).await.expect("the level can be set");
-
-    // A stranger locks the site, so no call of it is answered.
-    let DatabaseUrl::Postgres(url) = database.url.clone() else { panic!("it is on Postgres") };
-    let mut stranger = PgConnection::establish(&url).expect("Postgres accepts connections");
-    stranger.batch_execute("BEGIN; SELECT FROM site FOR UPDATE").expect("the lock is free");
-
+/// An order of one piece, in a message of `BYTES`.
+fn large_order(site: &str) -> v1::DecrementAvailabilityRequest {
     let options_json = format!("{{\"customTextFields\":\"{}\"}}", "x".repeat(BYTES));
     let unit = Some(v1::CatalogReference { options_json, ..reference("A").expect("named") }.into());
-    let order = v1::DecrementAvailabilityRequest {
-        items: vec![v1::Item { unit, quantity: 1, ..Default::default() }],
-        ..decrement(&site, &[])
-    };
-    let change = Arc::new(Change::Decrement(order));
-    let timeout = Some(prost_types::Duration { seconds: 10, nanos: 0 });
+    let items = vec![v1::Item { unit, quantity: 1, ..Default::default() }];
+    v1::DecrementAvailabilityRequest { items, ..decrement(site, &[]) }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_under_way_hold_a_bounded_memory() {
+    hold_a_bounded_memory(Duration::from_secs(10)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn commands_that_are_late_hold_a_bounded_memory_too() {
+    hold_a_bounded_memory(Duration::from_millis(1)).await;
+}
+
+/// Sends many calls with this timeout while nothing can be committed.
+async fn hold_a_bounded_memory(timeout: Duration) {
+    let database = Database::fresh(Backend::Postgres);
+    let (url, link) = database.behind_link().await;
+    let server = grpc_server(&url);
+    let (channel, site) = (channel_to(server.addresses[0]), guid());
+    let mut stock = StockServiceClient::new(channel.clone());
+    stock.set_stock(set(&site, vec![set_item("A", 1_000_000)])).await.expect("the level can be set");
+    link.freeze();
+
+    let change = Arc::new(Change::Decrement(large_order(&site)));
+    let timeout = prost_types::Duration::try_from(timeout).ok();
     server.forget_peak();
     let streams = (0..STREAMS).map(|_| {
         let change = Arc::clone(&change);
@@ -71,9 +85,67 @@ async fn calls_under_way_hold_a_bounded_memory() {
     let counts = tokio::time::timeout(LONG, join_all(streams)).await.expect("every call has a time");
     let most = server.peak_megabytes();
     println!("{counts:?} answers of {STREAMS} streams; at most {most:.0} MB");
+    assert!(counts.iter().sum::<usize>() >= ANSWERED_MIN, "as many calls as find room are under way");
     assert!(most < 350.0, "{most} MB");
 
-    stranger.batch_execute("ROLLBACK").expect("the transaction can end");
+    link.restore();
     let mut stream = CallStream::open(AvailabilityServiceClient::new(channel)).await;
-    stream.call(decrement(&site, &[("A", 1)])).await.expect("the site can be sold again");
+    let sold = async { while stream.call(decrement(&site, &[("A", 1)])).await.is_err() {} };
+    tokio::time::timeout(LONG, sold).await.expect("the site can be sold again");
+}
+
+/// A message that is answered at once, and the begin of one of 3.5 MB that never comes.
+#[derive(Default)]
+struct Begin {
+    is_sent: bool,
+}
+
+impl Body for Begin {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        match std::mem::replace(&mut self.is_sent, true) {
+            true => Poll::Pending,
+            // An empty message is five zeros.
+            false => Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(&[0, 0, 0, 0, 0, 0, 0, 0x38, 0, 0, 8]))))),
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_caller_who_takes_no_answers_keeps_no_memory() {
+    let database = Database::fresh(Backend::Sqlite);
+    let server = grpc_server(&database.text);
+    let (channel, site) = (channel_to(server.addresses[0]), guid());
+    let mut stock = StockServiceClient::new(channel.clone());
+    stock.set_stock(set(&site, vec![set_item("A", 1_000_000)])).await.expect("the level can be set");
+
+    // No answer fits into the window. The connection answers pings.
+    let endpoint = Endpoint::from_shared(format!("http://{}", server.addresses[0])).expect("the URL is valid");
+    let mut greedy = endpoint.initial_stream_window_size(1).connect().await.expect("the server is there");
+    let mut answers = Vec::new();
+    for _ in 0..STREAMS {
+        let request = http::Request::post("http://x/inventory.v1.AvailabilityService/ChangeAvailability")
+            .header("content-type", "application/grpc")
+            .header("te", "trailers")
+            .body(tonic::body::Body::new(Begin::default()))
+            .expect("the request is valid");
+        poll_fn(|context| greedy.poll_ready(context)).await.expect("the server is there");
+        answers.push(greedy.call(request).await.expect("the stream opens"));
+    }
+
+    let large = || v1::DecrementAvailabilityRequest { request_id: guid(), ..large_order(&site) };
+    let mut availability = AvailabilityServiceClient::new(channel).max_encoding_message_size(2 * BYTES);
+    let mut until = async |code| {
+        let call = async {
+            while availability.decrement_availability(large()).await.map_or_else(|status| status.code(), |_| Code::Ok)
+                != code
+            {}
+        };
+        tokio::time::timeout(LONG, call).await.unwrap_or_else(|_| panic!("no call ends with {code:?}"));
+    };
+    until(Code::ResourceExhausted).await;
+    until(Code::Ok).await;
+    drop(answers);
 }

@@ -84,6 +84,18 @@ impl WixCaller {
         Ok(answer)
     }
 
+    /// Sends the same call until the answer is not 503, as Wix does; at most 100 times. Panics if no answer comes, or
+    /// if all answers are 503.
+    pub async fn until_served(&self, method: &str, data: &Value) -> Answered {
+        for _ in 0..100 {
+            let answer = self.call(method, data.clone()).await;
+            if answer.status != 503 {
+                return answer;
+            }
+        }
+        panic!("the service still answers 503 after 100 calls");
+    }
+
     /// A token that carries `data`, as Wix would sign it.
     pub fn token(&self, data: Value) -> String {
         self.sign(claims(data))

@@ -75,6 +75,14 @@ impl Database {
         books::script(&self.url, &format!("SET TRANSACTION READ WRITE; {demoted}; {ended}"));
     }
 
+    /// A link to the server of a database on Postgres, and the URL of the database through it.
+    pub async fn behind_link(&self) -> (String, Link) {
+        let (_, server) = self.text.split_once('@').expect("the URL names the user");
+        let (server, _) = server.split_once('/').expect("the URL names the database");
+        let link = Link::to(server.parse().expect("host and port are an address")).await;
+        (self.text.replace(server, &link.address.to_string()), link)
+    }
+
     /// A temporary folder that lives as long as the database.
     pub fn folder(&self) -> PathBuf {
         self.folder.path().to_owned()
@@ -121,10 +129,7 @@ impl World {
     /// Starts both servers on a new database on Postgres, which they reach through the link.
     pub async fn behind_link() -> (Self, Link) {
         let database = Database::fresh(Backend::Postgres);
-        let (_, server) = database.text.split_once('@').expect("the URL names the user");
-        let (server, _) = server.split_once('/').expect("the URL names the database");
-        let link = Link::to(server.parse().expect("host and port are an address")).await;
-        let through = database.text.replace(server, &link.address.to_string());
+        let (through, link) = database.behind_link().await;
         (Self::over(database, through.parse().expect("the URL is valid")).await, link)
     }
 

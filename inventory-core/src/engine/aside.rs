@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::engine::commit::sites_of;
+use crate::engine::measure::{Ending, Measures};
 use crate::engine::message::{self, Pending};
 use crate::model::error::{Error, Failed, StoreError, Trouble};
 use crate::model::ids::SiteId;
@@ -56,9 +57,9 @@ impl Aside {
     }
 
     /// Takes the commands of a site that was tried, and of which a row is still locked.
-    pub(super) fn put_back(&mut self, batch: Vec<Pending>) {
+    pub(super) fn put_back(&mut self, batch: Vec<Pending>, measures: &Measures) {
         self.remember(&sites_of(&batch), Held::Other(Instant::now()));
-        self.wait(batch);
+        self.wait(batch, measures);
     }
 
     fn remember(&mut self, sites: &[SiteId], held: Held) {
@@ -70,22 +71,22 @@ impl Aside {
     }
 
     /// Sets the commands of locked sites aside; returns the others. A command too many is answered at once.
-    pub(super) fn take(&mut self, batch: Vec<Pending>) -> Vec<Pending> {
+    pub(super) fn take(&mut self, batch: Vec<Pending>, measures: &Measures) -> Vec<Pending> {
         if self.locked.is_empty() {
             return batch;
         }
         let is_locked = |(change, _): &Pending| self.locked.contains_key(&change.command.site());
         let (locked, free): (Vec<_>, Vec<_>) = batch.into_iter().partition(is_locked);
-        self.wait(locked);
+        self.wait(locked, measures);
         free
     }
 
-    fn wait(&mut self, commands: Vec<Pending>) {
+    fn wait(&mut self, commands: Vec<Pending>, measures: &Measures) {
         for pending in commands {
             if self.waiting.len() < limits::QUEUE_COMMANDS_MAX {
                 self.waiting.push(pending);
             } else {
-                give_up(pending);
+                give_up(pending, measures);
             }
         }
     }
@@ -101,10 +102,10 @@ impl Aside {
     }
 
     /// Answers the commands that can wait no longer. Their callers learn why before they give up.
-    pub(super) fn expire(&mut self) -> usize {
+    pub(super) fn expire(&mut self, measures: &Measures) {
         let until = Instant::now() + limits::LOCK_ANSWER_BEFORE;
         let late = self.waiting.extract_if(.., |(_, ticket)| ticket.deadline <= until);
-        late.map(give_up).count()
+        late.for_each(|pending| give_up(pending, measures));
     }
 
     /// The sites whose commands wait for the row of the site.
@@ -149,8 +150,9 @@ impl Aside {
     }
 }
 
-/// Answers that a lock was not free in time. Nothing was done.
-fn give_up((change, _): Pending) {
+/// Answers that a lock was not free in time, and counts it. Nothing was done.
+fn give_up((change, _): Pending, measures: &Measures) {
+    measures.ended(Ending::Failed, 1);
     let cause = "a row that the command needs was locked until the deadline".into();
     let error = Failed::StoreUnavailable(Arc::new(StoreError::Unable(Trouble::LockHeld, cause)));
     message::answer([(change, Err(error.into()))].into_iter());

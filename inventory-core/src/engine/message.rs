@@ -1,6 +1,7 @@
 //! What callers send to a writer. Each piece of work carries what the writer needs to answer it: where the answer goes,
 //! the deadline, the caller's span, and the time at which it was queued.
 
+use std::any::Any;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
@@ -29,11 +30,16 @@ pub(super) enum Message {
 /// A change that waits for its batch.
 pub(super) type Pending = (Change, Ticket);
 
+/// What a caller holds for a command, such as the memory of its message. It is dropped when the engine has no more of
+/// the command, which may be long after its deadline.
+pub type Held = Option<Arc<dyn Any + Send + Sync>>;
+
 /// When a message was queued, until when it is wanted, and on whose behalf.
 pub(super) struct Ticket {
     pub(super) deadline: Instant,
     pub(super) queued_at: Instant,
     pub(super) span: tracing::Span,
+    pub(super) _held: Held,
 }
 
 /// Work that is a transaction of its own.
@@ -141,7 +147,7 @@ pub struct ConfiguredUnits {
 impl Ticket {
     /// A ticket of the current span, queued now.
     pub(super) fn until(deadline: Instant) -> Self {
-        Self { deadline, queued_at: Instant::now(), span: tracing::Span::current() }
+        Self { deadline, queued_at: Instant::now(), span: tracing::Span::current(), _held: None }
     }
 
     /// Whether the deadline has passed.

@@ -24,6 +24,9 @@ use crate::model::unit::{Sku, UnitSettings};
 pub trait BatchStore: Send {
     /// Opens a new connection, and says to which server. The old one, if any, is dropped with its transaction.
     fn connect(&mut self) -> Result<Server, StoreError>;
+    /// A writer uses the connection from now on. `server` is what `connect` returned. Reads go to that server too.
+    /// Nothing to do for a database that has one server for ever.
+    fn adopted(&self, _server: &Server) {}
     /// A store for the same database that is not connected yet; `None` if the database has one server for ever. Any
     /// thread may call it while another one waits in this store.
     fn another(&self) -> Option<Box<dyn BatchStore>>;

@@ -9,7 +9,7 @@ use std::time::Instant;
 use tokio::sync::mpsc;
 use tracing::Span;
 
-use crate::engine::message::{Answered, ChangeReply, Pending, Ticket, answer};
+use crate::engine::message::{Answered, ChangeReply, Held, Pending, Ticket, answer};
 use crate::engine::queue::QueueSender;
 use crate::engine::{Engine, refused};
 use crate::model::command::Command;
@@ -33,12 +33,14 @@ pub struct StreamCommand {
     pub deadline: Instant,
     /// The span that the commit belongs to.
     pub span: Span,
+    /// What the caller holds for the command.
+    pub held: Held,
 }
 
 impl StreamCommand {
-    /// A command without a span.
+    /// A command without a span, for which nothing is held.
     pub fn new(id: u64, command: Command, deadline: Instant) -> Self {
-        Self { id, command, deadline, span: Span::none() }
+        Self { id, command, deadline, span: Span::none(), held: None }
     }
 }
 
@@ -56,10 +58,10 @@ impl Commands {
         // The commands of most frames are of few sites, so of few writers.
         let mut by_writer: Vec<(&QueueSender, Vec<Pending>)> = Vec::new();
         let queued_at = Instant::now();
-        for StreamCommand { id, command, deadline, span } in commands {
+        for StreamCommand { id, command, deadline, span, held } in commands {
             let writer = self.engine.writer(command.site());
             let reply = ChangeReply::Stream(self.answers.clone(), id);
-            let pending = self.engine.pending(command, reply, Ticket { deadline, queued_at, span });
+            let pending = self.engine.pending(command, reply, Ticket { deadline, queued_at, span, _held: held });
             match by_writer.iter_mut().find(|(other, _)| std::ptr::eq(*other, writer)) {
                 Some((_, changes)) => changes.push(pending),
                 None => by_writer.push((writer, vec![pending])),

@@ -16,11 +16,15 @@
 //!   the standby too. If that succeeds, nothing but the writer's own connection hangs: somebody has stopped its process
 //!   of Postgres, for example. Then a new writer starts with the supervisor's connection.
 //!
-//! So there are never more threads left behind than servers were lost, and `limits::HUNG_WRITERS_MAX` for servers that
-//! live; there, one at most in each `limits::WRITER_HUNG_AFTER`.
+//! The writer's server is the one that it was connected to last, also while it connects again. A writer that was never
+//! connected has none: it is treated as if the supervisor had reached the same server.
 //!
-//! A writer that was left behind answers nobody, takes nothing from the queue, and ends as soon as its call returns. On
-//! a server that lives, its transaction is still there, and goes on when its process does:
+//! A queue leaves at most `limits::HUNG_WRITERS_MAX` writers and `limits::LATE_CONNECTS_MAX` connections behind on
+//! servers that live. Each time that another server takes over, it leaves one more writer behind at most.
+//!
+//! A writer that was left behind answers nobody and takes nothing from the queue. When its call returns, it finishes
+//! the transaction that it is in, and ends. On a server that lives, its transaction is still there, and goes on when
+//! its process does:
 //!
 //! - Its locks stay until then. The new writer sets their sites `aside`: orders for these fail, and the other sites of
 //!   the queue go on.
@@ -44,7 +48,7 @@ use crate::engine::message::{Pending, answer_for_writer};
 use crate::engine::queue::Queue;
 use crate::engine::resolve::SettingsCache;
 use crate::engine::storage::{BatchStore, Server};
-use crate::engine::supervisor::spare::{Connected, Spare};
+use crate::engine::supervisor::spare::{Connected, Probe, Spare};
 use crate::engine::writer::Writer;
 use crate::model::error::{Failed, StoreError, Trouble};
 use crate::model::limits;
@@ -66,7 +70,7 @@ impl Default for Patience {
 
 /// Why a writer is replaced that is on a server which is lost.
 const TAKEN_OVER: &str = "its database server does not answer, and another one has taken over";
-/// Why a writer is replaced that is on a server which lives.
+/// Why a writer is replaced that is on a server which lives, or that was never connected.
 const HUNG: &str = "its connection does not answer, although its database server commits for others";
 
 /// What the writers of one queue share.
@@ -128,8 +132,8 @@ impl Post {
             }
             left_behind.retain(|thread| !thread.is_finished());
             let has_room = left_behind.len() < limits::HUNG_WRITERS_MAX;
-            let hung_on = shift.progress.hung_on(hung_after).filter(|_| has_room);
-            let found = spare.connect(hung_on.as_ref());
+            let probe = if has_room { shift.progress.probe_after(hung_after) } else { Probe::Nowhere };
+            let found = spare.connect(probe);
             connect_at = Instant::now() + limits::SUPERVISOR_CONNECTS_EVERY;
             // If the connection is not used, it ends here.
             let Some(Connected { store, server, has_committed }) = found else { continue };
@@ -147,6 +151,8 @@ impl Post {
                 cause,
                 "a new writer takes the place of a stuck one"
             );
+            // Only after `replace`: from then on, a late connection of the old writer is not adopted.
+            store.adopted(&server);
             self.disappoint(&batch, cause);
             match self.begin(store, Some(server)) {
                 Ok(next) => {
@@ -182,8 +188,10 @@ pub(super) struct Progress(Arc<Mutex<State>>);
 
 #[derive(Default)]
 struct State {
-    /// The server of the writer's connection; `None` without one.
+    /// The server of the writer's last connection; `None` if it has never had one.
     server: Option<Server>,
+    /// Whether it still has that connection.
+    is_connected: bool,
     /// Since when it works at what it does; `None` while it waits for work.
     since: Option<Instant>,
     /// The batch. A task's caller learns nothing before its deadline.
@@ -193,7 +201,7 @@ struct State {
 
 impl Progress {
     fn on(server: Option<Server>) -> Self {
-        Self(Arc::new(Mutex::new(State { server, ..State::default() })))
+        Self(Arc::new(Mutex::new(State { is_connected: server.is_some(), server, ..State::default() })))
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -202,12 +210,22 @@ impl Progress {
 
     /// Whether the writer has a connection.
     pub(super) fn is_connected(&self) -> bool {
-        self.state().server.is_some()
+        self.state().is_connected
     }
 
-    /// The writer has a connection to this server, or none.
-    pub(super) fn connected(&self, server: Option<Server>) {
-        self.state().server = server;
+    /// The writer has connected to this server. Adopts the connection, unless another writer has taken its place.
+    pub(super) fn connected(&self, server: Server, adopt: impl FnOnce(&Server)) {
+        // `replace` waits for this lock, so the connection of the new writer is always adopted later.
+        let mut state = self.state();
+        if !state.replaced {
+            adopt(&server);
+            (state.server, state.is_connected) = (Some(server), true);
+        }
+    }
+
+    /// The writer does not use its connection again.
+    pub(super) fn disconnected(&self) {
+        self.state().is_connected = false;
     }
 
     /// The writer begins to work at a batch, or at a task if that is empty.
@@ -230,7 +248,7 @@ impl Progress {
     /// another writer has taken its place.
     pub(super) fn broke(&self) -> Option<Arc<Vec<Pending>>> {
         let mut state = self.state();
-        (state.since, state.server) = (None, None);
+        (state.since, state.is_connected) = (None, false);
         state.batch.take()
     }
 
@@ -243,18 +261,22 @@ impl Progress {
         self.state().is_stuck()
     }
 
-    /// The server of the writer's connection, if the writer has worked at one batch for this time.
-    fn hung_on(&self, time: Duration) -> Option<Server> {
+    /// Where the supervisor commits something: on the writer's server, if the writer has worked at one batch for this
+    /// time.
+    fn probe_after(&self, time: Duration) -> Probe {
         let state = self.state();
-        state.server.clone().filter(|_| state.has_worked_for(time))
+        if !state.has_worked_for(time) {
+            return Probe::Nowhere;
+        }
+        state.server.clone().map_or(Probe::Anywhere, Probe::On)
     }
 
-    /// Lets another writer that is connected to `server` take the place of this one, unless that has gone on. If it is
-    /// on the same server, it must have worked at its batch for the time `hung_after`; `None` lets it stay. Returns its
-    /// batch.
+    /// Lets another writer that is connected to `server` take the place of this one, unless that has gone on. If its
+    /// server is the same, or it was never connected, it must have worked at its batch for the time `hung_after`;
+    /// `None` lets it stay. Returns its batch.
     fn replace(&self, server: &Server, hung_after: Option<Duration>) -> Option<Arc<Vec<Pending>>> {
         let mut state = self.state();
-        let is_lost = state.server.as_ref() != Some(server);
+        let is_lost = state.server.as_ref().is_some_and(|known| known != server);
         let is_hung = hung_after.is_some_and(|time| state.has_worked_for(time));
         if !state.is_stuck() || !(is_lost || is_hung) {
             return None;

@@ -48,7 +48,7 @@ struct Part {
 }
 
 /// What becomes of a batch that waited for a lock in vain.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy)]
 enum IfLocked {
     /// The commands of locked sites are set aside; the others go on.
     SetAside,
@@ -129,8 +129,7 @@ impl Writer {
 
     /// Lets what was set aside be carried out, if it is free now, or if only a try can show that.
     fn look_aside(&mut self) {
-        let late = self.aside.expire();
-        self.books.measures.ended(Ending::Failed, late);
+        self.aside.expire(&self.books.measures);
         let mut free = self.aside.sites_to_look_at();
         if !free.is_empty() {
             // If the store fails, it fails for the commands too, which tell their callers.
@@ -192,7 +191,7 @@ impl Writer {
             self.books.measures.ended(Ending::Expired, 1);
         });
         message::answer(late.into_iter().map(|(change, _)| (change, Err(Failed::Expired.into()))));
-        let batch = self.aside.take(batch);
+        let batch = self.aside.take(batch, &self.books.measures);
         if !batch.is_empty() {
             self.commit(batch, if_locked);
         }
@@ -222,7 +221,7 @@ impl Writer {
             }
             Err(error) if is_lock_held(&error) => match if_locked {
                 IfLocked::SetAside => self.set_aside(batch),
-                IfLocked::Alone => self.aside.put_back(batch),
+                IfLocked::Alone => self.aside.put_back(batch, &self.books.measures),
             },
             Err(error) => {
                 let ending = match &error {
@@ -245,7 +244,7 @@ impl Writer {
         });
         if self.books.store.wait_for_locks(limits::LOCK_WAIT_MS_MAX).is_err() {
             // A new connection waits as long as it should.
-            self.progress.connected(None);
+            self.progress.disconnected();
         }
         result
     }
@@ -313,7 +312,7 @@ impl Writer {
                 }
                 Failure::Unknown(error) => {
                     self.books.measures.outcome_unknown();
-                    self.progress.connected(None);
+                    self.progress.disconnected();
                     return Err(Failed::OutcomeUnknown(Arc::new(error)).into());
                 }
                 Failure::ReplayFound => {
@@ -335,7 +334,7 @@ impl Writer {
                     self.roll_back();
                     match error {
                         StoreError::Gone(..) => {
-                            self.progress.connected(None);
+                            self.progress.disconnected();
                             self.books.measures.retried(Retry::Connection);
                         }
                         // Rare: another process on the same SQLite file, or a failover.
@@ -359,14 +358,15 @@ impl Writer {
         // commits may even be at the same sequence number.
         self.books.cache.clear();
         let server = self.books.store.connect()?;
-        self.progress.connected(Some(server));
+        let store = &self.books.store;
+        self.progress.connected(server, |server| store.adopted(server));
         Ok(())
     }
 
     /// Rolls back. A connection that cannot even do that is replaced.
     fn roll_back(&mut self) {
         if self.books.store.rollback().is_err() {
-            self.progress.connected(None);
+            self.progress.disconnected();
         }
     }
 }

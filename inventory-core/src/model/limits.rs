@@ -78,9 +78,9 @@ pub const WRITER_STUCK_AFTER: Duration = Duration::from_secs(2);
 /// How long a writer works at one batch before another writer may take its place on the same server.
 ///
 /// A server that lives ends each statement in `STATEMENT_MS_MAX`. An optimistic commit is one statement, and its
-/// confirmation is another. So they take twice that together, and this is three times that. Only the wait for a standby
-/// has no end, and for that the supervisor looks. A batch of several slow statements may take longer. Its writer is
-/// replaced too, which harms nobody: no caller waits for that long (`ANSWER_TIME_DEFAULT`).
+/// confirmation is another. Together they take 40 s at most; this is 60 s. Only the wait for a standby has no end, and
+/// for that the supervisor looks. A batch of several slow statements may take longer. Its writer is replaced too, which
+/// harms nobody: no caller waits for that long (`ANSWER_TIME_DEFAULT`).
 pub const WRITER_HUNG_AFTER: Duration = Duration::from_secs(60);
 /// Writers of one queue that may be left behind on servers that live. Each holds a thread and a connection.
 pub const HUNG_WRITERS_MAX: usize = 4;

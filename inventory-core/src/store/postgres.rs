@@ -145,9 +145,11 @@ impl BatchStore for PostgresStore {
             connection.batch_execute("SET default_transaction_read_only = on").map_err(unreachable)?;
         }
         self.connection = Some(connection);
-        let server = Server(server);
-        self.reading.follow(&server, &self.url);
-        Ok(server)
+        Ok(Server(server))
+    }
+
+    fn adopted(&self, server: &Server) {
+        self.reading.follow(server, &self.url);
     }
 
     fn another(&self) -> Option<Box<dyn BatchStore>> {

@@ -1,8 +1,8 @@
 //! The connections for reading: a pool, and a permit for each connection, so that reads that wait hold no thread.
 //!
 //! A server of Postgres that hangs keeps the threads of its reads, and with them its connections and permits. So pool
-//! and permits are replaced as a whole as soon as a writer reaches another server. Reads that hang end with the old
-//! server.
+//! and permits are replaced as a whole as soon as a writer uses a connection to another server. Reads that hang end
+//! with the old server.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -42,7 +42,7 @@ pub(crate) struct Reading(Arc<Mutex<State>>);
 
 struct State {
     lines: Lines,
-    /// The server that the writers reached last.
+    /// The server of the connection that a writer adopted last.
     server: Option<Server>,
 }
 
@@ -66,8 +66,8 @@ impl Reading {
         self.state().lines.clone()
     }
 
-    /// A writer has reached a server of Postgres. If it is not the one that it was, reads get new connections too. Does
-    /// not wait for them.
+    /// A writer uses a connection to this server of Postgres from now on. If the last one led to another server, reads
+    /// get new connections too. Does not wait for them.
     pub(crate) fn follow(&self, server: &Server, url: &str) {
         let mut state = self.state();
         let before = state.server.replace(server.clone());

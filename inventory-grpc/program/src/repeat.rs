@@ -1,7 +1,7 @@
 //! Failures that repeat: logged at their start, then with a count at growing intervals, then at their end.
 //!
 //! A database that is away for ten minutes makes every call fail in the same way. One line for each would hide
-//! everything else. The lines leave no failure out: their numbers since the line before add up to all of them.
+//! everything else. `since_last_line` of all lines adds up to all failures, once the end is told.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};

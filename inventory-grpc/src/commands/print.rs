@@ -1,7 +1,7 @@
-//! Standard output of the commands that read.
+//! Standard output of the commands that read, and of `token create`, which fails if nobody sees its token.
 //!
 //! Colours are kept on a terminal only, and not with NO_COLOR. A reader that has left, as `head` does, ends a command
-//! quietly. A command that changes something goes on instead: it prints with [`inventory_program::Out`].
+//! quietly. Other commands that change something go on instead: they print with [`inventory_program::Out`].
 
 use std::error::Error;
 use std::io::Write;

@@ -20,8 +20,16 @@ use crate::config::unit_name::UnitName;
 /// Reasons of the server after which it is not known whether a write was applied.
 const UNKNOWN: [&str; 2] = ["OUTCOME_UNKNOWN", "DEADLINE"];
 /// Reasons of the server after which the same call may succeed later.
-const PASSING: [&str; 6] =
-    ["STOPPING", "STORE_UNAVAILABLE", "SEQUENCE_NOT_REACHED", "OVERLOADED", "TOO_MANY_WATCHERS", "DEADLINE"];
+const PASSING: [&str; 8] = [
+    "STOPPING",
+    "STORE_UNAVAILABLE",
+    "SEQUENCE_NOT_REACHED",
+    "OVERLOADED",
+    "TOO_MANY_WATCHERS",
+    "TOO_MANY_VERIFICATIONS",
+    "UNREAD_ANSWERS",
+    "DEADLINE",
+];
 /// The scopes of a token.
 const READ: &str = "stock:read";
 const WRITE: &str = "stock:write";

@@ -1,6 +1,7 @@
 //! `token`: creates, lists and revokes the tokens of callers, on a database that exists. Servers follow within seconds.
 //!
 //! Each change is in the journal, which `token journal` prints. The text of a token is printed once, or kept in a file.
+//! If it cannot be printed, `token create` fails and says that the token exists.
 
 use std::error::Error;
 use std::fmt::Display;
@@ -11,11 +12,11 @@ use std::path::Path;
 
 use inventory_core::engine::clock::Clock;
 use inventory_core::engine::tokens::{self, TokenError};
-use inventory_core::model::access::{Author, Token, TokenHash, TokenState};
+use inventory_core::model::access::{Author, Token, TokenHash, TokenName, TokenState};
 use inventory_core::model::journal::{JournalEntry, SettingChange};
 use inventory_core::model::limits;
 use inventory_core::store::{Open, Store};
-use inventory_program::{Out, tell};
+use inventory_program::{Out, tell, with_causes};
 
 use super::print::{print, unless_closed};
 use crate::access::{is_token, new_token};
@@ -57,7 +58,7 @@ async fn create(settings: Create) -> Result<(), Box<dyn Error>> {
     let Some(file) = file else {
         let text = new_text()?;
         tokens::create(&store, &TokenHash::of(&text), &token, &author(), now)?;
-        Out::default().line(text)?;
+        print(&format!("{text}\n")).map_err(|error| unseen(&token.name, error.as_ref()))?;
         tell(format_args!("the token {} is shown only now; servers accept it within {}", token.name, seconds()));
         return Ok(());
     };
@@ -76,6 +77,15 @@ async fn create(settings: Create) -> Result<(), Box<dyn Error>> {
     }
     tell(format_args!("the token {} is in {}; servers accept it within {}", token.name, file.display(), seconds()));
     Ok(())
+}
+
+/// The error of a token that is in the database, although its text was not printed: a closed pipe is an error here too.
+fn unseen(name: &TokenName, error: &(dyn Error + 'static)) -> String {
+    format!(
+        "the token {name} was created, but nobody has seen its text; revoke it (`inventory-grpc token revoke --name \
+         {name}`) and create another one: {}",
+        with_causes(error)
+    )
 }
 
 fn new_text() -> Result<String, Box<dyn Error>> {

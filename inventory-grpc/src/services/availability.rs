@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use inventory_core::engine::Engine;
+use inventory_program::listen::CallerInfo;
 use inventory_program::memory::Memory;
 use inventory_proto::v1;
 use inventory_proto::v1::availability_service_server::AvailabilityService;
@@ -60,6 +61,7 @@ impl AvailabilityService for Availability {
         let author = caller(&metadata, &access)?.author;
         let Self { engine, memory, calls: seen, stopping } = self;
         let (memory, seen, stopping) = (memory.clone(), Arc::clone(seen), stopping.clone());
-        Ok(Response::new(Changes::new(calls, (access, author), memory, engine, seen, stopping)))
+        let from = extensions.get::<CallerInfo>().cloned();
+        Ok(Response::new(Changes::new(calls, (access, author), memory, engine, seen, stopping, from)))
     }
 }

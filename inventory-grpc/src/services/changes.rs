@@ -12,11 +12,12 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use futures_util::Stream;
-use inventory_core::engine::{Answered, Answers, Commands, Engine, StreamCommand};
+use inventory_core::engine::{Answered, Answers, Commands, Engine, Held, StreamCommand};
 use inventory_core::model::access::Author;
 use inventory_core::model::error::{Error, Failed};
 use inventory_core::model::limits;
 use inventory_core::model::outcome::{Outcome, Verdict};
+use inventory_program::listen::CallerInfo;
 use inventory_program::memory::{Charged, Memory};
 use inventory_proto::v1;
 use inventory_proto::v1::change_availability_response::Outcome as Ending;
@@ -31,12 +32,16 @@ use crate::decode::{self, Change};
 use crate::encode;
 use crate::status::{Paths, as_message, of_error, of_refusal};
 
+use super::polled::Polled;
+
 /// Calls of one stream under way, and answers that the connection has not taken yet.
 const CALLS_MAX: usize = 1_024;
 /// Their items. One call more may begin below this bound. The adapter's `client/room` sends less than these bounds.
 const ITEMS_MAX: usize = 40_000;
 /// Bytes of their messages. One call more may begin below this bound. The port has a bound for all streams, too.
 const BYTES_MAX: usize = 20 * 1024 * 1024;
+/// A message of more bytes stays charged until the engine has no more of its command. A queue of smaller ones is small.
+const HELD_MIN: usize = 16 * 1024;
 /// Calls that are read before they go to the engine. A batch takes as many.
 const TOGETHER_MAX: usize = limits::BATCH_COMMANDS_MAX;
 
@@ -64,6 +69,8 @@ pub(crate) struct Changes {
     /// Completes when the caller may no longer call, or the server stops.
     ended: Pin<Box<dyn Future<Output = Option<Status>> + Send>>,
     seen: Arc<StreamCalls>,
+    /// Told of each poll.
+    polled: Arc<Polled>,
 }
 
 /// A call that is not answered yet.
@@ -73,7 +80,8 @@ struct UnderWay {
     bytes: usize,
     return_levels: bool,
     seen: StreamCall,
-    _charged: Charged,
+    /// `None`: the engine's command has it.
+    _charged: Option<Charged>,
 }
 
 impl Changes {
@@ -85,8 +93,10 @@ impl Changes {
         engine: &Engine,
         seen: Arc<StreamCalls>,
         stopping: CancellationToken,
+        caller: Option<CallerInfo>,
     ) -> Self {
         let (commands, answers) = engine.stream();
+        let polled = Polled::watched(caller);
         let ended = {
             let access = access.clone();
             async move {
@@ -113,6 +123,7 @@ impl Changes {
             end: None,
             ended: Box::pin(ended),
             seen,
+            polled,
         }
     }
 
@@ -175,9 +186,12 @@ impl Changes {
         self.bytes += bytes;
         self.correlation_ids.insert(correlation_id);
         self.deadlines.add(deadline, id);
+        // The engine may keep a command for longer than its caller waits. That takes much memory only if it is large.
+        let (held, charged): (Held, _) =
+            if bytes > HELD_MIN { (Some(Arc::new(charged)), None) } else { (None, Some(charged)) };
         let call = UnderWay { correlation_id, items, bytes, return_levels, seen, _charged: charged };
         self.under_way.insert(id, call);
-        Some(StreamCommand { id, command, deadline, span })
+        Some(StreamCommand { id, command, deadline, span, held })
     }
 
     fn decode(
@@ -235,6 +249,7 @@ impl Stream for Changes {
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = &mut *self;
+        this.polled.now(context);
         if let Some(response) = this.ready.pop_front() {
             return Poll::Ready(Some(Ok(response)));
         }

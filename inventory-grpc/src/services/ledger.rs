@@ -104,7 +104,7 @@ impl LedgerService for Ledger {
         request: Request<v1::WatchEntriesRequest>,
     ) -> Result<Response<Self::WatchEntriesStream>, Status> {
         let caller = request.extensions().get::<CallerInfo>().cloned();
-        let (Call { access, metadata: _ }, message) = call(request)?;
+        let (Call { access, metadata: _, held: _ }, message) = call(request)?;
         let (site, after_sequence) = decode::watch_entries(message)?;
         // Registered before the first read, so that no commit is missed in between.
         let watched = self.commits.watch(site).map_err(of_failed)?;

@@ -12,7 +12,6 @@ use std::time::Duration;
 
 use futures_util::Stream;
 use futures_util::stream::unfold;
-use inventory_core::model::error::Failed;
 use inventory_program::listen::CallerInfo;
 use tokio::sync::{Notify, mpsc};
 use tonic::Status;
@@ -21,7 +20,7 @@ use tracing::{Instrument, Span};
 use crate::{large, status};
 
 /// Time for a reader to take a message.
-const TAKE_TIME_MAX: Duration = Duration::from_secs(30);
+pub(super) const TAKE_TIME_MAX: Duration = Duration::from_secs(30);
 
 /// The messages of a streamed answer.
 pub(super) type Messages<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
@@ -71,7 +70,7 @@ impl<T> Reader<T> {
         if let Some(caller) = &self.caller {
             large::close(caller, self.what);
         }
-        Err(status::of_failed(Failed::Overloaded))
+        Err(status::unread_answers())
     }
 }
 

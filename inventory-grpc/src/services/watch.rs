@@ -165,7 +165,7 @@ impl Watched {
             // Finds out whether it is this reader that does not read. Then it loses its connection.
             reader.send(heartbeat(after)).await?;
         }
-        Err(status::of_failed(Failed::Overloaded))
+        Err(status::unread_answers())
     }
 
     /// The first entries after `after`, perhaps none. INVALID_ARGUMENT if the ledger is shorter, ENTRIES_ARCHIVED if

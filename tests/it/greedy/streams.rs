@@ -33,7 +33,7 @@ async fn verify(channel: &Channel, site_id: &str) -> Result<Streaming<v1::Verify
 
 /// The call was refused because as many verifications are under way as may be.
 fn assert_refused(status: &Status) {
-    assert_eq!(error_of(status), error(Code::ResourceExhausted, "OVERLOADED", ""));
+    assert_eq!(error_of(status), error(Code::ResourceExhausted, "TOO_MANY_VERIFICATIONS", ""));
     assert!(status.message().contains("4 verifications are under way"), "{status:?}");
 }
 

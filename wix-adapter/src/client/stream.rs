@@ -69,7 +69,7 @@ struct Open {
 /// Who waits for an answer, or has waited for it.
 struct Caller {
     answer: oneshot::Sender<Answer>,
-    /// Kept until the server has answered: it holds the call until then, even if nobody waits any more.
+    /// Kept until the server has answered: the server holds the call until then, even if nobody waits any more.
     _place: Place,
 }
 

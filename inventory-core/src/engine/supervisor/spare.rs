@@ -3,7 +3,7 @@
 //! libpq bounds the time of a login, and nothing bounds the time of the statements after it: a server that freezes
 //! between the two keeps the connection open, and never answers. So a thread of its own makes the connection. The
 //! supervisor waits for it for a time, then leaves it to itself and may try again. How many late connections there may
-//! be is bounded. One that is made after all is closed at once.
+//! be is bounded. One that is made after all is closed at once, and reads do not follow it.
 
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::thread::JoinHandle;
@@ -17,8 +17,26 @@ pub(in crate::engine) struct Connected {
     pub(in crate::engine) store: Box<dyn BatchStore>,
     /// The server that it leads to.
     pub(in crate::engine) server: Server,
-    /// Whether that is the writer's own server, and a commit has succeeded on this connection.
+    /// Whether a commit has succeeded on this connection. `Probe` says whether one is tried.
     pub(in crate::engine) has_committed: bool,
+}
+
+/// On which server a new connection commits something, to learn whether commits succeed there.
+pub(in crate::engine) enum Probe {
+    Nowhere,
+    On(Server),
+    /// On whichever server it reaches.
+    Anywhere,
+}
+
+impl Probe {
+    fn is_for(&self, server: &Server) -> bool {
+        match self {
+            Self::Nowhere => false,
+            Self::On(wanted) => wanted == server,
+            Self::Anywhere => true,
+        }
+    }
 }
 
 /// Makes connections as a writer does.
@@ -28,7 +46,7 @@ pub(in crate::engine) struct Spare {
     /// The number of the writer.
     index: usize,
     /// How long a connection may take, with its commit.
-    time: Duration,
+    pub(in crate::engine) time: Duration,
     /// The threads of late connections.
     late: Vec<JoinHandle<()>>,
 }
@@ -38,20 +56,20 @@ impl Spare {
         Self { store, index, time, late: Vec::new() }
     }
 
-    /// Connects; on the server `own`, commits something too. `None` if that fails or is late, or if too many earlier
+    /// Connects, and commits something if `probe` asks for it. `None` if that fails or is late, or if too many earlier
     /// connections are late.
-    pub(in crate::engine) fn connect(&mut self, own: Option<&Server>) -> Option<Connected> {
+    pub(in crate::engine) fn connect(&mut self, probe: Probe) -> Option<Connected> {
         self.late.retain(|thread| !thread.is_finished());
         if self.late.len() >= limits::LATE_CONNECTS_MAX {
             return None;
         }
-        let own = own.filter(|_| self.late.len() < limits::LATE_PROBES_MAX).cloned();
+        let probe = if self.late.len() < limits::LATE_PROBES_MAX { probe } else { Probe::Nowhere };
         let store = self.store.another()?;
         let (sender, connected) = channel();
         let thread = std::thread::Builder::new().name(format!("spare-{}", self.index));
         let thread = thread.spawn(move || {
             // If nobody waits any more, the connection ends here.
-            let _ = connect(store, own.as_ref()).map(|connected| sender.send(connected));
+            let _ = connect(store, &probe).map(|connected| sender.send(connected));
         });
         // Without a thread there is no connection; the supervisor tries again.
         let thread = thread.ok()?;
@@ -66,9 +84,9 @@ impl Spare {
     }
 }
 
-fn connect(mut store: Box<dyn BatchStore>, own: Option<&Server>) -> Option<Connected> {
+fn connect(mut store: Box<dyn BatchStore>, probe: &Probe) -> Option<Connected> {
     let server = store.connect().ok()?;
-    let has_committed = own == Some(&server);
+    let has_committed = probe.is_for(&server);
     if has_committed {
         store.probe().ok()?;
     }

@@ -49,6 +49,8 @@ pub(super) struct Books {
     /// Whether probes fail.
     pub(super) probes_fail: bool,
     pub(super) probes: usize,
+    /// The server of the connection that a writer adopted last.
+    pub(super) adopted: Option<Server>,
     /// Sites of which somebody else has locked a row, but not the site's own.
     pub(super) locked: Vec<SiteId>,
     /// How often a write met such a lock.
@@ -92,17 +94,21 @@ impl Faulty {
 
 impl BatchStore for Faulty {
     fn connect(&mut self) -> Result<Server, StoreError> {
-        let connecting = {
+        let (connecting, server) = {
             let mut books = self.books.lock().expect("no panic");
             books.connects += 1;
-            Arc::clone(&books.connecting)
+            (Arc::clone(&books.connecting), books.server)
         };
         let _open = connecting.blocking_lock();
         if self.strikes(Fault::ConnectFails) {
             Err(StoreError::Gone(Trouble::Unreachable, "refused".into()))
         } else {
-            Ok(Server(self.books.lock().expect("no panic").server.to_string()))
+            Ok(Server(server.to_string()))
         }
+    }
+
+    fn adopted(&self, server: &Server) {
+        self.books.lock().expect("no panic").adopted = Some(server.clone());
     }
 
     fn another(&self) -> Option<Box<dyn BatchStore>> {
