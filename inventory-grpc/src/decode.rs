@@ -72,17 +72,24 @@ impl Ids {
 
     /// Gives them to the current span.
     pub(crate) fn record(&self) {
-        let span = Span::current();
-        if let Some(site) = self.site {
-            span.record("site.id", display(site));
-        }
-        if let Some(order) = self.order {
-            span.record("order.id", display(order));
-        }
+        self.site.inspect(record_site);
+        self.order.inspect(record_order);
         if !self.request_id.is_empty() {
-            span.record("request.id", self.request_id.as_str());
+            record_request(&self.request_id);
         }
     }
+}
+
+fn record_site(id: &Uuid) {
+    Span::current().record("site.id", display(id));
+}
+
+fn record_order(id: &Uuid) {
+    Span::current().record("order.id", display(id));
+}
+
+fn record_request(id: &str) {
+    Span::current().record("request.id", id);
 }
 
 /// The fields that many messages have. The call's span gets those by which people search the log.
@@ -90,14 +97,14 @@ impl Fields {
     /// The site.
     fn site_id(&mut self, text: &str) -> Checked<SiteId> {
         let site = self.guid(At::REQUEST, "site_id", text)?;
-        Span::current().record("site.id", display(site));
+        record_site(&site);
         Ok(SiteId::from_uuid(site))
     }
 
     /// The order.
     fn order_id(&mut self, text: &str) -> Checked<OrderId> {
         let order = self.guid(At::REQUEST, "order_id", text)?;
-        Span::current().record("order.id", display(order));
+        record_order(&order);
         Ok(OrderId::from_uuid(order))
     }
 
@@ -112,7 +119,7 @@ impl Fields {
             true => Ok(Uuid::new_v4().to_string()),
             false => {
                 let key = self.text(At::REQUEST, "request_id", text, limits::REQUEST_ID_CHARS_MAX)?;
-                Span::current().record("request.id", key.as_str());
+                record_request(&key);
                 Ok(key)
             }
         }

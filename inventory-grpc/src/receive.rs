@@ -5,6 +5,7 @@
 //! it is complete; whoever keeps it then charges the same [`Memory`]. Its time runs while the server waits for the rest
 //! of it.
 
+use std::any::Any;
 use std::collections::HashSet;
 use std::future::Future;
 use std::pin::Pin;
@@ -49,9 +50,9 @@ const HEADER_BYTES: usize = 120;
 /// Bytes before each message: whether it is compressed, and its length.
 const PREFIX_BYTES: usize = 5;
 
-/// What a call is charged for its message, in the extensions of its request.
+/// What a call without a stream is charged for its message, in the extensions of its request.
 #[derive(Clone)]
-pub(crate) struct ForMessage(pub(crate) Arc<Mutex<Charged>>);
+pub(crate) struct ForMessage(pub(crate) Arc<dyn Any + Send + Sync>);
 
 /// The layer. Cheap to clone.
 pub(crate) struct ReceiveLayer<B> {
@@ -151,7 +152,9 @@ where
         let charged = Arc::new(Mutex::new(Charged::default()));
         let (memory, for_body) = (self.layer.memory.clone(), charged.clone());
         let mut request = request.map(|body| Body::new(Requests::new(body, memory, for_body, is_stream)));
-        request.extensions_mut().insert(ForMessage(charged.clone()));
+        if !is_stream {
+            request.extensions_mut().insert(ForMessage(charged.clone()));
+        }
         ReceiveFuture::Called { inner: self.inner.call(request), _charged: charged, _head: head }
     }
 }

@@ -14,9 +14,6 @@ mod stream;
 pub(crate) mod verify;
 pub(crate) mod watch;
 
-use std::any::Any;
-use std::sync::Arc;
-
 use inventory_core::engine::{Engine, Held};
 use inventory_core::model::access::Author;
 use inventory_core::model::command::Command;
@@ -94,8 +91,7 @@ fn call<M: OfSite>(request: Request<M>) -> Result<(Call, M), Status> {
     let (metadata, extensions, message) = request.into_parts();
     let access = Access::of(&extensions)?;
     access.check_site(message.site_id())?;
-    let held =
-        extensions.get::<ForMessage>().map(|ForMessage(charged)| -> Arc<dyn Any + Send + Sync> { charged.clone() });
+    let held = extensions.get::<ForMessage>().map(|message| message.0.clone());
     Ok((Call { access, metadata, held }, message))
 }
 

@@ -115,9 +115,8 @@ pub(crate) fn unread_answers() -> Status {
 }
 
 fn exhausted(reason: &'static str, message: String) -> Status {
-    if let Some(Told { count, lasted, .. }) = FAILURES.count(reason, Instant::now()) {
-        let (error, seconds) = (message.as_str(), lasted.as_secs());
-        tracing::warn!(error, reason, calls = count, seconds, "calls were not served");
+    if let Some(told) = FAILURES.count(reason, Instant::now()) {
+        tell_unserved(&told, &message);
     }
     status(Code::ResourceExhausted, reason, message, Vec::new())
 }
@@ -204,14 +203,14 @@ pub(crate) fn of_failed(failed: Failed) -> Status {
 
 /// Logs that a call failed: the first of its kind, and then a count at growing intervals.
 fn tell(reason: &'static str, failed: &Failed) {
-    let Some(Told { count, lasted, .. }) = FAILURES.count(reason, Instant::now()) else { return };
-    let (error, seconds) = (with_causes(failed), lasted.as_secs());
+    let Some(told) = FAILURES.count(reason, Instant::now()) else { return };
+    let (error, calls, seconds) = (with_causes(failed), told.count, told.lasted.as_secs());
     match failed {
         Failed::OutcomeUnknown(_) => {
-            tracing::error!(error, reason, calls = count, seconds, "calls failed without a known outcome");
+            tracing::error!(error, reason, calls, seconds, "calls failed without a known outcome");
         }
         Failed::Internal(_) => {
-            tracing::error!(error, reason, calls = count, seconds, "calls failed by a defect; nothing was done");
+            tracing::error!(error, reason, calls, seconds, "calls failed by a defect; nothing was done");
         }
         Failed::Overloaded
         | Failed::TooManyWatchers
@@ -219,10 +218,13 @@ fn tell(reason: &'static str, failed: &Failed) {
         | Failed::NoAnswer
         | Failed::StoreUnavailable(_)
         | Failed::Stopping
-        | Failed::SequenceNotReached { .. } => {
-            tracing::warn!(error, reason, calls = count, seconds, "calls were not served");
-        }
+        | Failed::SequenceNotReached { .. } => tell_unserved(&told, &error),
     }
+}
+
+fn tell_unserved(told: &Told, error: &str) {
+    let Told { kind: reason, count, lasted, since_last_line: _ } = told;
+    tracing::warn!(error, reason, calls = count, seconds = lasted.as_secs(), "calls were not served");
 }
 
 /// Logs the end of failures that have stopped. Never ends.

@@ -2,13 +2,11 @@
 
 mod streams;
 
-use std::future::poll_fn;
-use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::iter::{once, repeat_n};
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use hyper::body::{Body, Bytes, Frame};
+use hyper::body::Bytes;
 use inventory_proto::v1;
 use inventory_proto::v1::availability_service_client::AvailabilityServiceClient;
 use inventory_proto::v1::ledger_service_client::LedgerServiceClient;
@@ -18,18 +16,16 @@ use inventory_tests::raw_http2::{
     ACK, DATA, END_HEADERS, HEADERS, INITIAL_WINDOW_SIZE, SETTINGS, calls_without_reading, frame, greeting, head,
     settings,
 };
-use inventory_tests::requests;
 use inventory_tests::requests::{decrement, guid, reference, set};
 use inventory_tests::world::{Backend, Database};
+use inventory_tests::{raw_grpc, requests};
 use prost::Message;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
-use tonic::codegen::http;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Status};
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_client::HealthClient;
-use tower_service::Service;
 
 /// Longer than anything takes that works.
 const LONG: Duration = Duration::from_secs(60);
@@ -208,34 +204,11 @@ async fn bad_messages_of_a_stream_count_until_their_answers_are_taken() {
     assert!(refused <= CALLS_MAX + 1, "{refused} messages were read");
 }
 
-/// A message that says it has 3.5 MiB, has 3, and never ends.
-#[derive(Default)]
-struct Half {
-    sent: usize,
-}
-
-impl Body for Half {
-    type Data = Bytes;
-    type Error = Status;
-
-    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        const PART: usize = 64 * 1024;
-        let bytes = match self.sent {
-            0 => Bytes::from_static(&[0, 0, 0x38, 0, 0]),
-            sent if sent > 3 * 1024 * 1024 => return Poll::Pending,
-            _ => Bytes::from_static(&[0; PART]),
-        };
-        self.sent += bytes.len();
-        Poll::Ready(Some(Ok(Frame::data(bytes))))
-    }
-}
-
-/// Sends half a message. Returns the code of the answer.
-async fn half_message(mut channel: Channel, path: &str) -> Code {
-    let request = http::Request::post(format!("http://x{path}")).header("content-type", "application/grpc");
-    let request = request.header("te", "trailers").body(tonic::body::Body::new(Half::default()));
-    poll_fn(|context| channel.poll_ready(context)).await.expect("the server is there");
-    match channel.call(request.expect("the request is valid")).await {
+/// Sends a message that says it has 3.5 MiB, has 3, and never ends. Returns the code of the answer.
+async fn half_message(channel: Channel, path: &str) -> Code {
+    let part = Bytes::from_static(&[0; 64 * 1024]);
+    let frames = once(Bytes::from_static(&[0, 0, 0x38, 0, 0])).chain(repeat_n(part, 48));
+    match raw_grpc::call(channel, path, raw_grpc::unfinished(frames)).await {
         Ok(answer) => Status::from_header_map(answer.headers()).map_or(Code::Ok, |status| status.code()),
         // The server closed the stream.
         Err(_) => Code::Unknown,

@@ -1,14 +1,11 @@
 //! Streams of calls whose answers are far: the messages that they hold take a bounded memory.
 
-use std::future::poll_fn;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_util::future::join_all;
 use futures_util::stream;
-use hyper::body::{Body, Bytes, Frame};
+use hyper::body::Bytes;
 use inventory_proto::shared_call::{SharedCall, change_availability};
 use inventory_proto::v1;
 use inventory_proto::v1::availability_service_client::AvailabilityServiceClient;
@@ -16,13 +13,12 @@ use inventory_proto::v1::change_availability_request::Change;
 use inventory_proto::v1::stock_service_client::StockServiceClient;
 use inventory_tests::call_stream::CallStream;
 use inventory_tests::programs::grpc_server;
+use inventory_tests::raw_grpc;
 use inventory_tests::requests::{decrement, guid, reference, set, set_item};
 use inventory_tests::tokens::channel_to;
 use inventory_tests::world::{Backend, Database};
-use tonic::codegen::http;
 use tonic::transport::Endpoint;
-use tonic::{Code, Request, Status};
-use tower_service::Service;
+use tonic::{Code, Request};
 
 /// Streams, and the calls that each has to send.
 const STREAMS: usize = 20;
@@ -31,6 +27,8 @@ const CALLS: u64 = 20;
 const BYTES: usize = 3_500_000;
 /// Calls that find room in any case. The server has memory for 18 at a time.
 const ANSWERED_MIN: usize = 10;
+/// The method.
+const CHANGE: &str = "/inventory.v1.AvailabilityService/ChangeAvailability";
 /// Longer than anything takes that works.
 const LONG: Duration = Duration::from_secs(60);
 
@@ -94,25 +92,6 @@ async fn hold_a_bounded_memory(timeout: Duration) {
     tokio::time::timeout(LONG, sold).await.expect("the site can be sold again");
 }
 
-/// A message that is answered at once, and the begin of one of 3.5 MB that never comes.
-#[derive(Default)]
-struct Begin {
-    is_sent: bool,
-}
-
-impl Body for Begin {
-    type Data = Bytes;
-    type Error = Status;
-
-    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        match std::mem::replace(&mut self.is_sent, true) {
-            true => Poll::Pending,
-            // An empty message is five zeros.
-            false => Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(&[0, 0, 0, 0, 0, 0, 0, 0x38, 0, 0, 8]))))),
-        }
-    }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_caller_who_takes_no_answers_keeps_no_memory() {
     let database = Database::fresh(Backend::Sqlite);
@@ -123,16 +102,13 @@ async fn a_caller_who_takes_no_answers_keeps_no_memory() {
 
     // No answer fits into the window. The connection answers pings.
     let endpoint = Endpoint::from_shared(format!("http://{}", server.addresses[0])).expect("the URL is valid");
-    let mut greedy = endpoint.initial_stream_window_size(1).connect().await.expect("the server is there");
+    let greedy = endpoint.initial_stream_window_size(1).connect().await.expect("the server is there");
     let mut answers = Vec::new();
     for _ in 0..STREAMS {
-        let request = http::Request::post("http://x/inventory.v1.AvailabilityService/ChangeAvailability")
-            .header("content-type", "application/grpc")
-            .header("te", "trailers")
-            .body(tonic::body::Body::new(Begin::default()))
-            .expect("the request is valid");
-        poll_fn(|context| greedy.poll_ready(context)).await.expect("the server is there");
-        answers.push(greedy.call(request).await.expect("the stream opens"));
+        // An empty message, which is answered at once, and the begin of one of 3.5 MB that never comes.
+        let begin = Bytes::from_static(&[0, 0, 0, 0, 0, 0, 0, 0x38, 0, 0, 8]);
+        let called = raw_grpc::call(greedy.clone(), CHANGE, raw_grpc::unfinished([begin])).await;
+        answers.push(called.expect("the stream opens"));
     }
 
     let large = || v1::DecrementAvailabilityRequest { request_id: guid(), ..large_order(&site) };

@@ -19,6 +19,7 @@ pub mod postgres;
 pub mod previous;
 pub mod programs;
 pub mod python;
+pub mod raw_grpc;
 pub mod raw_http1;
 pub mod raw_http2;
 pub mod replica;

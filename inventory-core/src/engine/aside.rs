@@ -56,7 +56,7 @@ impl Aside {
         self.remember(sites, Held::Site);
     }
 
-    /// Takes the commands of a site that was tried, and of which a row is still locked.
+    /// Takes the commands of a site that was tried and still has a locked row.
     pub(super) fn put_back(&mut self, batch: Vec<Pending>, measures: &Measures) {
         self.remember(&sites_of(&batch), Held::Other(Instant::now()));
         self.wait(batch, measures);

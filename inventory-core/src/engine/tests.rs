@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use serde_json::Map;
+use tokio::task::JoinHandle;
 use uuid::Uuid;
 
 use self::faulty::{Books, Fault, Faulty};
@@ -52,6 +53,19 @@ fn soon() -> Instant {
     Instant::now() + Duration::from_secs(30)
 }
 
+/// Submits a command, as a caller that waits beside the test.
+fn submitted(engine: &Engine, command: Command) -> JoinHandle<Result<Outcome, Error>> {
+    let engine = engine.clone();
+    tokio::spawn(async move { engine.submit(command, soon()).await })
+}
+
+/// Waits until the books are as `are` says.
+async fn until(books: &Mutex<Books>, are: impl Fn(&Books) -> bool) {
+    while !are(&books.lock().expect("no panic")) {
+        tokio::task::yield_now().await;
+    }
+}
+
 fn is_applied(answer: &Result<Outcome, Error>) -> bool {
     matches!(answer, Ok(Outcome { verdict: Verdict::Applied(_), .. }))
 }
@@ -62,10 +76,7 @@ async fn no_answer_comes_before_commit_has_returned() {
     let gate = Arc::clone(&books.lock().expect("no panic").gate);
     let waiting = {
         let _closed = gate.lock().await;
-        let waiting = tokio::spawn({
-            let engine = engine.clone();
-            async move { engine.submit(give("a", 1), soon()).await }
-        });
+        let waiting = submitted(&engine, give("a", 1));
         // The task has had every chance to finish.
         for _ in 0..1_000 {
             tokio::task::yield_now().await;
@@ -82,12 +93,7 @@ async fn waiting_commands_are_committed_together() {
     let gate = Arc::clone(&books.lock().expect("no panic").gate);
     let all = {
         let _closed = gate.lock().await;
-        let all: Vec<_> = (0..100)
-            .map(|index| {
-                let engine = engine.clone();
-                tokio::spawn(async move { engine.submit(give(&index.to_string(), 1), soon()).await })
-            })
-            .collect();
+        let all: Vec<_> = (0..100).map(|index| submitted(&engine, give(&index.to_string(), 1))).collect();
         for _ in 0..1_000 {
             tokio::task::yield_now().await;
         }

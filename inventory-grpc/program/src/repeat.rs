@@ -1,7 +1,7 @@
 //! Failures that repeat: logged at their start, then with a count at growing intervals, then at their end.
 //!
 //! A database that is away for ten minutes makes every call fail in the same way. One line for each would hide
-//! everything else. `since_last_line` of all lines adds up to all failures, once the end is told.
+//! everything else. Once the last line is written, the numbers `since_last_line` of all lines add up to all failures.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -67,7 +67,7 @@ impl Repeats {
         let mut spells = self.lock();
         let spell = spells.entry(kind).or_insert_with(|| Spell::new(now));
         if spell.has_ended(now) {
-            // What is not told yet is told with the next line.
+            // The next line counts what no line has counted yet.
             *spell = Spell { untold: spell.untold, ..Spell::new(now) };
         }
         spell.count += 1;

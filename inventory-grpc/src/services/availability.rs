@@ -59,9 +59,6 @@ impl AvailabilityService for Availability {
         let (metadata, extensions, calls) = request.into_parts();
         let access = Access::of(&extensions)?;
         let author = caller(&metadata, &access)?.author;
-        let Self { engine, memory, calls: seen, stopping } = self;
-        let (memory, seen, stopping) = (memory.clone(), Arc::clone(seen), stopping.clone());
-        let from = extensions.get::<CallerInfo>().cloned();
-        Ok(Response::new(Changes::new(calls, (access, author), memory, engine, seen, stopping, from)))
+        Ok(Response::new(Changes::new(self, calls, access, author, extensions.get::<CallerInfo>().cloned())))
     }
 }

@@ -12,7 +12,7 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use futures_util::Stream;
-use inventory_core::engine::{Answered, Answers, Commands, Engine, Held, StreamCommand};
+use inventory_core::engine::{Answered, Answers, Commands, Held, StreamCommand};
 use inventory_core::model::access::Author;
 use inventory_core::model::error::{Error, Failed};
 use inventory_core::model::limits;
@@ -23,16 +23,15 @@ use inventory_proto::v1;
 use inventory_proto::v1::change_availability_response::Outcome as Ending;
 use prost::Message;
 use tokio::time::Sleep;
-use tokio_util::sync::CancellationToken;
 use tonic::{Status, Streaming};
 
+use super::availability::Availability;
+use super::polled::Polled;
 use crate::access::Access;
 use crate::calls::{StreamCall, StreamCalls};
 use crate::decode::{self, Change};
 use crate::encode;
 use crate::status::{Paths, as_message, of_error, of_refusal};
-
-use super::polled::Polled;
 
 /// Calls of one stream under way, and answers that the connection has not taken yet.
 const CALLS_MAX: usize = 1_024;
@@ -85,20 +84,18 @@ struct UnderWay {
 }
 
 impl Changes {
-    /// Reads calls by `author` until the caller ends its side, `access` ends, or the server stops.
+    /// Reads calls by `author`, who is at `from`, until the caller ends its side, `access` ends, or the server stops.
     pub(super) fn new(
+        service: &Availability,
         calls: Streaming<v1::ChangeAvailabilityRequest>,
-        (access, author): (Access, Author),
-        memory: Memory,
-        engine: &Engine,
-        seen: Arc<StreamCalls>,
-        stopping: CancellationToken,
-        caller: Option<CallerInfo>,
+        access: Access,
+        author: Author,
+        from: Option<CallerInfo>,
     ) -> Self {
+        let Availability { engine, memory, calls: seen, stopping } = service;
         let (commands, answers) = engine.stream();
-        let polled = Polled::watched(caller);
         let ended = {
-            let access = access.clone();
+            let (access, stopping) = (access.clone(), stopping.clone());
             async move {
                 tokio::select! {
                     status = access.ended() => Some(status),
@@ -110,7 +107,7 @@ impl Changes {
             calls: Some(calls),
             access,
             author,
-            memory,
+            memory: memory.clone(),
             commands,
             answers,
             under_way: HashMap::new(),
@@ -122,8 +119,8 @@ impl Changes {
             ready: VecDeque::new(),
             end: None,
             ended: Box::pin(ended),
-            seen,
-            polled,
+            seen: Arc::clone(seen),
+            polled: Polled::watched(from),
         }
     }
 

@@ -1,8 +1,8 @@
 //! Streamed answers: a task makes the messages and ends when nobody reads them any more.
 //!
-//! A task gives a message to the connection, and then waits until the reader has taken it. So at most one message of a
-//! stream waits for a slow reader, and a reader costs the same however slow it is. A reader that takes no message for
-//! [`TAKE_TIME_MAX`] loses its connection.
+//! A task gives a message to the connection, and then waits until the reader has taken it: until the connection asks
+//! for the next one. So at most two messages of a stream wait for a slow reader, the rest of one and the next, and a
+//! reader costs the same however slow it is. A reader that takes no message for [`TAKE_TIME_MAX`] loses its connection.
 //!
 //! What the connection has counts as an answer that its caller has not taken (`inventory_program::listen`).
 

@@ -1,18 +1,16 @@
 //! Messages of gRPC that cost much more than they weigh.
 
 use std::collections::BTreeSet;
-use std::future::poll_fn;
 
 use futures_util::future::join_all;
 use http_body_util::BodyExt;
 use hyper::body::Bytes;
 use inventory_proto::v1;
+use inventory_tests::raw_grpc;
 use inventory_tests::requests::guid;
 use inventory_tests::wix_caller::CATALOG;
 use prost::Message;
-use tonic::codegen::http;
 use tonic::{Code, Status};
-use tower_service::Service;
 
 use super::Target;
 
@@ -26,13 +24,11 @@ const ORDER: &str = "AvailabilityService/DecrementAvailability";
 /// Sends bytes as the body of a call. Returns the code of the answer.
 async fn call(target: &Target, path: &str, bytes: Bytes) -> Code {
     // A connection of its own: the server may close it.
-    let mut channel = inventory_tests::tokens::channel_to(target.server.addresses[0]);
+    let channel = inventory_tests::tokens::channel_to(target.server.addresses[0]);
     let body = tonic::body::Body::new(http_body_util::Full::new(bytes).map_err(|never| match never {}));
-    let request =
-        http::Request::post(format!("http://x/inventory.v1.{path}")).header("content-type", "application/grpc");
-    let request = request.header("te", "trailers").body(body).expect("the request is valid");
-    poll_fn(|context| channel.poll_ready(context)).await.expect("the server is there");
-    let Ok(answer) = channel.call(request).await else { return Code::Unknown };
+    let Ok(answer) = raw_grpc::call(channel, &format!("/inventory.v1.{path}"), body).await else {
+        return Code::Unknown;
+    };
     if let Some(status) = Status::from_header_map(answer.headers()) {
         return status.code();
     }

@@ -51,7 +51,7 @@ pub(super) struct Books {
     pub(super) probes: usize,
     /// The server of the connection that a writer adopted last.
     pub(super) adopted: Option<Server>,
-    /// Sites of which somebody else has locked a row, but not the site's own.
+    /// Sites with a row that somebody else has locked, but not the site's own.
     pub(super) locked: Vec<SiteId>,
     /// How often a write met such a lock.
     pub(super) met_locks: usize,

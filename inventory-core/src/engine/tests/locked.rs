@@ -9,10 +9,7 @@ async fn a_site_with_a_locked_row_is_set_aside_and_seldom_tried() {
     books.lock().expect("no panic").locked.push(SiteId::from_uuid(Uuid::from_u128(1)));
     let mut blocked = Vec::new();
     for order in 1..=ORDERS {
-        blocked.push(tokio::spawn({
-            let engine = engine.clone();
-            async move { engine.submit(give_to(1, &format!("blocked {order}"), 1), soon()).await }
-        }));
+        blocked.push(submitted(&engine, give_to(1, &format!("blocked {order}"), 1)));
         let free = engine.submit(give_to(2, &format!("free {order}"), 1), soon()).await;
         assert!(is_applied(&free), "{free:?}");
     }

@@ -11,14 +11,9 @@ async fn a_writer_whose_server_hangs_is_replaced_when_another_server_takes_over(
     let gate = Arc::clone(&books.lock().expect("no panic").gate);
     // Its commits never return.
     let _frozen = gate.lock().await;
-    let hangs = tokio::spawn({
-        let engine = engine.clone();
-        async move { engine.submit(give("b", 1), soon()).await }
-    });
+    let hangs = submitted(&engine, give("b", 1));
     // Supervisors connect while a writer hangs. They find the same server.
-    while books.lock().expect("no panic").connects < 3 {
-        tokio::task::yield_now().await;
-    }
+    until(&books, |books| books.connects >= 3).await;
     assert!(!hangs.is_finished(), "a new connection to the same server would wait too");
     {
         let mut books = books.lock().expect("no panic");
@@ -42,18 +37,11 @@ async fn a_writer_whose_connection_alone_hangs_is_replaced_when_others_can_commi
     };
     // Its commit never returns.
     let _stopped = gate.lock().await;
-    let hangs = tokio::spawn({
-        let engine = engine.clone();
-        async move { engine.submit(give("b", 1), soon()).await }
-    });
-    while books.lock().expect("no panic").commits == commits {
-        tokio::task::yield_now().await;
-    }
+    let hangs = submitted(&engine, give("b", 1));
+    until(&books, |books| books.commits != commits).await;
     // All later ones do.
     books.lock().expect("no panic").gate = Arc::default();
-    while books.lock().expect("no panic").probes < 2 {
-        tokio::task::yield_now().await;
-    }
+    until(&books, |books| books.probes >= 2).await;
     assert!(!hangs.is_finished(), "others cannot commit either, so a new writer would not help");
     books.lock().expect("no panic").probes_fail = false;
     let answer = hangs.await.expect("no panic");
@@ -74,13 +62,8 @@ async fn a_connection_that_hangs_does_not_hold_up_the_supervisor() {
     };
     // The server freezes: neither commits nor connections return.
     let frozen = (gate.lock().await, connecting.lock().await);
-    let hangs = tokio::spawn({
-        let engine = engine.clone();
-        async move { engine.submit(give("b", 1), soon()).await }
-    });
-    while books.lock().expect("no panic").connects < 2 {
-        tokio::task::yield_now().await;
-    }
+    let hangs = submitted(&engine, give("b", 1));
+    until(&books, |books| books.connects >= 2).await;
     {
         let mut books = books.lock().expect("no panic");
         (books.server, books.gate, books.connecting) = (1, Arc::default(), Arc::default());
@@ -108,18 +91,11 @@ async fn a_writer_that_hangs_while_it_reconnects_stays_if_its_server_lives() {
         Arc::clone(&books.connecting)
     };
     let hanging = connecting.lock().await;
-    let hangs = tokio::spawn({
-        let engine = engine.clone();
-        async move { engine.submit(give("b", 1), soon()).await }
-    });
-    while books.lock().expect("no panic").connects < 2 {
-        tokio::task::yield_now().await;
-    }
+    let hangs = submitted(&engine, give("b", 1));
+    until(&books, |books| books.connects >= 2).await;
     // All later connections are made at once. The supervisor connects twice, and finds the same server.
     books.lock().expect("no panic").connecting = Arc::default();
-    while books.lock().expect("no panic").connects < 4 && !hangs.is_finished() {
-        tokio::task::yield_now().await;
-    }
+    until(&books, |books| books.connects >= 4 || hangs.is_finished()).await;
     assert!(!hangs.is_finished(), "no other server has taken over");
     drop(hanging);
     let answer = hangs.await.expect("no panic");
@@ -137,18 +113,11 @@ async fn a_writer_that_hangs_in_its_first_connection_is_replaced_only_when_other
         Arc::clone(&books.connecting)
     };
     let _hanging = connecting.lock().await;
-    let hangs = tokio::spawn({
-        let engine = engine.clone();
-        async move { engine.submit(give("a", 1), soon()).await }
-    });
-    while books.lock().expect("no panic").connects < 1 {
-        tokio::task::yield_now().await;
-    }
+    let hangs = submitted(&engine, give("a", 1));
+    until(&books, |books| books.connects >= 1).await;
     // All later connections are made at once.
     books.lock().expect("no panic").connecting = Arc::default();
-    while books.lock().expect("no panic").probes < 2 && !hangs.is_finished() {
-        tokio::task::yield_now().await;
-    }
+    until(&books, |books| books.probes >= 2 || hangs.is_finished()).await;
     assert!(!hangs.is_finished(), "others cannot commit either, so a new writer would not help");
     books.lock().expect("no panic").probes_fail = false;
     let answer = hangs.await.expect("no panic");
