@@ -102,7 +102,7 @@ async fn a_caller_who_takes_no_answers_keeps_no_memory() {
 
     // No answer fits into the window. The connection answers pings.
     let endpoint = Endpoint::from_shared(format!("http://{}", server.addresses[0])).expect("the URL is valid");
-    let greedy = endpoint.initial_stream_window_size(1).connect().await.expect("the server is there");
+    let greedy = endpoint.initial_stream_window_size(0).connect().await.expect("the server is there");
     let mut answers = Vec::new();
     for _ in 0..STREAMS {
         // An empty message, which is answered at once, and the begin of one of 3.5 MB that never comes.
