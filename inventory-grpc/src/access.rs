@@ -18,6 +18,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use inventory_core::model::access::{Scope, Token, TokenHash, TokenName};
 use inventory_core::model::ids::{SiteId, parse_guid};
 use inventory_proto::TOKEN_PREFIX;
+use metrics::{counter, describe_counter};
 use tonic::{Extensions, Status};
 
 pub(crate) use self::layer::AccessLayer;
@@ -57,6 +58,8 @@ pub const METHODS: [(&str, Scope); 22] = [
 const OPEN: &str = "/grpc.health.v1.Health/";
 /// Paths of reflection.
 const REFLECTION: &str = "/grpc.reflection.";
+
+const REFUSALS: &str = "inventory_token_refusals_total";
 
 /// Random bytes of a token.
 const TOKEN_BYTES: usize = 32;
@@ -138,6 +141,17 @@ enum Refused {
 }
 
 impl Refused {
+    const ALL: [Self; 8] = [
+        Self::NotRead,
+        Self::Missing,
+        Self::Unknown,
+        Self::Expired,
+        Self::Revoked,
+        Self::Scope,
+        Self::Site,
+        Self::OnBehalf,
+    ];
+
     /// The value of the metric's label `cause`.
     const fn cause(self) -> &'static str {
         match self {
@@ -154,7 +168,7 @@ impl Refused {
 
     /// The answer. `token` is the caller's token, if it is known, for the log.
     fn status(self, token: Option<&Token>) -> Status {
-        metrics::counter!("inventory_token_refusals_total", "cause" => self.cause()).increment(1);
+        self.count(1);
         status::tell_refused(self.cause(), token.map(|token| &token.name));
         match self {
             Self::NotRead => status::tokens_not_read(),
@@ -162,6 +176,16 @@ impl Refused {
             Self::Scope | Self::Site | Self::OnBehalf => status::permission_denied(),
         }
     }
+
+    fn count(self, calls: u64) {
+        counter!(REFUSALS, "cause" => self.cause()).increment(calls);
+    }
+}
+
+/// Names the metric of refusals. It is there from now on, with 0.
+fn describe() {
+    describe_counter!(REFUSALS, "Calls that were refused for their token, by cause.");
+    Refused::ALL.into_iter().for_each(|refused| refused.count(0));
 }
 
 impl Access {

@@ -4,8 +4,8 @@
 //!   a refusal is none.
 //! - **Metrics**: the time until the last byte of the answer, by method and code. A call whose caller left is
 //!   CANCELLED.
-//! - **Logs**: a refusal is one line. A failure is logged where it is found, and repeated ones are counted there
-//!   (`status`). With `--log-calls` every call is one line.
+//! - **Logs**: a refusal is one line. A failure, and a call that is refused for its token, is logged where it is found,
+//!   and repeated ones are counted there (`status`). With `--log-calls` every call is one line.
 //!
 //! A stream of calls is one call here; `stream_calls` sees each of its calls as one of its own method.
 //!

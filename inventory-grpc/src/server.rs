@@ -143,7 +143,7 @@ pub async fn serve(
         (false, false) => Anonymous::Refused,
     };
     let reader = Tokens::read(&store, own_token, anonymous, clock.clone()).await;
-    let access = AccessLayer { tokens: reader.tokens(), reflection };
+    let access = AccessLayer::new(reader.tokens(), reflection);
     let engine = Engine::start_with(&store, clock, patience)?;
     let commits = Commits::new(engine.feed().clone());
     let (health, health_service) = tonic_health::server::health_reporter();
@@ -158,7 +158,7 @@ pub async fn serve(
             async move { engine.monitor().await }
         });
         tasks.spawn(report_health(health, engine.health(), stop.clone()));
-        tasks.spawn(status::tell_ended_failures());
+        tasks.spawn(status::tell_ends());
         tasks.spawn(gauges::keep_current(engine.clone(), store.clone()));
     }
     tasks.spawn(reader.follow(store.clone()));

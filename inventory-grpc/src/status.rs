@@ -1,13 +1,15 @@
 //! The one place where errors of the core become gRPC statuses.
 //!
-//! Every status carries a `google.rpc.ErrorInfo` with a stable reason, which the adapter and any client may read. Bad
-//! fields are named by their paths in a `google.rpc.BadRequest`. Refusals, which are outcomes and no errors, are in
-//! `status/refusal.rs`. A status never shows the cause of a failure: the cause goes to the log, here, once.
+//! Every status of this service's own carries a `google.rpc.ErrorInfo` with a stable reason, which the adapter and any
+//! client may read. Bad fields are named by their paths in a `google.rpc.BadRequest`. Refusals, which are outcomes and
+//! no errors, are in `status/refusal.rs`. A status never shows the cause of a failure: the cause goes to the log, here,
+//! once.
 
 mod refusal;
 
 use std::time::Instant;
 
+use futures_util::future::join;
 use inventory_core::model::access::TokenName;
 use inventory_core::model::error::{Error, Failed, Invalid};
 use inventory_program::repeat::{Repeats, Told};
@@ -30,6 +32,8 @@ const ENTRIES_ARCHIVED: &str = "ENTRIES_ARCHIVED";
 
 /// The calls that fail now, by the reason.
 static FAILURES: Repeats = Repeats::new();
+/// The calls that are refused for their token now, by the cause.
+static REFUSED_TOKENS: Repeats = Repeats::new();
 
 /// Where a request has the fields that an error can be about.
 #[derive(Clone, Copy, Debug)]
@@ -123,7 +127,7 @@ fn exhausted(reason: &'static str, message: String) -> Status {
 
 /// Logs that a call was refused for its token: the first of its kind, and then a count at growing intervals.
 pub(crate) fn tell_refused(cause: &'static str, token: Option<&TokenName>) {
-    let Some(Told { count, lasted, .. }) = FAILURES.count(cause, Instant::now()) else { return };
+    let Some(Told { count, lasted, .. }) = REFUSED_TOKENS.count(cause, Instant::now()) else { return };
     let (seconds, token) = (lasted.as_secs(), token.map(TokenName::as_str));
     tracing::warn!(cause, token, calls = count, seconds, "calls were refused for their token");
 }
@@ -227,12 +231,15 @@ fn tell_unserved(told: &Told, error: &str) {
     tracing::warn!(error, reason, calls = count, seconds = lasted.as_secs(), "calls were not served");
 }
 
-/// Logs the end of failures that have stopped. Never ends.
-pub(crate) async fn tell_ended_failures() {
-    let tell = |Told { kind: reason, count, lasted, .. }: Told| {
+/// Logs the end of failures, and of refusals for a token, that have stopped. Never ends.
+pub(crate) async fn tell_ends() {
+    let failures = FAILURES.follow_ends(|Told { kind: reason, count, lasted, .. }| {
         tracing::info!(reason, calls = count, seconds = lasted.as_secs(), "calls no longer fail");
-    };
-    FAILURES.follow_ends(tell).await;
+    });
+    let refusals = REFUSED_TOKENS.follow_ends(|Told { kind: cause, count, lasted, .. }| {
+        tracing::info!(cause, calls = count, seconds = lasted.as_secs(), "calls are no longer refused for their token");
+    });
+    join(failures, refusals).await;
 }
 
 /// A status about one field of the request.

@@ -3,12 +3,13 @@
 //! Each attack meets programs of its own. While it goes on, a good order gets 200, or 503 if an attack takes all of the
 //! processor; after it, every good order gets 200, the refused ones again too. The stock is what they have left, and
 //! neither program has taken more memory than the table says. `inventory-grpc/operations/README.md` shows the table.
-//! Attacks that another file tests are named there too, by that file.
+//! Attacks that other files test stand in `others.rs`.
 
 mod forms;
 mod frames;
 mod http;
 mod messages;
+pub(crate) mod others;
 mod tokens;
 
 use std::cell::Cell;
@@ -156,6 +157,8 @@ attacks! {
         to "HTTP" takes 50: "401 for what is read to its end; otherwise 408, or closed";
     http::other_protocols "HTTP/2, TLS, upgrades"
         to "HTTP" takes 50: "400, or closed; an upgrade is ignored";
+    tokens::wrong_kinds "tokens of every wrong kind, 20 of each"
+        to "HTTP" takes 50: "401";
     tokens::long_parts "headers, claims and signatures of 4 MB in a token, 8 at a time"
         to "HTTP" takes 100: "401; 408 or 503 for some of the 8";
     tokens::deep_nesting "a million levels of nesting anywhere in a signed token"
@@ -221,5 +224,7 @@ fn the_guide_shows_the_table() {
         let path = format!("{}/../{file}", env!("CARGO_MANIFEST_DIR"));
         assert!(std::path::Path::new(&path).exists(), "the guide names {file}");
     }
-    assert!(guide.contains(&table()), "inventory-grpc/operations/README.md must show this table:\n{}", table());
+    for table in [table(), others::table()] {
+        assert!(guide.contains(&table), "inventory-grpc/operations/README.md must show this table:\n{table}");
+    }
 }

@@ -88,6 +88,21 @@ async fn a_command_that_reads_ends_quietly() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_change_whose_page_cannot_be_written_is_said_to_be_made() {
+    let world = World::start(Backend::Sqlite).await;
+    let unit = format!("{CATALOG}/A");
+    for (arguments, level) in [(["stock", "set", &unit, "7"], 7), (["stock", "adjust", &unit, "5"], 12)] {
+        let mut command = inventory(&arguments);
+        command.env("SITE_ID", &world.site).env("GRPC_UPSTREAM", world.grpc.to_string());
+        command.args(["--idempotency-key", &format!("key {level}")]).stdout(full_disk());
+        let (code, _, err) = finish(command);
+        let made = format!("; the change is made, under the idempotency key key {level}\n");
+        assert!(code == 1 && err.contains("standard output cannot be written") && err.ends_with(&made), "{err}");
+        assert_eq!(world.level("A").await, level);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_command_that_changes_something_does_all_of_its_work() {
     let world = World::start(Backend::Sqlite).await;
     let (url, database, folder) = (&world.database.url, &world.database.text, world.database.folder());

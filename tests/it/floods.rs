@@ -12,15 +12,17 @@ use inventory_proto::v1;
 use inventory_proto::v1::availability_service_server::{AvailabilityService, AvailabilityServiceServer};
 use inventory_proto::v1::change_availability_request::Change;
 use inventory_proto::v1::change_availability_response::Outcome;
+use inventory_tests::programs::{Running, adapter};
 use inventory_tests::requests::guid;
 use inventory_tests::wix_caller::{WixCaller, item, order};
-use inventory_tests::world::{serve, start_adapter};
+use inventory_tests::world::serve;
 use prost::Message;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
-use tokio_util::sync::{CancellationToken, DropGuard};
 use tonic::transport::Server;
 use tonic::{Request, Response, Status, Streaming};
+
+use crate::attacks::others::FLOODING_SITE;
 
 /// Items of calls under way that a server takes from one stream.
 const ITEMS_MAX: usize = 40_000;
@@ -112,7 +114,7 @@ struct Flooded {
     flooding: String,
     small: String,
     flood: Arc<Mutex<Flood>>,
-    _stop: DropGuard,
+    front: Running,
 }
 
 impl Flooded {
@@ -120,9 +122,8 @@ impl Flooded {
         let (flooding, small) = (guid(), guid());
         let flood = Arc::new(Mutex::new(Flood::default()));
         let server = Slow { site: flooding.clone(), flood: Arc::clone(&flood) }.start().await;
-        let stop = CancellationToken::new();
-        let wix = WixCaller::new(start_adapter(server, stop.clone()).await);
-        Self { wix, flooding, small, flood, _stop: stop.drop_guard() }
+        let front = adapter(server);
+        Self { wix: WixCaller::new(front.addresses[0]), flooding, small, flood, front }
     }
 
     fn flood(&self) -> MutexGuard<'_, Flood> {
@@ -151,6 +152,7 @@ impl Flooded {
             (flood.items, flood.bytes)
         };
         assert!(flooded.await.expect("no panic").iter().all(|status| *status == 503), "nobody answered them");
+        FLOODING_SITE.bounds(&self.front);
         sent
     }
 }
@@ -188,4 +190,5 @@ async fn callers_who_leave_make_no_room_for_more_than_the_server_reads() {
     flooded.answers_others().await;
     let orders = flooded.flood().orders;
     assert!((1..=ORDERS_MAX).contains(&orders), "the server has {orders} orders that it has not answered");
+    FLOODING_SITE.bounds(&flooded.front);
 }

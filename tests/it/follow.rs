@@ -17,6 +17,8 @@ use tokio_util::sync::CancellationToken;
 use tonic::Code;
 use tonic::transport::Channel;
 
+use crate::attacks::others;
+
 on_both!(a_watch_starts_anywhere_and_continues_live, a_watch_sees_the_entries_of_both_servers);
 
 /// No step here takes this long.
@@ -107,6 +109,7 @@ async fn a_thousand_idle_watchers_take_little_memory_and_no_threads() {
         let (first, last) = (costs[0], costs[ROUNDS - 1]);
         assert!(first < COST_MEGABYTES_MAX, "{backend:?}: {WATCHERS} watchers take {first:.1} MB");
         assert!(last < LAST_MEGABYTES_MAX, "{backend:?}: as many watchers take {costs:.1?} MB");
+        others::WATCHERS.bounds(&server);
     }
 }
 

@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use inventory_proto::v1;
+use inventory_proto::v1::availability_service_client::AvailabilityServiceClient;
 use inventory_proto::v1::site_service_client::SiteServiceClient;
+use inventory_tests::call_stream::CallStream;
 use inventory_tests::programs::{Running, free_address, program};
 use inventory_tests::requests::guid;
 use inventory_tests::world::{Backend, Database};
@@ -17,6 +19,8 @@ use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Status};
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_client::HealthClient;
+
+use crate::attacks::others::FULL_PORT;
 
 /// Longer than anything takes that works.
 const LONG: Duration = Duration::from_secs(60);
@@ -62,6 +66,25 @@ async fn callers_that_only_ask_for_the_health_keep_no_place_on_a_full_port() {
     for _ in 0..3 {
         assert_eq!(ask(address).await.expect_err("an unknown site").code(), Code::NotFound);
     }
+    FULL_PORT.bounds(&server);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn callers_of_streams_who_leave_free_their_places_at_once() {
+    let database = Database::fresh(Backend::Sqlite);
+    let (server, _) = server(&database, &database.folder().join("log"));
+    let address = server.addresses[0];
+    // If their places were free only after seconds, so many rounds would take longer than LONG.
+    let rounds = async {
+        for _ in 0..20 {
+            let mut streams = Vec::new();
+            for _ in 0..16 {
+                streams.push(CallStream::open(AvailabilityServiceClient::new(connected(address).await)).await);
+            }
+        }
+    };
+    tokio::time::timeout(LONG, rounds).await.expect("new callers find places");
+    FULL_PORT.bounds(&server);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -86,5 +109,6 @@ async fn more_connections_than_files_neither_fill_the_log_nor_keep_callers_out()
     }
     let lines = std::fs::read_to_string(&log).expect("the log can be read").lines().count();
     assert!(lines < 100, "{lines} lines");
+    FULL_PORT.bounds(&server);
     drop(silent);
 }

@@ -20,8 +20,10 @@ use tokio::net::TcpStream;
 use tonic::transport::{Channel, Endpoint};
 use uuid::Uuid;
 
+use crate::attacks::others::HALF_SENT;
+
 /// Connections that stop in the middle of a request.
-const HALF_SENT: usize = 2_000;
+const CONNECTIONS: usize = 2_000;
 /// No step here takes this long.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -39,7 +41,7 @@ const HALF_HELLO: &[u8] = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03half of 
 
 /// Opens the connections, asks something else, and waits until the server has closed all of them.
 async fn half_sent(address: SocketAddr, kinds: &[&[u8]], healthy: impl Future<Output = ()>) {
-    let opened = stream::iter((0..HALF_SENT).zip(kinds.iter().cycle())).map(async |(_, bytes)| {
+    let opened = stream::iter((0..CONNECTIONS).zip(kinds.iter().cycle())).map(async |(_, bytes)| {
         let mut stream = TcpStream::connect(address).await.expect("the port is open");
         // The server may have closed it already.
         let _ = stream.write_all(bytes).await;
@@ -89,6 +91,7 @@ async fn half_sent_requests_keep_nobody_from_an_answer() {
     })
     .await;
     assert_eq!(WixCaller::new(http).call("increment", order()).await.status, 200);
+    HALF_SENT.bounds(&servers);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -118,4 +121,5 @@ async fn half_sent_requests_keep_nobody_from_an_answer_over_tls() {
         // An error is an end too.
         let _ = in_time("the end of the connection", stream.read_to_end(&mut Vec::new())).await;
     }
+    HALF_SENT.bounds(&servers);
 }

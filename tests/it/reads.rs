@@ -9,13 +9,19 @@ use inventory_core::model::error::Error;
 use inventory_core::model::ids::SiteId;
 use inventory_core::store::{DatabaseUrl, EntryFilter, Open, Snapshot, Store, Terms};
 use inventory_proto::v1;
+use inventory_proto::v1::site_service_client::SiteServiceClient;
+use inventory_proto::v1::stock_service_client::StockServiceClient;
 use inventory_tests::books;
+use inventory_tests::programs::{adapter, grpc_server};
 use inventory_tests::requests::{reference, set, set_item};
-use inventory_tests::wix_caller::{item, order};
+use inventory_tests::tokens::channel_to;
+use inventory_tests::wix_caller::{WixCaller, item, order};
 use inventory_tests::world::{Backend, World};
 use serde_json::json;
 use tokio::sync::oneshot;
 use tonic::{Code, Request};
+
+use crate::attacks::others::HUNG_READS;
 
 /// Units of the filled site.
 const UNITS: i64 = 700;
@@ -139,20 +145,29 @@ async fn until_waiting(world: &World, enough: impl Fn(i64) -> bool) {
 async fn reads_that_hang_end_at_their_deadline_and_hold_up_nobody_else() {
     let world = World::start(Backend::Postgres).await;
     world.set(&[("A", 100)]).await;
+    let server = grpc_server(&world.database.text);
+    let front = adapter(server.addresses[0]);
+    let (channel, wix) = (channel_to(server.addresses[0]), WixCaller::new(front.addresses[0]));
+    let level = async || {
+        let request = v1::GetStockRequest { site_id: world.site.clone(), unit: reference("A"), ..Default::default() };
+        let answer = StockServiceClient::new(channel.clone()).get_stock(request).await;
+        answer.expect("the level can be read").into_inner().stock.expect("a level").available
+    };
+    let list = || v1::ListSettingChangesRequest { site_id: world.site.clone(), ..Default::default() };
+    let mut sites = SiteServiceClient::new(channel.clone());
     let lock = lock_journal(&world);
     let hang = || {
-        let request = v1::ListSettingChangesRequest { site_id: world.site.clone(), ..Default::default() };
-        let mut request = Request::new(request);
+        let mut request = Request::new(list());
         request.set_timeout(Duration::from_secs(5));
-        let mut client = world.sites();
-        tokio::spawn(async move { client.list_setting_changes(request).await.map(drop) })
+        let mut sites = sites.clone();
+        tokio::spawn(async move { sites.list_setting_changes(request).await.map(drop) })
     };
     let hanging: Vec<_> = (0..20).map(|_| hang()).collect();
     until_waiting(&world, |waiting| waiting >= 2).await;
     for taken in 1..=20 {
-        assert_eq!(world.wix.call("decrement", order(&world.site, json!([item("A", 1)]))).await.status, 200);
-        assert_eq!(world.level("A").await, 100 - taken, "levels can be read");
-        assert_eq!(world.wix.get("/readyz").await, 200);
+        assert_eq!(wix.call("decrement", order(&world.site, json!([item("A", 1)]))).await.status, 200);
+        assert_eq!(level().await, 100 - taken, "levels can be read");
+        assert_eq!(wix.get("/readyz").await, 200);
     }
     until_waiting(&world, |waiting| waiting > 0).await;
     for hung in hanging {
@@ -163,9 +178,9 @@ async fn reads_that_hang_end_at_their_deadline_and_hold_up_nobody_else() {
     }
     until_waiting(&world, |waiting| waiting == 0).await;
     drop(lock);
-    let list = v1::ListSettingChangesRequest { site_id: world.site.clone(), ..Default::default() };
-    world.sites().list_setting_changes(list).await.expect("the table can be read again");
-    assert_eq!(world.level("A").await, 80);
+    sites.list_setting_changes(list()).await.expect("the table can be read again");
+    assert_eq!(level().await, 80);
+    HUNG_READS.bounds(&server);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -22,6 +22,8 @@ use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 
+use crate::attacks::others::HELD_STOPS;
+
 /// Longer than anything takes that works.
 const LONG: Duration = Duration::from_secs(60);
 
@@ -80,6 +82,7 @@ async fn callers_that_hold_a_grpc_port_open_are_cut() {
     let unread = ledger.watch_entries(watch).await.expect("the ledger can be watched");
     let verify = v1::VerifySiteRequest { site_id, ..Default::default() };
     let verified = ledger.verify_site(verify).await.expect("the site can be verified");
+    HELD_STOPS.bounds(&server);
     assert_eq!(exit_code(server).await, Some(0));
     assert!(log(&folder).contains("the time to drain is over: connections were cut"), "{}", log(&folder));
     drop((idle, half, silent, unread, verified));
@@ -97,6 +100,7 @@ async fn callers_that_hold_an_http_port_open_are_cut() {
     let half_body = connect(address, b"POST /v1/decrement HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\nx").await;
     let mut kept = connect(address, b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n").await;
     assert!(kept.read(&mut [0; 1_024]).await.expect("an answer") > 0);
+    HELD_STOPS.bounds(&front);
     assert_eq!(exit_code(front).await, Some(0));
     drop((idle, half_head, half_body, kept));
     assert_eq!(exit_code(server).await, Some(0));

@@ -35,9 +35,9 @@ fn without(mut claims: Value, name: &str) -> Value {
     claims
 }
 
-async fn invalid_tokens_are_refused(world: World) {
-    world.set(&[("A", 100)]).await;
-    let good = || claims(order(&world.site, json!([item("A", 1)])));
+/// Tokens that are refused, each with its name: orders of a site for a unit "A".
+pub(crate) fn refused(site: &str) -> Vec<(&'static str, String)> {
+    let good = || claims(order(site, json!([item("A", 1)])));
     let key = signing_key(app_key());
     let rs = |claims: Value| sign(Algorithm::RS256, &key, &claims);
     let token = rs(good());
@@ -45,9 +45,9 @@ async fn invalid_tokens_are_refused(world: World) {
     let (header, payload) = message.split_once('.').expect("a token has three parts");
     let shared_secret = EncodingKey::from_secret(app_key().public.as_bytes());
     let other_jwk = json!({"alg": "RS256", "jwk": {"kty": "RSA", "n": "AQAB", "e": "AQAB"}});
-    let far = claims(order(&world.site, json!([item("A", 50)])));
+    let far = claims(order(site, json!([item("A", 50)])));
 
-    let rows: Vec<(&str, String)> = vec![
+    vec![
         ("empty body", String::new()),
         ("no token", "hello".into()),
         ("two parts", message.to_owned()),
@@ -88,8 +88,12 @@ async fn invalid_tokens_are_refused(world: World) {
         ("a header of more than 4 KiB", crafted(&json!({"alg": "RS256", "x": "x".repeat(3_100)}), &good(), &key)),
         ("an endless header", format!("{}.{payload}.{signature}", "a".repeat(3 * 1024 * 1024))),
         ("an endless signature", format!("{message}.{}", "a".repeat(3 * 1024 * 1024))),
-    ];
-    for (name, body) in rows {
+    ]
+}
+
+async fn invalid_tokens_are_refused(world: World) {
+    world.set(&[("A", 100)]).await;
+    for (name, body) in refused(&world.site) {
         for method in ["decrement", "increment"] {
             let answer = world.wix.post(&format!("/v1/{method}"), body.clone()).await;
             assert_eq!(answer.status, 401, "{name}");
@@ -101,6 +105,8 @@ async fn invalid_tokens_are_refused(world: World) {
         }
     }
 
+    let good = || claims(order(&world.site, json!([item("A", 1)])));
+    let rs = |claims: Value| sign(Algorithm::RS256, &signing_key(app_key()), &claims);
     // The token is valid, but its data is not a call of this plugin. The refusal names the field.
     let data = || order(&world.site, json!([item("A", 1)]));
     let other_plugin = {

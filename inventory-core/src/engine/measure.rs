@@ -10,6 +10,7 @@ use metrics::{
 };
 
 use crate::engine::batch::Answer;
+use crate::model::error::{Error, Failed};
 use crate::model::outcome::{Finding, Outcome, Refusal, ShortageReason, Verdict};
 
 const COMMANDS: &str = "inventory_commands_total";
@@ -57,6 +58,7 @@ pub(super) enum Ending {
     Applied,
     Replayed,
     Refused,
+    Invalid,
     Failed,
     Unknown,
     Expired,
@@ -64,14 +66,23 @@ pub(super) enum Ending {
 }
 
 impl Ending {
-    const ALL: [Self; 7] =
-        [Self::Applied, Self::Replayed, Self::Refused, Self::Failed, Self::Unknown, Self::Expired, Self::Overloaded];
+    const ALL: [Self; 8] = [
+        Self::Applied,
+        Self::Replayed,
+        Self::Refused,
+        Self::Invalid,
+        Self::Failed,
+        Self::Unknown,
+        Self::Expired,
+        Self::Overloaded,
+    ];
 
     fn label(self) -> &'static str {
         match self {
             Self::Applied => "applied",
             Self::Replayed => "replayed",
             Self::Refused => "refused",
+            Self::Invalid => "invalid",
             Self::Failed => "failed",
             Self::Unknown => "unknown",
             Self::Expired => "expired",
@@ -84,7 +95,24 @@ impl Ending {
             Ok(Outcome { replayed: true, .. }) => Self::Replayed,
             Ok(Outcome { verdict: Verdict::Applied(_), .. }) => Self::Applied,
             Ok(Outcome { verdict: Verdict::Refused(_), .. }) => Self::Refused,
-            Err(_) => Self::Failed,
+            Err(error) => Self::of_error(error),
+        }
+    }
+
+    pub(super) fn of_error(error: &Error) -> Self {
+        match error {
+            Error::Invalid(_) => Self::Invalid,
+            Error::Failed(Failed::Expired) => Self::Expired,
+            Error::Failed(Failed::Overloaded) => Self::Overloaded,
+            Error::Failed(Failed::OutcomeUnknown(_)) => Self::Unknown,
+            Error::Failed(
+                Failed::TooManyWatchers
+                | Failed::NoAnswer
+                | Failed::Stopping
+                | Failed::StoreUnavailable(_)
+                | Failed::SequenceNotReached { .. }
+                | Failed::Internal(_),
+            ) => Self::Failed,
         }
     }
 }
@@ -279,4 +307,24 @@ pub(super) fn watchers(count: usize, lag: i64) {
 /// Whether all writers can commit.
 pub(super) fn store_up(is_up: bool) {
     gauge!(STORE_UP).set(if is_up { 1.0 } else { 0.0 });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::error::Invalid;
+
+    #[test]
+    fn an_error_is_counted_by_what_it_says_about_the_server() {
+        let rows: [(Error, &str); 5] = [
+            (Error::Invalid(Invalid::KeyReused), "invalid"),
+            (Failed::Expired.into(), "expired"),
+            (Failed::Overloaded.into(), "overloaded"),
+            (Failed::Stopping.into(), "failed"),
+            (Failed::NoAnswer.into(), "failed"),
+        ];
+        for (error, label) in rows {
+            assert_eq!(Ending::of(&Err(error.clone())).label(), label, "{error:?}");
+        }
+    }
 }

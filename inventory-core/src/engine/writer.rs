@@ -224,11 +224,7 @@ impl Writer {
                 IfLocked::Alone => self.aside.put_back(batch, &self.books.measures),
             },
             Err(error) => {
-                let ending = match &error {
-                    Error::Failed(Failed::OutcomeUnknown(_)) => Ending::Unknown,
-                    Error::Failed(_) | Error::Invalid(_) => Ending::Failed,
-                };
-                self.books.measures.ended(ending, batch.len());
+                self.books.measures.ended(Ending::of_error(&error), batch.len());
                 message::answer(batch.into_iter().map(|(change, _)| (change, Err(error.clone()))));
             }
         }

@@ -67,6 +67,12 @@ where
 }
 
 impl AccessLayer {
+    /// A layer that knows these tokens. Without `reflection`, nobody may ask for the contract.
+    pub(crate) fn new(tokens: Tokens, reflection: bool) -> Self {
+        super::describe();
+        Self { tokens, reflection }
+    }
+
     fn check(&self, path: &str, headers: &HeaderMap) -> Result<Access, Status> {
         let Some(scope) = scope_of(path) else {
             // The services themselves answer to what does not concern tokens.

@@ -17,11 +17,11 @@ pub(super) struct Ended<'a> {
 
 impl Ended<'_> {
     /// Whether it makes a line: a refusal where they are told, any other call if that is asked for. A failure is logged
-    /// where it is found.
+    /// where it is found, and so are calls that were not let in.
     pub(super) fn has_line(&self, tells_refusals: bool) -> bool {
         match kind(self.code) {
             Kind::Refusal => tells_refusals,
-            Kind::Success | Kind::Failure => observe::log_calls(),
+            Kind::Success | Kind::NotLetIn | Kind::Failure => observe::log_calls(),
         }
     }
 
@@ -29,7 +29,7 @@ impl Ended<'_> {
     pub(super) fn is_failure(&self) -> bool {
         match kind(self.code) {
             Kind::Failure => true,
-            Kind::Success | Kind::Refusal => false,
+            Kind::Success | Kind::Refusal | Kind::NotLetIn => false,
         }
     }
 
@@ -38,7 +38,7 @@ impl Ended<'_> {
         let Self { code, why, took } = *self;
         let (name, ms) = (code_name(code), took.as_micros() as f64 / 1_000.0);
         match kind(code) {
-            Kind::Refusal => tracing::info!(code = name, why, ms, "refused"),
+            Kind::Refusal | Kind::NotLetIn => tracing::info!(code = name, why, ms, "refused"),
             Kind::Success => tracing::info!(code = name, ms, "call"),
             Kind::Failure => tracing::info!(code = name, why, ms, "call"),
         }
@@ -50,6 +50,9 @@ enum Kind {
     Success,
     /// The caller was told no, and nothing is wrong with the server.
     Refusal,
+    /// The same, for its token, or because there is no such method. A stranger can cause any number of these, so they
+    /// are counted (`status::tell_refused`, metrics), and make no line each.
+    NotLetIn,
     /// The caller may have been right, and did not get what it asked for.
     Failure,
 }
@@ -61,12 +64,10 @@ fn kind(code: Code) -> Kind {
         Code::InvalidArgument
         | Code::NotFound
         | Code::AlreadyExists
-        | Code::PermissionDenied
         | Code::FailedPrecondition
         | Code::Aborted
-        | Code::OutOfRange
-        | Code::Unimplemented
-        | Code::Unauthenticated => Kind::Refusal,
+        | Code::OutOfRange => Kind::Refusal,
+        Code::PermissionDenied | Code::Unimplemented | Code::Unauthenticated => Kind::NotLetIn,
         Code::Unknown
         | Code::DeadlineExceeded
         | Code::ResourceExhausted

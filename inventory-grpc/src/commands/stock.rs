@@ -87,10 +87,10 @@ async fn set(settings: Set) -> Result<(), Box<dyn Error>> {
     let answer = session.connection.stock().set_stock(session.write(request)).await;
     let answer = answer.map_err(|status| session.not_written(&status, &unit, &key))?.into_inner();
     if ask.json {
-        return print(&format!("{}\n", json::of(&answer)?));
+        return print_written(&format!("{}\n", json::of(&answer)?), &key);
     }
     let v1::SetStockResponse { sequence, levels, repeated_request } = answer;
-    print(&page::changed(&unit.typed, levels.first(), sequence, repeated_request))
+    print_written(&page::changed(&unit.typed, levels.first(), sequence, repeated_request), &key)
 }
 
 async fn adjust(settings: Adjust) -> Result<(), Box<dyn Error>> {
@@ -105,10 +105,16 @@ async fn adjust(settings: Adjust) -> Result<(), Box<dyn Error>> {
     let answer = session.connection.stock().adjust_stock(session.write(request)).await;
     let answer = answer.map_err(|status| session.not_written(&status, &unit, &key))?.into_inner();
     if ask.json {
-        return print(&format!("{}\n", json::of(&answer)?));
+        return print_written(&format!("{}\n", json::of(&answer)?), &key);
     }
     let v1::AdjustStockResponse { sequence, levels, repeated_request } = answer;
-    print(&page::changed(&unit.typed, levels.first(), sequence, repeated_request))
+    print_written(&page::changed(&unit.typed, levels.first(), sequence, repeated_request), &key)
+}
+
+/// Prints what a write with this key did. If that fails, it is done all the same.
+fn print_written(text: &str, key: &str) -> Result<(), Box<dyn Error>> {
+    unless_closed(print(text))
+        .map_err(|error| format!("{error}; the change is made, under the idempotency key {key}").into())
 }
 
 /// What goes with a write.

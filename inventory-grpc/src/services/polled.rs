@@ -4,12 +4,13 @@
 //! stream would answer no more, keep the memory of its calls, and not notice that their time is over. A task outside of
 //! the stream wakes it now and then. If that leads to no poll, the caller loses its connection.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::Context;
 
 use futures_util::task::AtomicWaker;
 use inventory_program::listen::CallerInfo;
+use tokio::task::AbortHandle;
 
 use super::stream::TAKE_TIME_MAX;
 use crate::large;
@@ -22,16 +23,18 @@ const LOOKS: u32 = 3;
 pub(super) struct Polled {
     count: AtomicU64,
     waker: AtomicWaker,
+    /// The task. It holds what the caller takes of the port, so it ends with the stream.
+    watch: OnceLock<AbortHandle>,
 }
 
 impl Polled {
     /// Those of a stream to this caller, whose connection is closed if it is not polled in time. The stream ends that
-    /// by dropping them.
+    /// at once by dropping them.
     pub(super) fn watched(caller: Option<CallerInfo>) -> Arc<Self> {
         let polled = Arc::<Self>::default();
         let Some(caller) = caller else { return polled };
         let watched = Arc::downgrade(&polled);
-        tokio::spawn(async move {
+        let watch = tokio::spawn(async move {
             let (mut last, mut without) = (0, 0);
             while let Some(polled) = watched.upgrade() {
                 let count = polled.count.load(Ordering::Relaxed);
@@ -46,6 +49,7 @@ impl Polled {
                 tokio::time::sleep(TAKE_TIME_MAX / LOOKS).await;
             }
         });
+        polled.watch.get_or_init(|| watch.abort_handle());
         polled
     }
 
@@ -53,5 +57,13 @@ impl Polled {
     pub(super) fn now(&self, context: &Context<'_>) {
         self.count.fetch_add(1, Ordering::Relaxed);
         self.waker.register(context.waker());
+    }
+}
+
+impl Drop for Polled {
+    fn drop(&mut self) {
+        if let Some(watch) = self.watch.get() {
+            watch.abort();
+        }
     }
 }

@@ -1,4 +1,5 @@
-//! JSON that costs much more than it weighs, inside signed tokens; and tokens whose parts are too long.
+//! JSON that costs much more than it weighs, inside signed tokens; tokens that are refused, and those whose parts are
+//! too long.
 
 use futures_util::future::join_all;
 use inventory_tests::test_keys::{app_key, signing_key};
@@ -6,6 +7,7 @@ use inventory_tests::wix_caller::{claims, item, order, sign_texts};
 use serde_json::{Value, json};
 
 use super::Target;
+use crate::token;
 
 /// Copies of each bomb at the same time.
 const COPIES: usize = 4;
@@ -66,6 +68,15 @@ fn right_answer(place: &str) -> u16 {
         "aud" => 401,
         _ => 428,
     }
+}
+
+pub(super) async fn wrong_kinds(target: &Target) -> i64 {
+    for (name, token) in token::refused(&target.site) {
+        for _ in 0..20 {
+            assert_eq!(target.wix.post("/v1/decrement", token.clone()).await.status, 401, "{name}");
+        }
+    }
+    0
 }
 
 pub(super) async fn long_parts(target: &Target) -> i64 {

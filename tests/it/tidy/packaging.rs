@@ -126,18 +126,36 @@ fn listener_violations(files: &[File], starts: &[Start]) -> Vec<String> {
     violations
 }
 
-/// Who calls the server, and who reads the metrics.
+/// The names that lead to what a container runs: its own; in a StatefulSet those of the pods.
+fn hosts(start: &Start, files: &[File]) -> Vec<String> {
+    let documents = files.iter().filter(|(path, _)| *path == start.file && path.ends_with(".yaml"));
+    let mut documents = documents.flat_map(|(path, text)| yaml(path, text).unwrap_or_default());
+    let set = documents.find(|found| found["kind"] == "StatefulSet" && found["metadata"]["name"] == *start.name);
+    let Some(set) = set else { return vec![start.name.clone()] };
+    let (service, replicas) = (set["spec"]["serviceName"].as_str(), set["spec"]["replicas"].as_u64());
+    let pod = |index: u64| format!("{}-{index}.{}", start.name, service.unwrap_or_default());
+    (0..replicas.unwrap_or(1)).map(pod).collect()
+}
+
+/// Who calls the servers, and who reads the metrics. Who calls one of several servers has to know all of them.
 fn caller_violations(files: &[File], starts: &[Start]) -> Vec<String> {
     let mut violations = Vec::new();
     let server = |host: &str, file: &str| {
         let folder = |path: &str| path.rsplit_once('/').map_or(String::new(), |(folder, _)| folder.to_owned());
-        let named = |start: &&Start| start.name == host && folder(&start.file) == folder(file);
+        let named =
+            |start: &&Start| folder(&start.file) == folder(file) && hosts(start, files).iter().any(|name| name == host);
         starts.iter().filter(|start| start.file != "Dockerfile").find(named)
     };
+    let host = |address: &str| address.split(':').next().unwrap_or_default().to_owned();
     let mut called: Vec<(&str, &str, &str, String)> = Vec::new();
     for start in starts {
-        let upstream = start.variables.get("GRPC_UPSTREAM").cloned();
-        called.extend(upstream.map(|upstream| (&*start.file, &*start.file, "grpc", upstream)));
+        let Some(upstreams) = start.variables.get("GRPC_UPSTREAM") else { continue };
+        let names: Vec<String> = upstreams.split(',').map(host).collect();
+        let all = server(&names[0], &start.file).map(|server| hosts(server, files)).unwrap_or_default();
+        for unknown in all.iter().filter(|name| !names.contains(name)) {
+            violations.push(format!("{}:1: GRPC_UPSTREAM does not name {unknown}", start.file));
+        }
+        called.extend(upstreams.split(',').map(|upstream| (&*start.file, &*start.file, "grpc", upstream.to_owned())));
     }
     for (path, text) in files.iter().filter(|(path, _)| path.ends_with("prometheus.yml")) {
         for job in
@@ -152,7 +170,7 @@ fn caller_violations(files: &[File], starts: &[Start]) -> Vec<String> {
         }
     }
     for (path, among, name, address) in called {
-        let listens = server(address.split(':').next().unwrap_or_default(), among);
+        let listens = server(&host(&address), among);
         if listens.and_then(|start| ports(start, starts).get(name).copied()) != Some(port(&address)) {
             violations.push(format!("{path}:1: nothing in {among} listens on {address} ({name})"));
         }
@@ -319,15 +337,26 @@ fn ports_and_labels_that_disagree_are_found() {
     let pod = "kind: D\nspec: {template: {metadata: {labels: {app: s}}, spec: {containers: [{name: server, \
                image: inventory-grpc, command: [inventory-grpc, serve], ports: [{name: grpc, containerPort: 4}], \
                readinessProbe: {grpc: {port: 5}}}]}}}\n---\nspec: {selector: {app: t}, ports: [{targetPort: http}]}\n";
+    let set = "kind: StatefulSet\nmetadata: {name: s}\nspec: {serviceName: n, replicas: 2, template: {spec: \
+               {containers: [{name: s, image: inventory-grpc, command: [inventory-grpc, serve]}]}}}\n---\n\
+               spec: {template: {spec: {containers: [{name: a, image: wix-adapter, command: [wix-adapter, serve], \
+               env: [{name: GRPC_UPSTREAM, value: \"s-0.n:1,s:1\"}]}]}}}\n";
     let scrape = "scrape_configs: [{job_name: a, static_configs: [{targets: [\"server:1\"]}]}]\n";
-    let files =
-        [("Dockerfile", image), ("compose.yaml", compose), ("x/kubernetes/a.yaml", pod), ("prometheus.yml", scrape)];
+    let files = [
+        ("Dockerfile", image),
+        ("compose.yaml", compose),
+        ("x/kubernetes/a.yaml", pod),
+        ("y/set.yaml", set),
+        ("prometheus.yml", scrape),
+    ];
     let expected = [
         "compose.yaml:1: a published port is 3",
         "x/kubernetes/a.yaml:1: grpc is 4, but the program listens on Some(1)",
         "x/kubernetes/a.yaml:1: the port of a probe is 5",
+        "y/set.yaml:1: GRPC_UPSTREAM does not name s-1.n",
         "prometheus.yml:1: the job of [\"server:1\"]",
         "compose.yaml:1: nothing in compose.yaml listens on server:2 (grpc)",
+        "y/set.yaml:1: nothing in y/set.yaml listens on s:1 (grpc)",
         "prometheus.yml:1: nothing in compose.yaml listens on server:1 (metrics)",
     ];
     assert_fires(port_violations, &files, &expected);
