@@ -52,7 +52,7 @@ const POSTGRES_WRITERS: usize = 2;
 pub enum Open {
     /// Create it if it is missing, and bring its schema up to date.
     Migrate,
-    /// Take it as it is. Its schema must be this program's.
+    /// Take it as it is. Its schema must have all steps of this program, and may have additions of later versions.
     AsIs,
     /// As `AsIs`, and write nothing: neither rows nor files.
     ReadOnly,

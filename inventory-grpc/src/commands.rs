@@ -57,7 +57,8 @@ use crate::server::{self, Options, ServeError};
 const ACTOR: &str = "inventory-grpc";
 /// Time for a new connection to a running server.
 const CONNECT_TIME_MAX: Duration = Duration::from_secs(5);
-/// Bytes of an answer: a page of 1,000 entries with the longest options.
+/// Bytes of an answer. `BatchGetStock`, the writes of an import and the result of `VerifySite` have up to 1,000 levels
+/// or units, perhaps with the longest options. Pages have at most 1 MiB.
 const ANSWER_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// A connection that sends the command's token.

@@ -34,7 +34,7 @@ pub struct Cli {
 /// What the program can do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Bring the schema up to date, then serve.
+    /// Bring the schema up to date, unless `--migrate never`, then serve.
     Serve(Serve),
     /// Bring the schema up to date, and nothing else.
     Migrate(Migrate),

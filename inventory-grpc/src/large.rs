@@ -17,7 +17,8 @@ use tonic::{Extensions, Response, Status};
 
 use crate::status::{Paths, of_error};
 
-/// Large answers at a time. Each takes a megabyte on the wire, and a few as rows and as a message.
+/// Large answers at a time. A page takes at most a megabyte on the wire; as rows and as a message, a few times as much.
+/// `BatchGetStock` has no bound but its number of levels: with the longest options its answer has up to 13 megabytes.
 const PLACES_MAX: usize = 16;
 /// Time for a caller to read a large answer.
 pub(crate) const READ_TIME_MAX: Duration = Duration::from_secs(10);

@@ -1,7 +1,7 @@
 //! The program `inventory-grpc`: the server and the operator's commands, chosen by the first argument.
 //!
-//! It ends with exit code 0, or with one sentence on standard error and exit code 1, or 2 for wrong usage and for a
-//! server that was not reached. It decides nothing itself: `server` and `commands` do the work.
+//! It ends with exit code 0, or with one sentence on standard error and exit code 1, or 2 for wrong usage, for a server
+//! that was not reached, and for an unknown outcome. It decides nothing itself: `server` and `commands` do the work.
 
 use std::error::Error;
 use std::process::ExitCode;

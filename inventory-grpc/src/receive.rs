@@ -1,9 +1,8 @@
 //! The layer that bounds what arrives: the time for a message, and the memory of all messages and all heads.
 //!
-//! A call without a stream of requests must arrive within [`MESSAGE_TIME_MAX`], and is charged for its message until it
-//! is answered and the engine has no more of it ([`ForMessage`]). In a stream of requests each message is charged until
-//! it is complete; whoever keeps it then charges the same [`Memory`]. Its time runs while the server waits for the rest
-//! of it.
+//! A message must be complete [`MESSAGE_TIME_MAX`] after the server began to wait for it. A call without a stream of
+//! requests is charged for its message until it is answered and the engine has no more of it ([`ForMessage`]). In a
+//! stream of requests each message is charged until it is complete; whoever keeps it then charges the same [`Memory`].
 
 use std::any::Any;
 use std::collections::HashSet;

@@ -1,11 +1,12 @@
 //! The server: every service on one listener, with health and reflection.
 //!
 //! It answers until it is told to stop. Then it says that it is not ready, takes no new call, ends the streams that
-//! watch a ledger, finishes the other calls, and commits what is queued. When the time for that is over, it cuts the
-//! connections that are left, and leaves a commit that hangs without an answer.
+//! watch a ledger, reads no more of streams of calls, finishes what is under way, and commits what is queued. When the
+//! time for that is over, it cuts the connections that are left, and leaves a commit that hangs without an answer.
 //!
-//! Beside the services three tasks run: one prunes the outcomes of old requests, one keeps the health in step with the
-//! writers, and one looks for the commits of other servers.
+//! Beside the services, tasks prune the outcomes of old requests, read the tokens, and look for the commits of other
+//! servers. A server for others also has tasks that look whether the writers can commit, report that as its health, log
+//! the ends of failures, and keep the gauges current.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -39,7 +39,7 @@ pub async fn health(settings: Health) -> Result<(), Box<dyn Error>> {
     let asked = tokio::time::timeout(Duration::from_secs(SECONDS_MAX), asked).await;
     match asked.map_err(|_| format!("{address}: no answer within {SECONDS_MAX} seconds"))??.as_str() {
         "200" => Ok(Out::default().line("ready")?),
-        "503" => Err(format!("{address}: the adapter is not ready: no gRPC server answers that is ready").into()),
+        "503" => Err(format!("{address}: the adapter is not ready: it stops, or no gRPC server is ready").into()),
         _ => Err(format!("{address}: this is no adapter's port; check --http-listen (HTTP_LISTEN)").into()),
     }
 }

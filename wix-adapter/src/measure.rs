@@ -1,6 +1,7 @@
 //! The metrics of the adapter: each with its name, unit, help and labels.
 //!
-//! All are exported from the start of the adapter, with 0 where nothing has happened yet.
+//! All are exported from the start of the adapter, with 0 where nothing has happened yet. Only those of a gRPC server
+//! are not there in `standalone`, whose server nobody watches.
 
 use std::time::Duration;
 

@@ -1,7 +1,8 @@
 //! `wix-adapter standalone`: the adapter and the gRPC server in one process, and the demo.
 //!
 //! This is the only file of the crate that names `inventory-grpc`. The adapter still talks gRPC to the server, over
-//! loopback, so both halves behave as in two processes. At a stop the adapter ends first, then the server.
+//! loopback, or by a pipe in the process if the port has TLS. So both halves behave as in two processes. At a stop the
+//! adapter ends first, then the server.
 
 use std::error::Error;
 use std::net::SocketAddr;

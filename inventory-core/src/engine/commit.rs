@@ -3,8 +3,9 @@
 //!
 //! A batch commits on one of two paths. They differ in when the sites are locked:
 //!
-//! - **Optimistic**: everything the batch needs is cached. It is decided first and written by one statement, which
-//!   locks the sites, compares their sequence numbers and revisions, writes, and commits: one round trip.
+//! - **Optimistic**: everything the batch needs is cached. It is decided first. Then the store locks the sites,
+//!   compares their sequence numbers, revisions and times, writes, and commits: one statement and one round trip on
+//!   Postgres, a short transaction on SQLite.
 //! - **Locked**:
 //!   1. lock the sites (their rows, in the order of their ids);
 //!   2. if replays are expected, find the recorded requests;

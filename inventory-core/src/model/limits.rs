@@ -1,4 +1,5 @@
-//! Every bound of the core in one place. Names end in the unit that they count.
+//! The bounds of the core. A bound that concerns one file alone stands at the top of that file. Names end in the unit
+//! that they count.
 
 use std::time::Duration;
 

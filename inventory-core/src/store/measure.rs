@@ -29,8 +29,8 @@ const POSTGRES_SIZE: &str = "SELECT pg_database_size(current_database()) AS byte
 pub(super) fn describe() {
     describe_gauge!(READERS_IN_USE, Unit::Count, "Connections for reading that are in use.");
     describe_gauge!(READERS_MAX, Unit::Count, "Connections for reading that can be in use at a time.");
-    describe_gauge!(DATABASE_BYTES, Unit::Bytes, "Size of the database, in bytes. Not older than a minute.");
-    describe_gauge!(LEDGER_ENTRIES, Unit::Count, "Entries of the ledgers of all sites. Not older than a minute.");
+    describe_gauge!(DATABASE_BYTES, Unit::Bytes, "Size of the database, in bytes. Read about every 45 s.");
+    describe_gauge!(LEDGER_ENTRIES, Unit::Count, "Entries of the ledgers of all sites. Read about every 45 s.");
     gauge!(READERS_IN_USE).set(0.0);
     gauge!(READERS_MAX).set(f64::from(limits::READERS_MAX));
     gauge!(DATABASE_BYTES).set(0.0);

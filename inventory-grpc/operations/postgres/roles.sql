@@ -2,8 +2,9 @@
 --
 --   OWNER_PASSWORD=… SERVICE_PASSWORD=… psql --set ON_ERROR_STOP=1 --file roles.sql
 --
--- `inventory_owner` owns the tables: `inventory-grpc migrate` and `token` run as it. `inventory` runs the service. It
--- gets its rights from `inventory-grpc migrate --grant-to inventory`, and cannot change or remove ledger entries.
+-- `inventory_owner` owns the tables: `inventory-grpc migrate`, `token`, `ledger archive` and `site delete` run as it.
+-- `inventory` runs the service. It gets its rights from `inventory-grpc migrate --grant-to inventory`, and cannot
+-- change or remove ledger entries.
 \getenv owner_password OWNER_PASSWORD
 \getenv service_password SERVICE_PASSWORD
 CREATE ROLE inventory_owner LOGIN PASSWORD :'owner_password';

@@ -3,8 +3,9 @@
 //! - **Connections** are bounded ([`Limits::connections`]). When a port is full, a new connection takes the place of
 //!   the oldest one that has not made a call yet. With gRPC only calls count that not everybody may make
 //!   ([`CallerInfo::accept`]). If all have made calls, it waits; the next ones wait in the kernel.
-//! - **A caller that is slow to begin** loses its connection: the TLS handshake and the first bytes of a call have
-//!   [`Limits::start`] each. Handshakes run in tasks of their own, so none of them delays another connection.
+//! - **A caller that is slow to begin** loses its connection: the TLS handshake has [`Limits::start`], and then the
+//!   head of a call (HTTP/1) or the client's preface (HTTP/2) has as long. A half-sent head of HTTP/2 is left to the
+//!   server's ping. Handshakes run in tasks of their own, so none of them delays another connection.
 //! - **Idle connections** are closed after [`Limits::idle`].
 //! - **Calls** under way are bounded ([`Limits::calls`]). The next one is refused at once.
 //! - **Calls that wait for their first turn** are bounded for each connection: at 128 no more is read from it.

@@ -1,8 +1,8 @@
 //! Prometheus metrics of a program, over HTTP.
 //!
-//! Every metric of the process is served, on a port with the bounds of the others. Nothing is recorded while no address
-//! is set. A histogram whose name ends in `_seconds` has buckets from half a millisecond to ten seconds. Any other one
-//! counts, and its buckets are powers of two.
+//! Every metric of the process is served. The port takes 16 connections and 16 calls; its other bounds are those of
+//! HTTP/1. Nothing is recorded while no address is set. A histogram whose name ends in `_seconds` has buckets from half
+//! a millisecond to ten seconds. Any other one counts, and its buckets are powers of two.
 
 use std::convert::Infallible;
 use std::error::Error;

@@ -1,7 +1,9 @@
-//! Failures that repeat: logged at their start, then with a count at growing intervals, then at their end.
+//! Failures that repeat: logged at their start, then with a count at growing intervals. Where somebody follows their
+//! ends ([`Repeats::follow_ends`]), these are logged too.
 //!
 //! A database that is away for ten minutes makes every call fail in the same way. One line for each would hide
-//! everything else. Once the last line is written, the numbers `since_last_line` of all lines add up to all failures.
+//! everything else. Once the line of the end is written, the numbers `since_last_line` of all lines add up to all
+//! failures.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -1,7 +1,7 @@
 //! The signals that stop a program or make it read its files again.
 //!
 //! The first SIGTERM or Ctrl-C (SIGINT) starts a stop, which takes a bounded time. Later ones are ignored. SIGHUP ends
-//! nothing: certificates and keys are read again.
+//! nothing: the files of certificates, keys and tokens are read again.
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -51,7 +51,7 @@ pub fn reload_on_signal() -> std::io::Result<Reload> {
     let (sender, receiver) = watch::channel(());
     tokio::spawn(async move {
         while hangup.recv().await.is_some() {
-            tracing::info!("SIGHUP: reading certificates and keys again");
+            tracing::info!("SIGHUP: reading the files of certificates, keys and tokens again");
             sender.send_replace(());
         }
     });

@@ -20,7 +20,8 @@ pub async fn health(server: GrpcUpstream) -> Result<(), Box<dyn Error>> {
     match asked.map_err(|_| format!("{uri}: no answer within {SECONDS_MAX} seconds"))?? {
         ServingStatus::Serving => Ok(Out::default().line("ready")?),
         ServingStatus::NotServing | ServingStatus::Unknown | ServingStatus::ServiceUnknown => {
-            Err(format!("{uri}: the server is not ready: its writers cannot commit; its log says why").into())
+            let why = "it starts or stops, or its writers cannot commit; its log says why";
+            Err(format!("{uri}: the server is not ready: {why}").into())
         }
     }
 }

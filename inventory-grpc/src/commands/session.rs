@@ -20,13 +20,12 @@ use crate::config::unit_name::UnitName;
 /// Reasons of the server after which it is not known whether a write was applied.
 const UNKNOWN: [&str; 2] = ["OUTCOME_UNKNOWN", "DEADLINE"];
 /// Reasons of the server after which the same call may succeed later.
-const PASSING: [&str; 8] = [
+const PASSING: [&str; 7] = [
     "STOPPING",
     "STORE_UNAVAILABLE",
     "SEQUENCE_NOT_REACHED",
     "OVERLOADED",
     "TOO_MANY_WATCHERS",
-    "TOO_MANY_VERIFICATIONS",
     "UNREAD_ANSWERS",
     "DEADLINE",
 ];

@@ -161,7 +161,8 @@ pub struct Order {
 /// From where to watch.
 #[derive(Debug, Args)]
 pub struct Watch {
-    /// Print the entries after this sequence number first; 0: all. Unset: only those that are made from now on.
+    /// Print the entries after this sequence number first; 0: all, if none is archived. Unset: only those that are made
+    /// from now on.
     #[arg(long, value_parser = clap::value_parser!(i64).range(0..))]
     pub after: Option<i64>,
     /// Whom to ask.

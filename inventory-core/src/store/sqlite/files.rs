@@ -2,9 +2,9 @@
 //!
 //! SQLite goes on with a file that was deleted or replaced while it was open. Its commits succeed, and nobody finds
 //! them later; its reads show and prove a database that is not the one at the path. So the path is looked at before
-//! each commit and before each read: does it still lead to the same device and inode? A file without a name, or with
+//! each COMMIT and before each read: does it still lead to the same device and inode? A file without a name, or with
 //! another name, is not found there, so the number of its links says nothing more. The log (`-wal`) is looked at too:
-//! the latest commits stand there alone.
+//! the latest commits stand there alone. Pruning, which has no COMMIT of its own, is not checked.
 //!
 //! A process never goes on with other files than its first ones, not even by a new connection.
 
