@@ -246,7 +246,7 @@ impl Measures {
         }
     }
 
-    /// A message was taken from the queue after this time.
+    /// A command or a task was taken from the queue after this time.
     pub(super) fn waited(&self, time: Duration) {
         self.queue_wait.record(time.as_secs_f64());
     }
@@ -293,9 +293,9 @@ pub(super) fn overloaded(commands: usize) {
     counter!(COMMANDS, "outcome" => Ending::Overloaded.label()).increment(commands as u64);
 }
 
-/// Messages in the queue of the writer with this number.
-pub(super) fn queue_depth(writer: usize, messages: usize) {
-    gauge!(QUEUE_DEPTH, "writer" => writer.to_string()).set(messages as f64);
+/// Commands and tasks in the queue of the writer with this number.
+pub(super) fn queue_depth(writer: usize, waiting: usize) {
+    gauge!(QUEUE_DEPTH, "writer" => writer.to_string()).set(waiting as f64);
 }
 
 /// How many watch, and how many entries the slowest of them is behind.
