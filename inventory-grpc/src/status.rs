@@ -234,10 +234,15 @@ fn tell_unserved(told: &Told, error: &str) {
 /// Logs the end of failures, and of refusals for a token, that have stopped. Never ends.
 pub(crate) async fn tell_ends() {
     let failures = FAILURES.follow_ends(|Told { kind: reason, count, lasted, .. }| {
-        tracing::info!(reason, calls = count, seconds = lasted.as_secs(), "calls no longer fail");
+        tracing::info!(reason, calls = count, seconds = lasted.as_secs(), "no call has failed like this for 5 seconds");
     });
     let refusals = REFUSED_TOKENS.follow_ends(|Told { kind: cause, count, lasted, .. }| {
-        tracing::info!(cause, calls = count, seconds = lasted.as_secs(), "calls are no longer refused for their token");
+        tracing::info!(
+            cause,
+            calls = count,
+            seconds = lasted.as_secs(),
+            "no call has been refused like this for 5 seconds"
+        );
     });
     join(failures, refusals).await;
 }

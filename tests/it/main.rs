@@ -36,6 +36,7 @@ mod metrics;
 mod orders;
 mod outage;
 mod packaging;
+mod plans;
 mod programs;
 mod random;
 mod readiness;

@@ -31,7 +31,7 @@ const ENTRIES: i64 = 100_000;
 const LONG: Duration = Duration::from_secs(60);
 
 /// Fills a site with a long ledger as a restore does: without statistics.
-async fn filled() -> World {
+pub(crate) async fn filled() -> World {
     let world = World::start(Backend::Postgres).await;
     for table in ["site", "unit", "level", "change", "ledger", "request", "waypoint"] {
         books::script(&world.database.url, &format!("ALTER TABLE {table} SET (autovacuum_enabled = false)"));
@@ -66,7 +66,7 @@ async fn filled() -> World {
 }
 
 /// The rows that all sessions have read so far, by scans of tables and of indexes.
-fn rows_read(world: &World) -> i64 {
+pub(crate) fn rows_read(world: &World) -> i64 {
     // A session reports what it read at its end, at the latest.
     let end = "SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity \
                WHERE datname = current_database() AND pid <> pg_backend_pid()";

@@ -55,12 +55,15 @@ impl Keeper {
     }
 
     /// Deletes a site that exists, with everything that the database holds of it. The journal gets an entry that stays.
-    pub fn delete_site(&mut self, site: SiteId, author: &Author, why: &str, now: i64) -> Result<(), RetentionError> {
+    /// Returns whether nothing of the site is left in the log of SQLite either.
+    pub fn delete_site(&mut self, site: SiteId, author: &Author, why: &str, now: i64) -> Result<bool, RetentionError> {
         self.transaction(site, |writer, found| {
             let journal = Journal { site: Some(site), author, recorded_at: now };
             writer.write_journal(&[journal.deletion(why, found.sequence)])?;
             writer.delete_site(found)
-        })
+        })?;
+        // The site is deleted, whatever becomes of the log.
+        Ok(self.writer.empty_log().unwrap_or(false))
     }
 
     /// Runs statements in a transaction that has locked the site.

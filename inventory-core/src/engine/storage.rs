@@ -106,6 +106,11 @@ pub trait BatchStore: Send {
     /// Removes every row of a site, in a transaction that has locked it. What stays is its cut, which keeps its
     /// sequence numbers from being given twice, and its deletions in the journal, of which the last is written already.
     fn delete_site(&mut self, site: &Site) -> Result<(), StoreError>;
+    /// Outside of a transaction: lets nothing that was deleted stay in a log beside the database. Returns false if
+    /// somebody else needs the log now.
+    fn empty_log(&mut self) -> Result<bool, StoreError> {
+        Ok(true)
+    }
 }
 
 /// Opens the writers' connections of a store.

@@ -73,6 +73,9 @@ const TAKEN_OVER: &str = "its database server does not answer, and another one h
 /// Why a writer is replaced that is on a server which lives, or that was never connected.
 const HUNG: &str = "its connection does not answer, although its database server commits for others";
 
+/// Why a writer stays although it hangs, and what helps.
+const FULL: &str = "it has left too many connections behind; end their sessions, or restart this server";
+
 /// What the writers of one queue share.
 pub(super) struct Post {
     pub(super) index: usize,
@@ -125,6 +128,7 @@ impl Post {
         let hung_after = self.patience.hung_after;
         // Writers that hang on servers that live.
         let mut left_behind: Vec<JoinHandle<()>> = Vec::new();
+        let mut is_full_told = false;
         let mut connect_at = Instant::now();
         while let Ok(()) | Err(RecvTimeoutError::Timeout) = shift.end.recv_timeout(limits::SUPERVISE_EVERY) {
             if !shift.progress.is_stuck() || connect_at > Instant::now() {
@@ -132,6 +136,11 @@ impl Post {
             }
             left_behind.retain(|thread| !thread.is_finished());
             let has_room = left_behind.len() < limits::HUNG_WRITERS_MAX;
+            if !has_room && !is_full_told && shift.progress.has_worked_for(hung_after) {
+                let (writer, left_behind) = (self.index, left_behind.len());
+                tracing::error!(writer, left_behind, "no new writer takes the place of a stuck one: {FULL}");
+            }
+            is_full_told = !has_room && shift.progress.has_worked_for(hung_after);
             let probe = if has_room { shift.progress.probe_after(hung_after) } else { Probe::Nowhere };
             let found = spare.connect(probe);
             connect_at = Instant::now() + limits::SUPERVISOR_CONNECTS_EVERY;
@@ -259,6 +268,10 @@ impl Progress {
 
     fn is_stuck(&self) -> bool {
         self.state().is_stuck()
+    }
+
+    fn has_worked_for(&self, time: Duration) -> bool {
+        self.state().has_worked_for(time)
     }
 
     /// Where the supervisor commits something: on the writer's server, if the writer has worked at one batch for this

@@ -14,7 +14,7 @@ use diesel::prelude::*;
 use diesel::sqlite::SqliteConnection;
 
 pub(crate) use self::files::Files;
-use self::settings::{EMPTY_LOG, IDLE_LOG_BYTES, WRITER};
+use self::settings::{EMPTY_LOG, IDLE_LOG_BYTES, WAIT_FOR_NOBODY, WRITER};
 pub(crate) use self::settings::{patience, session, target};
 use self::statements::{LoadOrder, write_batch, write_units};
 use crate::engine::storage::faults::{Faults, Statement};
@@ -40,6 +40,14 @@ use crate::store::{Open, access, age, chain, retention, shared};
 
 /// IMMEDIATE takes the database's one write lock at once; it stands for all row locks.
 const BEGIN: &str = "BEGIN IMMEDIATE";
+
+/// What `EMPTY_LOG` returns.
+#[derive(QueryableByName)]
+struct Checkpoint {
+    /// 1 if somebody else needs the log.
+    #[diesel(sql_type = diesel::sql_types::Integer)]
+    busy: i32,
+}
 
 /// A writer's connection to SQLite.
 pub(crate) struct SqliteStore {
@@ -81,7 +89,7 @@ impl SqliteStore {
     /// again.
     fn shrink_log(&mut self) {
         if self.files.log_bytes() > IDLE_LOG_BYTES {
-            let shrunk = self.run(|connection| connection.batch_execute(EMPTY_LOG));
+            let shrunk = self.run(|connection| connection.batch_execute(&format!("{WAIT_FOR_NOBODY}; {EMPTY_LOG}")));
             let patient = self.run(|connection| connection.batch_execute(&patience()));
             if let Err(error) = shrunk.and(patient) {
                 tracing::debug!(error = &error as &dyn std::error::Error, "the log was not emptied");
@@ -306,6 +314,11 @@ impl BatchStore for SqliteStore {
         // What is deleted is overwritten, not only unlinked.
         self.run(|connection| connection.batch_execute("PRAGMA secure_delete = ON"))?;
         retention::delete_site(&mut self.shared()?, site)
+    }
+
+    fn empty_log(&mut self) -> Result<bool, StoreError> {
+        let checkpoint = |connection: &mut SqliteConnection| diesel::sql_query(EMPTY_LOG).get_result(connection);
+        Ok(self.run(checkpoint).map(|Checkpoint { busy }| busy == 0)?)
     }
 }
 

@@ -59,7 +59,8 @@ pub async fn import(settings: Import) -> Result<(), Box<dyn Error>> {
             return Err(BadRows(bad.len()).into());
         }
     };
-    let connection = Connection::open(&upstream, Open::Migrate).await?;
+    // A dry run makes nothing, not even the schema.
+    let connection = Connection::open(&upstream, if dry_run { Open::ReadOnly } else { Open::Migrate }).await?;
     let (site_id, mut out) = (&upstream.remote.site_id, Out::default());
     let done = match dry_run {
         true => compare::compare(&connection, site_id, &rows, &mut out).await,

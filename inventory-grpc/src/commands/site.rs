@@ -42,8 +42,11 @@ async fn delete(settings: Delete) -> Result<(), Box<dyn Error>> {
         return Err("the id that was typed is not that of the site; nothing was changed".into());
     }
     let author = Author { actor: ACTOR.to_owned(), on_behalf_of: by };
-    Keeper::connect(&store)?.delete_site(site_id, &author, &reason, Clock::system().now())?;
+    let is_log_empty = Keeper::connect(&store)?.delete_site(site_id, &author, &reason, Clock::system().now())?;
     out.line(format_args!("the site {site_id} is deleted; the journal says so"))?;
+    if !is_log_empty {
+        out.line("its rows may stay in the database's log, the file -wal, until the server stops")?;
+    }
     for (_, token) in store.tokens().await?.iter().filter(|(_, token)| token.sites.contains(&site_id)) {
         let name = &token.name;
         out.line(format_args!("the token {name} names the site; `inventory-grpc token revoke --name {name}` ends it"))?;

@@ -75,7 +75,10 @@ fn no_tls(error: &NoTls) -> Problem {
             "let the server send the whole chain; a certificate of an authority of your own needs --ca here, and Wix \
              does not trust it"
         }
-        NoTls::Other(_) => "look at the server's log; TLS 1.2 or 1.3 is needed",
+        NoTls::Other(_) => {
+            "look at the server's log; TLS 1.2 or 1.3 is needed, and a certificate of a server, not of an authority \
+             (CA:FALSE)"
+        }
     };
     Problem::new(error.to_string(), advice)
 }

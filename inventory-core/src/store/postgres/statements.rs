@@ -1,5 +1,9 @@
 //! The statements of the writer on Postgres. Each is a type, so that diesel prepares it once per connection. Rows
 //! travel as arrays, one for each column.
+//!
+//! Postgres plans a prepared statement once, by what it knows of the tables then: much, little, or of only some of them.
+//! It must not turn a join around, and read a whole table for each row that is asked for. So what is asked for drives
+//! every look-up: a `LATERAL` subquery with `OFFSET 0`, which the planner leaves as it is, finds the rows by their key.
 
 use diesel::QueryResult;
 use diesel::pg::Pg;
@@ -91,7 +95,10 @@ statement! {
     FindSkus<'a>(sites: Guid, SiteId; skus: Text, &'a str) -> (Guid, Text, (Text, Text, Text)) {
         "SELECT asked.site_id, asked.sku, u.app_id, u.item_id, u.variant \
          FROM unnest(" sites ", " skus ") AS asked (site_id, sku) \
-         JOIN unit u ON u.site_id = asked.site_id AND u.sku = asked.sku"
+         CROSS JOIN LATERAL ( \
+            SELECT app_id, item_id, variant FROM unit \
+            WHERE unit.site_id = asked.site_id AND unit.sku = asked.sku OFFSET 0 \
+         ) AS u"
     }
 }
 
@@ -108,14 +115,23 @@ statement! {
          CROSS JOIN LATERAL ( \
             (SELECT l.sequence, l.change_sequence, c.kind, c.reason, l.unit_id, l.location_id, l.subscription, \
                 l.asked, l.delta, l.marks \
-            FROM change c \
-            JOIN ledger l ON l.site_id = c.site_id AND l.sequence BETWEEN c.first_sequence AND c.last_sequence \
-            WHERE c.site_id = asked.site_id AND c.order_id = asked.order_id LIMIT (" most ")[1]) \
+            FROM ( \
+                SELECT first_sequence, last_sequence, kind, reason FROM change \
+                WHERE change.site_id = asked.site_id AND change.order_id = asked.order_id OFFSET 0 \
+            ) AS c CROSS JOIN LATERAL ( \
+                SELECT sequence, change_sequence, unit_id, location_id, subscription, asked, delta, marks FROM ledger \
+                WHERE ledger.site_id = asked.site_id \
+                    AND ledger.sequence BETWEEN c.first_sequence AND c.last_sequence OFFSET 0 \
+            ) AS l LIMIT (" most ")[1]) \
             UNION ALL \
             SELECT 0::bigint, 0::bigint, 1::smallint, 0::smallint, level.unit_id, level.location_id, false, \
                 NULL::bigint, h.returned - h.taken, NULL::smallint \
-            FROM holding h JOIN level ON level.level_id = h.level_id \
-            WHERE h.site_id = asked.site_id AND h.order_id = asked.order_id \
+            FROM ( \
+                SELECT level_id, taken, returned FROM holding \
+                WHERE holding.site_id = asked.site_id AND holding.order_id = asked.order_id OFFSET 0 \
+            ) AS h CROSS JOIN LATERAL ( \
+                SELECT unit_id, location_id FROM level WHERE level.level_id = h.level_id OFFSET 0 \
+            ) AS level \
          ) AS part"
     }
 }
@@ -124,7 +140,9 @@ statement! {
     /// Orders that made a call without an entry.
     FindAnswered(sites: Guid, SiteId; orders: Guid, OrderId) -> (Guid, Guid) {
         "SELECT asked.site_id, asked.order_id FROM unnest(" sites ", " orders ") AS asked (site_id, order_id) \
-         WHERE EXISTS (SELECT FROM request r WHERE r.site_id = asked.site_id AND r.order_id = asked.order_id)"
+         WHERE EXISTS ( \
+            SELECT FROM request r WHERE r.site_id = asked.site_id AND r.order_id = asked.order_id OFFSET 0 \
+         )"
     }
 }
 
@@ -133,9 +151,12 @@ statement! {
     FindRequests(sites: Guid, SiteId; keys: Guid, RequestKey)
         -> (Guid, Guid, Guid, BigInt, BigInt, Nullable<Text>)
     {
-        "SELECT r.site_id, r.request_key, r.fingerprint, r.first_sequence, r.last_sequence, r.refusal \
+        "SELECT asked.site_id, asked.request_key, r.fingerprint, r.first_sequence, r.last_sequence, r.refusal \
          FROM unnest(" sites ", " keys ") AS asked (site_id, request_key) \
-         JOIN request r ON r.site_id = asked.site_id AND r.request_key = asked.request_key"
+         CROSS JOIN LATERAL ( \
+            SELECT fingerprint, first_sequence, last_sequence, refusal FROM request \
+            WHERE request.site_id = asked.site_id AND request.request_key = asked.request_key OFFSET 0 \
+         ) AS r"
     }
 }
 
@@ -144,10 +165,14 @@ statement! {
     LoadSpans(sites: Guid, SiteId; first: BigInt, i64; last: BigInt, i64)
         -> (Guid, BigInt, (Text, Text, Text), Nullable<Guid>, BigInt)
     {
-        "SELECT l.site_id, l.sequence, u.app_id, u.item_id, u.variant, l.location_id, l.level_after \
+        "SELECT span.site_id, l.sequence, u.app_id, u.item_id, u.variant, l.location_id, l.level_after \
          FROM unnest(" sites ", " first ", " last ") AS span (site_id, first, last) \
-         JOIN ledger l ON l.site_id = span.site_id AND l.sequence BETWEEN span.first AND span.last \
-         JOIN unit u ON u.unit_id = l.unit_id ORDER BY l.site_id, l.sequence"
+         CROSS JOIN LATERAL ( \
+            SELECT sequence, unit_id, location_id, level_after FROM ledger \
+            WHERE ledger.site_id = span.site_id AND ledger.sequence BETWEEN span.first AND span.last OFFSET 0 \
+         ) AS l CROSS JOIN LATERAL ( \
+            SELECT app_id, item_id, variant FROM unit WHERE unit.unit_id = l.unit_id OFFSET 0 \
+         ) AS u ORDER BY span.site_id, l.sequence"
     }
 }
 
@@ -184,8 +209,13 @@ impl QueryFragment<Pg> for LoadLevels {
         self.units.push(&mut out)?;
         out.push_sql(
             ") AS asked (level_id, unit_id) \
-             LEFT JOIN level ON level.level_id = asked.level_id \
-             LEFT JOIN unit ON unit.unit_id = asked.unit_id",
+             LEFT JOIN LATERAL ( \
+                SELECT level_id, available, revision, last_sequence FROM level \
+                WHERE level.level_id = asked.level_id OFFSET 0 \
+             ) AS level ON true LEFT JOIN LATERAL ( \
+                SELECT tracking, backorder_limit, counts_subscriptions, sell_from, sell_until, stocked FROM unit \
+                WHERE unit.unit_id = asked.unit_id OFFSET 0 \
+             ) AS unit ON true",
         );
         Ok(())
     }

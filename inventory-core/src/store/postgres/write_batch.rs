@@ -72,7 +72,7 @@ impl QueryFragment<Pg> for WriteBatch<'_> {
             "), found AS ( \
                 SELECT (SELECT count(*) FROM locked) = (SELECT count(*) FROM new_sites) AS current, \
                     NOT EXISTS (SELECT FROM new_orders new WHERE EXISTS (SELECT FROM change \
-                        WHERE change.site_id = new.site_id AND change.order_id = new.order_id)) AS new \
+                        WHERE change.site_id = new.site_id AND change.order_id = new.order_id OFFSET 0)) AS new \
             ), go AS ( \
                 SELECT current AND new AS ahead FROM found \
             ), sites AS ( \

@@ -40,5 +40,7 @@ pub(super) const WRITER: &str =
 
 /// Bytes of the log that an idle writer leaves.
 pub(super) const IDLE_LOG_BYTES: u64 = 4 * 1024 * 1024;
-/// Writes the log into the database and empties its file, if no reader needs it now. It waits for nobody.
-pub(super) const EMPTY_LOG: &str = "PRAGMA busy_timeout = 0; PRAGMA wal_checkpoint(TRUNCATE)";
+/// Writes the log into the database and empties its file. While others need the log, it waits for them as for a lock.
+pub(super) const EMPTY_LOG: &str = "PRAGMA wal_checkpoint(TRUNCATE)";
+/// Lets a statement fail that would have to wait.
+pub(super) const WAIT_FOR_NOBODY: &str = "PRAGMA busy_timeout = 0";

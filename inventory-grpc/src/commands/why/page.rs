@@ -116,6 +116,9 @@ fn held(explained: &v1::ExplainLevelResponse) -> Vec<String> {
     if left > 0 {
         lines.push(format!("{:>NUMBER_WIDTH$}  {}", "...", count(left, "more order", "more orders")));
     }
+    if explained.archived_sequence > 0 {
+        lines.push("  orders of archived entries are not listed; `order ORDER_ID` shows one".to_owned());
+    }
     lines
 }
 
@@ -286,6 +289,7 @@ mod tests {
             "       1  o9",
             "       1  o10",
             "     ...  5 more orders",
+            "  orders of archived entries are not listed; `order ORDER_ID` shows one",
             "",
             "Last entries, newest first; times in UTC",
             "     #42  1970-01-01 00:00:00      -2 -> 3      decrement, order placed  order o1  by wix",
