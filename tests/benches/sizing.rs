@@ -1,5 +1,5 @@
-//! What the service takes of disk and of memory: the bytes of a unit, a call, a line and a record on both stores, and the
-//! memory of the programs, of a connection and of a watcher.
+//! What the service takes of disk and of memory: the bytes of a unit, a call, a line and a record on both stores, and
+//! the memory of the programs, of a connection and of a watcher.
 //!
 //!     cargo bench -p inventory-tests --bench sizing
 

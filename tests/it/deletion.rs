@@ -111,6 +111,15 @@ async fn nothing_of_a_deleted_site_is_left(world: World) {
         let expected = i64::from(["journal", "cut"].contains(&table.as_str()));
         assert_eq!(rows, expected, "{table}");
     }
+    if backend(&world) == Backend::Sqlite {
+        // Neither the file nor its log has what was deleted, although a server runs.
+        let database = world.database.folder().join("inventory.db").display().to_string();
+        for file in [database.clone(), database + "-wal"] {
+            let bytes = std::fs::read(&file).expect("the file can be read");
+            let found = bytes.windows(6).filter(|bytes| bytes == b"SECRET").count();
+            assert_eq!(found, 0, "{file}");
+        }
+    }
     let left = "SELECT subject || before || after AS line FROM journal";
     assert!(!books::lines(&world.database.url, left).concat().contains("SECRET"));
     let mut left = rows(&world, &other);

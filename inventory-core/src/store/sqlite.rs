@@ -318,7 +318,7 @@ impl BatchStore for SqliteStore {
 
     fn empty_log(&mut self) -> Result<bool, StoreError> {
         let checkpoint = |connection: &mut SqliteConnection| diesel::sql_query(EMPTY_LOG).get_result(connection);
-        Ok(self.run(checkpoint).map(|Checkpoint { busy }| busy == 0)?)
+        self.run(checkpoint).map(|Checkpoint { busy }| busy == 0)
     }
 }
 

@@ -59,8 +59,7 @@ pub async fn import(settings: Import) -> Result<(), Box<dyn Error>> {
             return Err(BadRows(bad.len()).into());
         }
     };
-    // A dry run makes nothing, not even the schema.
-    let connection = Connection::open(&upstream, if dry_run { Open::ReadOnly } else { Open::Migrate }).await?;
+    let connection = Connection::open(&upstream, Open::Migrate).await?;
     let (site_id, mut out) = (&upstream.remote.site_id, Out::default());
     let done = match dry_run {
         true => compare::compare(&connection, site_id, &rows, &mut out).await,

@@ -337,10 +337,10 @@ fn ports_and_labels_that_disagree_are_found() {
     let pod = "kind: D\nspec: {template: {metadata: {labels: {app: s}}, spec: {containers: [{name: server, \
                image: inventory-grpc, command: [inventory-grpc, serve], ports: [{name: grpc, containerPort: 4}], \
                readinessProbe: {grpc: {port: 5}}}]}}}\n---\nspec: {selector: {app: t}, ports: [{targetPort: http}]}\n";
-    let set = "kind: StatefulSet\nmetadata: {name: s}\nspec: {serviceName: n, replicas: 2, template: {spec: \
+    let set = "kind: StatefulSet\nmetadata: {name: s}\nspec: {serviceName: all, replicas: 2, template: {spec: \
                {containers: [{name: s, image: inventory-grpc, command: [inventory-grpc, serve]}]}}}\n---\n\
                spec: {template: {spec: {containers: [{name: a, image: wix-adapter, command: [wix-adapter, serve], \
-               env: [{name: GRPC_UPSTREAM, value: \"s-0.n:1,s:1\"}]}]}}}\n";
+               env: [{name: GRPC_UPSTREAM, value: \"s-0.all:1,s:1\"}]}]}}}\n";
     let scrape = "scrape_configs: [{job_name: a, static_configs: [{targets: [\"server:1\"]}]}]\n";
     let files = [
         ("Dockerfile", image),
@@ -353,7 +353,7 @@ fn ports_and_labels_that_disagree_are_found() {
         "compose.yaml:1: a published port is 3",
         "x/kubernetes/a.yaml:1: grpc is 4, but the program listens on Some(1)",
         "x/kubernetes/a.yaml:1: the port of a probe is 5",
-        "y/set.yaml:1: GRPC_UPSTREAM does not name s-1.n",
+        "y/set.yaml:1: GRPC_UPSTREAM does not name s-1.all",
         "prometheus.yml:1: the job of [\"server:1\"]",
         "compose.yaml:1: nothing in compose.yaml listens on server:2 (grpc)",
         "y/set.yaml:1: nothing in y/set.yaml listens on s:1 (grpc)",

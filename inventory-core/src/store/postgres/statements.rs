@@ -1,9 +1,10 @@
 //! The statements of the writer on Postgres. Each is a type, so that diesel prepares it once per connection. Rows
 //! travel as arrays, one for each column.
 //!
-//! Postgres plans a prepared statement once, by what it knows of the tables then: much, little, or of only some of them.
-//! It must not turn a join around, and read a whole table for each row that is asked for. So what is asked for drives
-//! every look-up: a `LATERAL` subquery with `OFFSET 0`, which the planner leaves as it is, finds the rows by their key.
+//! Postgres plans a prepared statement once, by what it knows of the tables then: much, little, or of only some of
+//! them. It must not turn a join around, and read a whole table for each row that is asked for. So what is asked for
+//! drives every look-up: a `LATERAL` subquery with `OFFSET 0`, which the planner leaves as it is, finds the rows by
+//! their key.
 
 use diesel::QueryResult;
 use diesel::pg::Pg;
