@@ -2,7 +2,8 @@
 //!
 //! A message must be complete [`MESSAGE_TIME_MAX`] after the server began to wait for it. A call without a stream of
 //! requests is charged for its message until it is answered and the engine has no more of it ([`ForMessage`]). In a
-//! stream of requests each message is charged until it is complete; whoever keeps it then charges the same [`Memory`].
+//! stream of requests, this layer charges each message until it is complete. From then on the service that keeps the
+//! message charges the same [`Memory`] for it.
 
 use std::any::Any;
 use std::collections::HashSet;

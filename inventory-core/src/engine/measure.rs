@@ -34,7 +34,7 @@ pub(super) fn describe() {
     describe_counter!(MARKS, "Marks of the order rules, by mark and by the site's policy.");
     describe_counter!(RETRIES, "Transactions that a writer ran again, by cause.");
     describe_counter!(UNKNOWN_OUTCOMES, "Commits whose outcome the database did not report.");
-    describe_histogram!(QUEUE_WAIT, Unit::Seconds, "Time that a command waited in a writer's queue, in seconds.");
+    describe_histogram!(QUEUE_WAIT, Unit::Seconds, "Time that a command or a task waited for its writer, in seconds.");
     describe_histogram!(BATCH_COMMANDS, Unit::Count, "Commands of one committed batch.");
     describe_histogram!(BATCH_SECONDS, Unit::Seconds, "Time to decide and commit one batch, in seconds.");
     describe_gauge!(QUEUE_DEPTH, Unit::Count, "Commands and tasks that wait in a writer's queue.");

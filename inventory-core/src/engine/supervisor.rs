@@ -72,7 +72,6 @@ impl Default for Patience {
 const TAKEN_OVER: &str = "its database server does not answer, and another one has taken over";
 /// Why a writer is replaced that is on a server which lives, or that was never connected.
 const HUNG: &str = "its connection does not answer, although its database server commits for others";
-
 /// Why a writer stays although it hangs, and what helps.
 const FULL: &str = "it has left too many connections behind; end their sessions, or restart this server";
 
@@ -136,11 +135,11 @@ impl Post {
             }
             left_behind.retain(|thread| !thread.is_finished());
             let has_room = left_behind.len() < limits::HUNG_WRITERS_MAX;
-            if !has_room && !is_full_told && shift.progress.has_worked_for(hung_after) {
-                let (writer, left_behind) = (self.index, left_behind.len());
-                tracing::error!(writer, left_behind, "no new writer takes the place of a stuck one: {FULL}");
+            let is_full = !has_room && shift.progress.has_worked_for(hung_after);
+            if is_full && !is_full_told {
+                tracing::error!(writer = self.index, cause = FULL, "no new writer takes the place of a stuck one");
             }
-            is_full_told = !has_room && shift.progress.has_worked_for(hung_after);
+            is_full_told = is_full;
             let probe = if has_room { shift.progress.probe_after(hung_after) } else { Probe::Nowhere };
             let found = spare.connect(probe);
             connect_at = Instant::now() + limits::SUPERVISOR_CONNECTS_EVERY;

@@ -89,7 +89,8 @@ impl SqliteStore {
     /// again.
     fn shrink_log(&mut self) {
         if self.files.log_bytes() > IDLE_LOG_BYTES {
-            let shrunk = self.run(|connection| connection.batch_execute(&format!("{WAIT_FOR_NOBODY}; {EMPTY_LOG}")));
+            let hurried = self.run(|connection| connection.batch_execute(WAIT_FOR_NOBODY));
+            let shrunk = hurried.and_then(|()| self.empty_log());
             let patient = self.run(|connection| connection.batch_execute(&patience()));
             if let Err(error) = shrunk.and(patient) {
                 tracing::debug!(error = &error as &dyn std::error::Error, "the log was not emptied");

@@ -69,7 +69,7 @@ pub(crate) struct Changes {
     ended: Pin<Box<dyn Future<Output = Option<Status>> + Send>>,
     seen: Arc<StreamCalls>,
     /// Told of each poll.
-    polled: Arc<Polled>,
+    polled: Polled,
 }
 
 /// A call that is not answered yet.

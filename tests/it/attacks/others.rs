@@ -44,7 +44,8 @@ others! {
         takes 200, tested by "limits.rs";
     HELD_STOPS "callers that hold up a stop" takes 150, tested by "stopping.rs";
     WATCHERS "a thousand watchers, who leave and come eight times" takes 250, tested by "follow.rs";
-    HUNG_READS "reads that hang, and whose caller has left" takes 150, tested by "reads.rs";
+    HUNG_READS "20 reads that hang until their deadline, while orders and other reads go on"
+        takes 150, tested by "reads.rs";
 }
 
 /// The table as the guide shows it.

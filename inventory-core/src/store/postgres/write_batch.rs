@@ -68,6 +68,7 @@ impl QueryFragment<Pg> for WriteBatch<'_> {
             ), new_orders AS (",
         );
         self.new_orders.push_select(&mut out)?;
+        // OFFSET 0: each new order is looked up by its key, whatever Postgres knows of `change` (see `statements`).
         out.push_sql(
             "), found AS ( \
                 SELECT (SELECT count(*) FROM locked) = (SELECT count(*) FROM new_sites) AS current, \
