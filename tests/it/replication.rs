@@ -98,6 +98,31 @@ async fn a_replay_waits_for_the_standby_as_the_first_call_did() {
     assert_eq!(books::count(&shop.pair.standby.url(), found), 1, "what was answered is on the standby");
 }
 
+/// A replay, a second call of an order, and a batch that another server has overtaken are decided twice: the optimistic
+/// path fails first.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_decided_twice_leaves_no_warning_in_the_log_of_postgres() {
+    let shop = Shop::open().await;
+    let order = decrement(&shop.site, &[("A", 1)]);
+    for replayed in [false, true] {
+        assert_eq!(shop.order(&order).await.ok(), Some(replayed));
+    }
+    let again = v1::DecrementAvailabilityRequest { request_id: guid(), ..order };
+    assert_eq!(shop.order(&again).await.ok(), Some(false));
+
+    let stop = CancellationToken::new();
+    let other = channel_to(start_grpc(shop.pair.url(), stop.clone()).await);
+    let mut other = AvailabilityServiceClient::new(other);
+    for _ in 0..2 {
+        other.decrement_availability(decrement(&shop.site, &[("A", 1)])).await.expect("there are pieces left");
+        assert_eq!(shop.order(&decrement(&shop.site, &[("A", 1)])).await.ok(), Some(false));
+    }
+    stop.cancel();
+    let log = shop.pair.log(&shop.pair.primary);
+    let warnings: Vec<&str> = log.lines().filter(|line| line.contains("WARNING")).collect();
+    assert_eq!(warnings, [""; 0]);
+}
+
 /// A setting that is made again changes nothing. It waits for the standby as the first change did.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_setting_made_again_waits_for_the_standby() {

@@ -179,7 +179,8 @@ impl Home {
         panic!("Postgres did not start within 30 s; its log: {log}");
     }
 
-    fn log(&self, port: u16) -> PathBuf {
+    /// The log of the server on a port.
+    pub(crate) fn log(&self, port: u16) -> PathBuf {
         self.folder.join(format!("log-{port}"))
     }
 }

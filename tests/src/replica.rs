@@ -94,6 +94,11 @@ impl Pair {
         self.text().parse().expect("the URL is valid")
     }
 
+    /// What a server has written to its log.
+    pub fn log(&self, node: &Node) -> String {
+        std::fs::read_to_string(self.home.log(node.port)).expect("the server has a log")
+    }
+
     /// Starts a server again that was killed.
     pub fn restart(&self, node: &Node) {
         node.start(&self.home);

@@ -71,12 +71,14 @@ pub(crate) struct PostgresStore {
     how: Open,
     reading: Reading,
     connection: Option<PgConnection>,
+    /// Whether a transaction may have begun: outside of one, Postgres warns of ROLLBACK in its log.
+    begun: bool,
     faults: Faults,
 }
 
 impl PostgresStore {
     pub(crate) fn new(url: &str, how: Open, reading: Reading) -> Self {
-        Self { url: url.to_owned(), how, reading, connection: None, faults: Faults::of(url) }
+        Self { url: url.to_owned(), how, reading, connection: None, begun: false, faults: Faults::of(url) }
     }
 
     fn connection(&mut self) -> Result<&mut PgConnection, StoreError> {
@@ -129,7 +131,7 @@ impl PostgresStore {
 
 impl BatchStore for PostgresStore {
     fn connect(&mut self) -> Result<Server, StoreError> {
-        self.connection = None;
+        (self.connection, self.begun) = (None, false);
         let mut connection = PgConnection::establish(&self.url)?;
         // A statement or a lock that hangs ends as an error, instead of a writer that waits for ever. A program that
         // hangs between two statements would keep the locks of its sites from other servers: Postgres ends its session.
@@ -161,6 +163,7 @@ impl BatchStore for PostgresStore {
     }
 
     fn begin(&mut self, sites: &[SiteId]) -> Result<Vec<Site>, StoreError> {
+        self.begun = true;
         self.step(Statement::Begin, |connection| connection.batch_execute("BEGIN"))?;
         let lock = |connection: &mut PgConnection| LockSites::of(sites).load::<SiteRecord>(connection);
         let mut found = self.step(Statement::LockSites, lock)?;
@@ -173,12 +176,15 @@ impl BatchStore for PostgresStore {
 
     fn locked_sites(&mut self, sites: &[SiteId]) -> Result<Vec<SiteId>, StoreError> {
         let find = LockedSites::of(sites);
-        self.step(Statement::FindLocked, |connection| {
+        self.begun = true;
+        let locked = self.step(Statement::FindLocked, |connection| {
             connection.batch_execute("BEGIN")?;
             let locked = find.load(connection)?;
             connection.batch_execute("ROLLBACK")?;
             Ok(locked)
-        })
+        })?;
+        self.begun = false;
+        Ok(locked)
     }
 
     fn wait_for_locks(&mut self, milliseconds: u64) -> Result<(), StoreError> {
@@ -310,11 +316,16 @@ impl BatchStore for PostgresStore {
         let started = Instant::now();
         let commit = |connection: &mut PgConnection| connection.batch_execute("COMMIT");
         step(&faults, Statement::Commit, connection, commit).map_err(classify_commit)?;
+        self.begun = false;
         self.confirm(started)
     }
 
     fn rollback(&mut self) -> Result<(), StoreError> {
-        self.step(Statement::Rollback, |connection| connection.batch_execute("ROLLBACK"))
+        if std::mem::take(&mut self.begun) {
+            self.step(Statement::Rollback, |connection| connection.batch_execute("ROLLBACK"))
+        } else {
+            Ok(())
+        }
     }
 
     fn probe(&mut self) -> Result<(), CommitError> {

@@ -193,10 +193,11 @@ pub fn open_by_status(
     rate: f64,
 ) -> (Loaded, BTreeMap<u16, Histogram<u64>>) {
     let (server, next) = (server.into(), Cell::new(0_usize));
-    let started = Instant::now() + Duration::from_millis(20);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("the runtime starts");
-    let worker = async |_| {
-        let mut caller = Caller::connected(&server).await;
+    let connected = (0..connections).map(|_| Caller::connected(&server));
+    let callers = runtime.block_on(join_all(connected));
+    let started = Instant::now() + Duration::from_millis(20);
+    let worker = async |mut caller: Caller| {
         let (mut latency, mut statuses, mut by_status) = (histogram(), BTreeMap::new(), BTreeMap::new());
         loop {
             let index = next.replace(next.get() + 1);
@@ -211,7 +212,7 @@ pub fn open_by_status(
         }
     };
     let workers = LocalSet::new();
-    let results = runtime.block_on(workers.run_until(join_all((0..connections).map(worker))));
+    let results = runtime.block_on(workers.run_until(join_all(callers.into_iter().map(worker))));
     let took = started.elapsed();
     let mut all: BTreeMap<u16, Histogram<u64>> = BTreeMap::new();
     let mut own = Vec::new();
