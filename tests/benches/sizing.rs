@@ -3,7 +3,7 @@
 //!
 //!     cargo bench -p inventory-tests --bench sizing
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::cell::Cell;
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -16,7 +16,7 @@ use inventory_tests::bench::door::Door;
 use inventory_tests::bench::fixtures::{ITEMS, SITE, Workload, reference, requests};
 use inventory_tests::bench::load;
 use inventory_tests::bench::report::{Table, machine, scaled};
-use inventory_tests::bench::rig::{Rig, Shape, adapter};
+use inventory_tests::bench::rig::{Rig, Shape, adapter, block_on};
 use inventory_tests::books;
 use inventory_tests::programs::{Running, grpc_server};
 use inventory_tests::requests::{decrement, guid};
@@ -62,10 +62,6 @@ fn main() {
 
 fn megabytes(megabytes: f64) -> String {
     format!("{megabytes:.0} MB")
-}
-
-fn block_on<T>(work: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().expect("the runtime starts").block_on(work)
 }
 
 /// What rows take on disk, with their indexes.
@@ -169,16 +165,16 @@ fn warm() -> Rig {
     rig
 }
 
-/// The kilobytes of resident memory that one thing more takes: `make` makes so many more of them, which are kept. What
-/// the first ones took is left out, because they use memory that the program had for other work.
-fn kilobytes<T>(program: &Running, first: usize, more: usize, make: impl AsyncFn(usize) -> Vec<T>) -> f64 {
+/// The kilobytes of resident memory that each of `count` things takes, after as many others. `make` makes them, and all
+/// are kept. The first ones use memory that the program had for other work, so they are left out.
+fn kilobytes<T>(program: &Running, count: usize, make: impl AsyncFn(usize) -> Vec<T>) -> f64 {
     block_on(async {
-        let kept = make(first).await;
+        let kept = make(count).await;
         let before = program.resident_megabytes();
-        let others = make(more).await;
+        let others = make(count).await;
         let taken = program.resident_megabytes() - before;
         drop((kept, others));
-        taken * 1e3 / more as f64
+        taken * 1e3 / count as f64
     })
 }
 
@@ -186,7 +182,7 @@ fn kilobytes<T>(program: &Running, first: usize, more: usize, make: impl AsyncFn
 fn connections_of_the_adapter() -> f64 {
     let rig = warm();
     let signed = requests(Workload::Hot, 2, 2 * CONNECTIONS);
-    let next = AtomicUsize::new(0);
+    let next = Cell::new(0);
     let connection = async |order: &Vec<u8>| {
         let mut connection = rig.http.connect().await;
         connection.write_all(order).await.expect("the order can be sent");
@@ -194,8 +190,8 @@ fn connections_of_the_adapter() -> f64 {
         assert!(connection.read(&mut answer).await.expect("an answer") > 0);
         connection
     };
-    kilobytes(&rig.servers[0], CONNECTIONS, CONNECTIONS, async |count| {
-        let from = next.fetch_add(count, Ordering::Relaxed);
+    kilobytes(&rig.servers[0], CONNECTIONS, async |count| {
+        let from = next.replace(next.get() + count);
         let mut kept = Vec::new();
         for orders in signed[from..from + count].chunks(CALLERS) {
             kept.extend(join_all(orders.iter().map(&connection)).await);
@@ -207,7 +203,7 @@ fn connections_of_the_adapter() -> f64 {
 /// Connections with one call each, which stay open.
 fn connections_of_the_server() -> f64 {
     let rig = warm();
-    kilobytes(&rig.servers[1], CONNECTIONS, CONNECTIONS, async |count| {
+    kilobytes(&rig.servers[1], CONNECTIONS, async |count| {
         let mut kept = Vec::new();
         for _ in 0..count {
             let mut client = SiteServiceClient::new(rig.grpc.channel());
@@ -222,7 +218,7 @@ fn connections_of_the_server() -> f64 {
 /// Watchers of sites of their own, which nothing happens to.
 fn watchers() -> f64 {
     let rig = warm();
-    kilobytes(&rig.servers[1], WATCHERS, WATCHERS, async |count| {
+    kilobytes(&rig.servers[1], WATCHERS, async |count| {
         let mut kept = Vec::new();
         for _ in 0..count / WATCHERS_OF_ONE {
             let client = LedgerServiceClient::new(rig.grpc.channel());

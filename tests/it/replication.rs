@@ -112,12 +112,12 @@ async fn what_is_decided_twice_leaves_no_warning_in_the_log_of_postgres() {
 
     let stop = CancellationToken::new();
     let other = channel_to(start_grpc(shop.pair.url(), stop.clone()).await);
+    let _stop = stop.drop_guard();
     let mut other = AvailabilityServiceClient::new(other);
     for _ in 0..2 {
         other.decrement_availability(decrement(&shop.site, &[("A", 1)])).await.expect("there are pieces left");
         assert_eq!(shop.order(&decrement(&shop.site, &[("A", 1)])).await.ok(), Some(false));
     }
-    stop.cancel();
     let log = shop.pair.log(&shop.pair.primary);
     let warnings: Vec<&str> = log.lines().filter(|line| line.contains("WARNING")).collect();
     assert_eq!(warnings, [""; 0]);

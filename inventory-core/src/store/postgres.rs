@@ -176,6 +176,7 @@ impl BatchStore for PostgresStore {
 
     fn locked_sites(&mut self, sites: &[SiteId]) -> Result<Vec<SiteId>, StoreError> {
         let find = LockedSites::of(sites);
+        // If it fails half-way, its transaction is still there.
         self.begun = true;
         let locked = self.step(Statement::FindLocked, |connection| {
             connection.batch_execute("BEGIN")?;

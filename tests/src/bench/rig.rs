@@ -168,7 +168,8 @@ pub fn stock_site(grpc: &Door, site: &str, items: usize) {
     });
 }
 
-fn block_on<T>(future: impl Future<Output = T>) -> T {
+/// Runs a future on a runtime of its own, in this thread.
+pub fn block_on<T>(future: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("the runtime starts");
     runtime.block_on(future)
 }
