@@ -159,17 +159,45 @@ async fn a_cancelled_wait_for_the_standby_is_no_commit() {
         shop.pair.standby.freeze();
         let mut order = decrement(&shop.site, &[(item, 1)]);
         order.restrict_inventory_value = Some(false);
-        let cancel = "SELECT pg_cancel_backend(pid) FROM pg_stat_activity \
-                      WHERE wait_event = 'SyncRep' AND state_change < now() - interval '1.5 s'";
         let mut client = AvailabilityServiceClient::new(shop.channel.clone());
         let answer = tokio::select! {
             answer = client.decrement_availability(order.clone()) => answer,
-            () = until(&shop.pair.primary, "SELECT WHERE false", Some(cancel)) => unreachable!("it finds nothing"),
+            () = cancel_waits(&shop, "1.5 s", usize::MAX) => unreachable!("it goes on"),
         };
         let status = answer.expect_err("no standby has it");
         assert_eq!(reason_of(&status), "OUTCOME_UNKNOWN", "{path}: {status}");
         shop.pair.standby.thaw();
         while shop.order(&order).await.is_err() {}
         assert!(shop.order(&order).await.expect("the same request finds out"), "{path}");
+    }
+}
+
+/// Somebody cancels a commit that has waited for as long as a page takes to load.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wait_that_is_soon_cancelled_is_no_commit() {
+    let shop = Shop::open().await;
+    for (item, path) in [("A", "cached"), ("C", "not cached")] {
+        shop.pair.standby.freeze();
+        let mut order = decrement(&shop.site, &[(item, 1)]);
+        order.restrict_inventory_value = Some(false);
+        let (answer, ()) = tokio::join!(shop.order(&order), cancel_waits(&shop, "0.2 s", 1));
+        let status = answer.expect_err("no standby has it");
+        assert_ne!(status.code(), tonic::Code::FailedPrecondition, "{path}: {status}");
+        shop.pair.standby.thaw();
+        while shop.order(&order).await.is_err() {}
+        assert!(shop.order(&order).await.expect("the same request finds out"), "{path}");
+    }
+}
+
+/// Cancels so many waits for the standby that have lasted for so long.
+async fn cancel_waits(shop: &Shop, lasted: &str, count: usize) {
+    let cancel = format!(
+        "SELECT pg_cancel_backend(pid)::text AS line FROM pg_stat_activity \
+         WHERE wait_event = 'SyncRep' AND state_change < now() - interval '{lasted}'"
+    );
+    for _ in 0..count {
+        while books::lines(&shop.pair.primary.url(), &cancel).is_empty() {
+            tokio::task::yield_now().await;
+        }
     }
 }

@@ -104,8 +104,8 @@ impl PostgresStore {
     /// Finds out whether a commit that began at `started`, and has returned, is on the standby too.
     ///
     /// If an administrator cancels a commit's wait for its standby (`pg_cancel_backend`), COMMIT succeeds, with a
-    /// warning that diesel does not pass on. A fast commit has not waited for a standby that was away. After a slow
-    /// one, another commit follows: if that one is fast, the standby has both.
+    /// warning that diesel does not pass on. Nobody cancels a commit that is fast. After one that is not, another
+    /// commit follows: unless that one takes long too, the standby has both.
     fn confirm(&mut self, started: Instant) -> Result<(), CommitError> {
         let is_doubted = self.faults.doubts_commit() || started.elapsed() >= limits::COMMIT_DOUBTED_AFTER;
         if !is_doubted {
@@ -117,7 +117,7 @@ impl PostgresStore {
         let connection = self.connection().map_err(CommitError::Unknown)?;
         let ask = |connection: &mut PgConnection| diesel::select(sql::<Bool>(CONFIRM)).get_result::<bool>(connection);
         let waits = step(&faults, Statement::Confirm, connection, ask).map_err(|error| unknown(error.into()))?;
-        if waits && again.elapsed() >= limits::COMMIT_DOUBTED_AFTER {
+        if waits && again.elapsed() >= limits::COMMIT_CONFIRMED_WITHIN {
             return Err(unknown("two commits were slow, and the wait of both may have been cancelled".into()));
         }
         Ok(())
