@@ -5,6 +5,7 @@ mod orders;
 mod view;
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use crate::engine::batch::view::BatchView;
 use crate::engine::storage::{
@@ -77,9 +78,9 @@ enum KnownOutcome {
 }
 
 impl Batch {
-    /// A batch over sites as they were loaded. `now` is its time in microseconds since 1970, for each site that has
-    /// not reached a later one.
-    pub(super) fn new(now: i64, sites: Vec<Site>) -> Self {
+    /// A batch of so many commands over sites as they were loaded. `now` is its time in microseconds since 1970, for
+    /// each site that has not reached a later one.
+    pub(super) fn new(now: i64, sites: Vec<Site>, commands: usize) -> Self {
         let site = |before: Site| {
             let (sequence, time) = (before.sequence, now.max(before.recorded_at));
             (before.id, BatchSite { before, sequence, time, decided: false })
@@ -88,11 +89,16 @@ impl Batch {
             sites: sites.into_iter().map(site).collect(),
             levels: HashMap::new(),
             units: HashMap::new(),
-            orders: HashMap::new(),
-            outcomes: HashMap::new(),
+            orders: HashMap::with_capacity(commands),
+            outcomes: HashMap::with_capacity(commands),
             past_levels: HashMap::new(),
-            answers: Vec::new(),
-            writes: Writes::default(),
+            answers: Vec::with_capacity(commands),
+            writes: Writes {
+                changes: Vec::with_capacity(commands),
+                entries: Vec::with_capacity(commands),
+                requests: Vec::with_capacity(commands),
+                ..Writes::default()
+            },
         }
     }
 
@@ -198,7 +204,7 @@ impl Batch {
             None => {
                 let mut levels: Vec<LevelAfter> = Vec::with_capacity(request.entries.len());
                 for (unit, location, available) in &request.entries {
-                    push_level(&mut levels, unit, *location, *available);
+                    push_level(&mut levels, &Arc::new(unit.clone()), *location, *available);
                 }
                 Verdict::Applied(levels)
             }
@@ -322,14 +328,14 @@ impl Batch {
         let Some(state) = self.units.get_mut(&level.unit_id).filter(|state| !state.stocked) else { return };
         state.stocked = true;
         let settings = UnitSettings { state: UnitState::STOCKED, ..UnitSettings::default() };
-        self.writes.stocked_units.push(UnitWrite { site, id: level.unit_id, unit: level.unit.clone(), settings });
+        self.writes.stocked_units.push(UnitWrite { site, id: level.unit_id, unit: Unit::clone(&level.unit), settings });
     }
 
     /// Gives a level a new entry; returns the sequence number of its previous one.
     fn move_level(&mut self, site: SiteId, level: &ResolvedLevel, available: i64, sequence: i64) -> i64 {
         let Writes { new_units, new_levels, .. } = &mut self.writes;
         let state = self.levels.entry(level.id).or_insert_with(|| {
-            let (unit_id, unit, location) = (level.unit_id, level.unit.clone(), level.location);
+            let (unit_id, unit, location) = (level.unit_id, Unit::clone(&level.unit), level.location);
             new_units.push(UnitWrite { site, id: unit_id, unit, settings: UnitSettings::default() });
             let row = LevelRow { id: level.id, available, revision: 0, last_sequence: sequence };
             new_levels.push(NewLevel { site, unit_id, location, row });
@@ -350,9 +356,9 @@ impl Batch {
 
 /// Adds a level, or updates the last one if it is the same: the two portions of a level (sold once, and as a
 /// subscription) follow each other.
-fn push_level(levels: &mut Vec<LevelAfter>, unit: &Unit, location: Option<LocationId>, available: i64) {
+fn push_level(levels: &mut Vec<LevelAfter>, unit: &Arc<Unit>, location: Option<LocationId>, available: i64) {
     match levels.last_mut() {
         Some(last) if last.unit == *unit && last.location == location => last.available = available,
-        _ => levels.push(LevelAfter { unit: unit.clone(), location, available }),
+        _ => levels.push(LevelAfter { unit: Arc::clone(unit), location, available }),
     }
 }

@@ -133,7 +133,7 @@ fn optimistic(books: &mut Books, pending: &[Pending], look_up: LookUp) -> Result
     let Books { store, settings: _, cache, feed, clock, pulse, measures, lock_first } = books;
     let Some(sites) = cache.sites(&load::sites_of(pending)) else { return Ok(None) };
     let now = clock.now();
-    let mut batch = Batch::new(now, sites);
+    let mut batch = Batch::new(now, sites, pending.len());
     let Some(levels) = load::resolve_cached(pending, &batch, cache) else { return Ok(None) };
     if levels.iter().any(Result::is_err) || !load::counts_of(pending, &levels).is_empty() {
         return Ok(None);
@@ -189,7 +189,7 @@ fn locked(books: &mut Books, pending: &[Pending], look_up: LookUp) -> Result<Vec
         cache.lock(site);
     }
     let now = clock.now();
-    let mut batch = Batch::new(now, sites);
+    let mut batch = Batch::new(now, sites, pending.len());
     let levels = load::resolve(pending, &batch, cache, store.as_mut())?;
     // A command whose items cannot be resolved today may have been applied before the settings changed.
     if look_up.check_replays || levels.iter().any(Result::is_err) {

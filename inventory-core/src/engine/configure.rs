@@ -2,6 +2,7 @@
 //! functions; `commit` commits.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use crate::engine::commit::{self, Books, Failure};
 use crate::engine::message::ConfiguredUnits;
@@ -132,6 +133,7 @@ impl Known {
         change: &UnitChange,
     ) -> Result<ConfiguredUnit, Invalid> {
         let ResolvedLevel { unit, unit_id: id, catalog, .. } = select(&self.skus, site, item, selector)?;
+        let unit = Arc::unwrap_or_clone(unit);
         let before = self.units.get(&id).map(|(_, now)| now.clone()).unwrap_or_default();
         let settings = change.apply(&before);
         if !settings.state.window.opens() {

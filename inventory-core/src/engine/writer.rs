@@ -184,8 +184,8 @@ impl Writer {
     }
 
     /// Commits the commands that are in time and whose sites are not set aside.
-    fn commit_part(&mut self, Part { batch, if_locked }: Part) {
-        let (late, batch): (Vec<_>, Vec<_>) = batch.into_iter().partition(|(_, ticket)| ticket.is_expired());
+    fn commit_part(&mut self, Part { mut batch, if_locked }: Part) {
+        let late: Vec<Pending> = batch.extract_if(.., |(_, ticket)| ticket.is_expired()).collect();
         late.iter().for_each(|(_, ticket)| {
             ticket.span.in_scope(|| tracing::debug!("dropped a command: its deadline passed in the queue"));
             self.books.measures.ended(Ending::Expired, 1);

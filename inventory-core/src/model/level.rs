@@ -1,5 +1,7 @@
 //! Levels: how much of a unit there is at a location.
 
+use std::sync::Arc;
+
 use crate::model::catalog::Unit;
 use crate::model::ids::{LevelId, LocationId, UnitId};
 use crate::model::kind::{CatalogRules, UnitRules};
@@ -13,8 +15,8 @@ pub struct ResolvedLevel {
     pub id: LevelId,
     /// The unit's key.
     pub unit_id: UnitId,
-    /// The unit.
-    pub unit: Unit,
+    /// The unit. Shared with the answer: a writer copies no texts, which another thread would free.
+    pub unit: Arc<Unit>,
     /// The location as stored; `None` is the default location.
     pub location: Option<LocationId>,
     /// What goes for the unit where it has no settings of its own.

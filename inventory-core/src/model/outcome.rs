@@ -1,5 +1,7 @@
 //! Outcomes of commands. A refusal is an outcome, not an error: it is decided, recorded, and returned to a replay.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use crate::model::catalog::{Unit, Variant};
@@ -50,7 +52,7 @@ pub enum Verdict {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LevelAfter {
     /// The unit.
-    pub unit: Unit,
+    pub unit: Arc<Unit>,
     /// The location as stored; `None` is the default location.
     pub location: Option<LocationId>,
     /// The level.

@@ -1,6 +1,7 @@
 //! A site's settings, and the levels that its requests mean by them.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::model::catalog::{BadVariant, CatalogReference, Unit};
 use crate::model::ids::{LevelId, LocationId, SiteId};
@@ -123,7 +124,7 @@ impl SiteSettings {
         let unit_id = unit.id(site);
         let location = self.stored_location(location);
         let catalog = self.catalog_rules(&unit.app_id);
-        ResolvedLevel { id: LevelId::of(unit_id, location), unit_id, unit, location, catalog }
+        ResolvedLevel { id: LevelId::of(unit_id, location), unit_id, unit: Arc::new(unit), location, catalog }
     }
 
     /// What goes for the units of a catalog app that have no settings of their own.

@@ -6,6 +6,7 @@
 //! changes nothing.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use crate::model::catalog::Unit;
 use crate::model::entry::Entry;
@@ -256,7 +257,7 @@ impl Sums {
             let Compared { unit, location, available, revision, last_sequence: _, sum, entries } = compared;
             // A repair compares a level with its ledger, so it does not matter how the unit is counted.
             let catalog = CatalogRules::of(&unit.app_id, None);
-            let level = ResolvedLevel { id, unit_id: unit.id(self.site), unit, location, catalog };
+            let level = ResolvedLevel { id, unit_id: unit.id(self.site), unit: Arc::new(unit), location, catalog };
             let is_wrong = available != sum || revision != entries;
             is_wrong.then_some(Difference { level, available, revision, recomputed: sum, entries })
         };

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use super::order_history::{Holdings, is_duplicate};
 use super::{Decision, Movement, View};
 use crate::model::action::Line;
+use crate::model::catalog::Unit;
 use crate::model::entry::Marks;
 use crate::model::ids::LevelId;
 use crate::model::kind::{Closed, Tracking, UnitRules};
@@ -112,7 +113,7 @@ fn shortage(asked: &Asked<'_>, available: i64) -> Option<Shortage> {
     if asked.closed.is_none() && short.is_none() {
         return None;
     }
-    let (unit, location) = (asked.level.unit.clone(), asked.level.location);
+    let (unit, location) = (Unit::clone(&asked.level.unit), asked.level.location);
     Some(Shortage { unit, location, asked: pieces, available, short: short.unwrap_or_default(), reason })
 }
 

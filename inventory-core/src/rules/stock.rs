@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use super::{Decision, Movement, View, rules_of, rules_once_stocked};
 use crate::model::action::{Adjustment, Expected, Move, Repair, Target};
+use crate::model::catalog::Unit;
 use crate::model::entry::Marks;
 use crate::model::ids::LevelId;
 use crate::model::kind::UnitRules;
@@ -56,7 +57,7 @@ pub(super) fn set(targets: &[Target], levels: &[ResolvedLevel], view: &impl View
 
 /// A level as it differs from what the caller expected.
 fn changed_level(item: usize, level: &ResolvedLevel, now: LevelState) -> ChangedLevel {
-    let (unit, location, LevelState { available, revision }) = (level.unit.clone(), level.location, now);
+    let (unit, location, LevelState { available, revision }) = (Unit::clone(&level.unit), level.location, now);
     ChangedLevel { item, unit, location, available, revision }
 }
 
@@ -119,7 +120,7 @@ pub(super) fn relocate(moves: &[Move], levels: &[ResolvedLevel], restricted: boo
         // A level that was below zero before, and ends no lower, is not short because of this request.
         if after < FLOOR.min(available) && seen.insert(level.id, ()).is_none() {
             shortages.push(Shortage {
-                unit: level.unit.clone(),
+                unit: Unit::clone(&level.unit),
                 location: level.location,
                 asked: available.saturating_sub(after),
                 available,

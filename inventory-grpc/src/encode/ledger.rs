@@ -1,5 +1,7 @@
 //! Entries, and what reports derive from them, as messages.
 
+use std::sync::Arc;
+
 use inventory_core::model::access::Author;
 use inventory_core::model::entry::{Entry, Marks};
 use inventory_core::model::ids::LocationId;
@@ -182,7 +184,7 @@ pub(crate) fn level_difference(
     let Difference { level, available, revision, recomputed, entries } = difference;
     let ResolvedLevel { id: _, unit_id: _, unit, location: stored, catalog: _ } = level;
     v1::LevelDifference {
-        catalog_reference: Some(catalog_reference(unit)),
+        catalog_reference: Some(catalog_reference(Arc::unwrap_or_clone(unit))),
         location_id: location(stored, default),
         available,
         recomputed,

@@ -1,5 +1,7 @@
 //! Levels and units as messages.
 
+use std::sync::Arc;
+
 use inventory_core::model::ids::LocationId;
 use inventory_core::model::kind::{SalesWindow, Source, UnitRules, UnitState};
 use inventory_core::model::level::Stock;
@@ -12,7 +14,8 @@ use super::{catalog_reference, location, timestamp, tracking};
 /// A level right after a request.
 pub(crate) fn level(level: LevelAfter, default: Option<LocationId>) -> v1::Level {
     let LevelAfter { unit, location: stored, available } = level;
-    v1::Level { catalog_reference: Some(catalog_reference(unit)), location_id: location(stored, default), available }
+    let unit = catalog_reference(Arc::unwrap_or_clone(unit));
+    v1::Level { catalog_reference: Some(unit), location_id: location(stored, default), available }
 }
 
 /// A level that is short, or whose unit is not on sale.

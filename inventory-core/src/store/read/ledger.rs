@@ -70,7 +70,7 @@ impl Snapshot<'_> {
         page.rows.retain(|entry| {
             filter.kind.is_none_or(|kind| entry.kind == kind)
                 && at.is_none_or(|location| entry.location == location)
-                && wanted.as_ref().is_none_or(|level| entry.unit == level.unit)
+                && wanted.as_ref().is_none_or(|level| entry.unit == *level.unit)
         });
         Ok(page)
     }

@@ -1,6 +1,7 @@
 //! Reading stock levels: some of them, or lists in pages of constant cost.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use diesel::prelude::*;
 
@@ -60,7 +61,8 @@ impl Snapshot<'_> {
             let (available, revision, last_sequence) = levels.get(&level.id).copied().unwrap_or_default();
             let settings = settings.get(&level.unit_id).cloned().unwrap_or_default();
             let rules = UnitRules::in_force(&settings.state, &level.catalog);
-            Stock { unit: level.unit, location: level.location, available, revision, last_sequence, settings, rules }
+            let (unit, location) = (Arc::unwrap_or_clone(level.unit), level.location);
+            Stock { unit, location, available, revision, last_sequence, settings, rules }
         };
         Ok(resolved.into_iter().map(stock).collect())
     }

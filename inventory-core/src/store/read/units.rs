@@ -1,5 +1,7 @@
 //! Reading units and their settings.
 
+use std::sync::Arc;
+
 use diesel::prelude::*;
 
 use super::{Page, Snapshot};
@@ -68,14 +70,15 @@ impl Snapshot<'_> {
     pub fn unit(&mut self, selector: &UnitSelector) -> Result<Option<ConfiguredUnit>, Error> {
         let level = self.resolve_one(selector, None)?;
         let found = shared::units(self.connection()?, &[level.unit_id])?.pop();
-        Ok(found.map(|(_, settings)| self.configured(level.unit, settings)))
+        Ok(found.map(|(_, settings)| self.configured(Arc::unwrap_or_clone(level.unit), settings)))
     }
 
     /// A unit with its settings, which are the default ones if nothing was ever written for it.
     pub fn configured_unit(&mut self, selector: &UnitSelector) -> Result<ConfiguredUnit, Error> {
         let level = self.resolve_one(selector, None)?;
         let found = shared::units(self.connection()?, &[level.unit_id])?.pop();
-        Ok(self.configured(level.unit, found.map(|(_, settings)| settings).unwrap_or_default()))
+        let settings = found.map(|(_, settings)| settings).unwrap_or_default();
+        Ok(self.configured(Arc::unwrap_or_clone(level.unit), settings))
     }
 
     /// A page of the site's units in the order of app id, item id and variant, after `after`.
