@@ -63,7 +63,7 @@ impl Scenario {
             Self::Mixed => vec![
                 take(0, 10, 0, 2),
                 take(0, 11, 2, 1),
-                take(0, 2, 0, 1),
+                replay(),
                 give(0, 12, 0, 1, 2),
                 give(0, 13, 0, 1, 99),
                 (0, 14, false, Request::Set(vec![Target { as_of: Some(1), ..target(0, 7) }])),
@@ -95,11 +95,16 @@ pub(super) fn beginning() -> Vec<Call> {
     vec![
         stocked(0, 1),
         stocked(1, 1),
-        take(0, 2, 0, 1),
+        replay(),
         take(1, 2, 0, 1),
         (0, 3, false, Request::Adjust(vec![(2, 1), (2, -1)])),
         (1, 3, false, Request::Adjust(vec![(2, 1), (2, -1)])),
     ]
+}
+
+/// A call of the beginning. In a burst it is a replay.
+pub(super) fn replay() -> Call {
+    take(0, 2, 0, 1)
 }
 
 /// An order from another server, at the same time.
