@@ -47,11 +47,23 @@ impl Shop {
         Ok(answer.into_inner().repeated_request)
     }
 
+    /// Brings the standby back. Then the same request finds out that the order was made, and is on both servers.
+    async fn settle(&self, order: &v1::DecrementAvailabilityRequest, path: &str) {
+        self.pair.standby.thaw();
+        while self.order(order).await.is_err() {}
+        assert!(self.order(order).await.expect("it is on both servers"), "{path}");
+    }
+
     /// Ends every connection that waits for the standby, until the primary shows what they wrote.
     async fn end_waits_until(&self, shown: &str) {
         let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'";
         until(&self.pair.primary, shown, Some(end)).await;
     }
+}
+
+/// An order of one piece that no level refuses.
+fn unrestricted(site: &str, item: &str) -> v1::DecrementAvailabilityRequest {
+    v1::DecrementAvailabilityRequest { restrict_inventory_value: Some(false), ..decrement(site, &[(item, 1)]) }
 }
 
 fn patient<T>(message: T) -> Request<T> {
@@ -89,9 +101,7 @@ async fn a_replay_waits_for_the_standby_as_the_first_call_did() {
         let answer = shop.order(replay).await.expect_err("nothing says that the standby has it");
         assert_ne!(answer.code(), tonic::Code::FailedPrecondition, "{answer}");
     }
-    shop.pair.standby.thaw();
-    while shop.order(&order).await.is_err() {}
-    assert!(shop.order(&order).await.expect("it is on both servers"));
+    shop.settle(&order, "a replay").await;
     shop.pair.primary.kill();
     shop.pair.standby.promote();
     let found = "SELECT count(*) AS wrong FROM ledger WHERE delta = -3";
@@ -157,8 +167,7 @@ async fn a_cancelled_wait_for_the_standby_is_no_commit() {
     // A level that is not cached takes the locked path, one that is cached the optimistic one.
     for (item, path) in [("A", "cached"), ("C", "not cached")] {
         shop.pair.standby.freeze();
-        let mut order = decrement(&shop.site, &[(item, 1)]);
-        order.restrict_inventory_value = Some(false);
+        let order = unrestricted(&shop.site, item);
         let mut client = AvailabilityServiceClient::new(shop.channel.clone());
         let answer = tokio::select! {
             answer = client.decrement_availability(order.clone()) => answer,
@@ -166,9 +175,7 @@ async fn a_cancelled_wait_for_the_standby_is_no_commit() {
         };
         let status = answer.expect_err("no standby has it");
         assert_eq!(reason_of(&status), "OUTCOME_UNKNOWN", "{path}: {status}");
-        shop.pair.standby.thaw();
-        while shop.order(&order).await.is_err() {}
-        assert!(shop.order(&order).await.expect("the same request finds out"), "{path}");
+        shop.settle(&order, path).await;
     }
 }
 
@@ -178,14 +185,11 @@ async fn a_wait_that_is_soon_cancelled_is_no_commit() {
     let shop = Shop::open().await;
     for (item, path) in [("A", "cached"), ("C", "not cached")] {
         shop.pair.standby.freeze();
-        let mut order = decrement(&shop.site, &[(item, 1)]);
-        order.restrict_inventory_value = Some(false);
+        let order = unrestricted(&shop.site, item);
         let (answer, ()) = tokio::join!(shop.order(&order), cancel_waits(&shop, "0.2 s", 1));
         let status = answer.expect_err("no standby has it");
         assert_ne!(status.code(), tonic::Code::FailedPrecondition, "{path}: {status}");
-        shop.pair.standby.thaw();
-        while shop.order(&order).await.is_err() {}
-        assert!(shop.order(&order).await.expect("the same request finds out"), "{path}");
+        shop.settle(&order, path).await;
     }
 }
 

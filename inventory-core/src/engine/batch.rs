@@ -204,7 +204,7 @@ impl Batch {
             None => {
                 let mut levels: Vec<LevelAfter> = Vec::with_capacity(request.entries.len());
                 for (unit, location, available) in &request.entries {
-                    push_level(&mut levels, &Arc::new(unit.clone()), *location, *available);
+                    push_level(&mut levels, unit, *location, *available);
                 }
                 Verdict::Applied(levels)
             }

@@ -3,6 +3,8 @@
 
 pub mod faults;
 
+use std::sync::Arc;
+
 use crate::engine::storage::faults::Faults;
 use crate::model::access::{Author, Token, TokenHash};
 use crate::model::action::Kind;
@@ -194,7 +196,7 @@ pub struct RecordedRequest {
     /// Why it was refused, if it was.
     pub refusal: Option<Refusal>,
     /// Unit, location and level after, of each of its entries in order.
-    pub entries: Vec<(Unit, Option<LocationId>, i64)>,
+    pub entries: Vec<(Arc<Unit>, Option<LocationId>, i64)>,
 }
 
 /// Everything that one batch writes.

@@ -1,5 +1,7 @@
 //! Rows as they are read, and what they mean in the model.
 
+use std::sync::Arc;
+
 use diesel::prelude::*;
 
 use crate::engine::storage::RecordedRequest;
@@ -150,7 +152,9 @@ pub(crate) type SpanRecord = (SiteId, i64, UnitRecord, Option<LocationId>, i64);
 pub(crate) fn recorded(found: Vec<RequestRecord>, spans: Vec<SpanRecord>) -> Result<Vec<RecordedRequest>, StoreError> {
     let spans: Vec<_> = spans
         .into_iter()
-        .map(|(site, sequence, unit, location, after)| ((site, sequence), (Unit::from(unit), location, after)))
+        .map(|(site, sequence, unit, location, after)| {
+            ((site, sequence), (Arc::new(Unit::from(unit)), location, after))
+        })
         .collect();
     let request = |record: RequestRecord| {
         let RequestRecord { site_id: site, request_key: key, fingerprint, first_sequence, last_sequence, refusal } =
