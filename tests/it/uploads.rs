@@ -96,14 +96,39 @@ async fn unfinished_uploads_take_a_bounded_memory_and_hold_up_nobody() {
     assert_eq!(increment().await, 200);
 }
 
-/// Sends a head, and returns when the adapter asks for the body.
-async fn begun(address: SocketAddr, length: usize) -> TcpStream {
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_that_finds_no_room_is_refused_unread() {
+    let server = grpc_server(&Database::fresh(Backend::Sqlite).text);
+    let front = adapter(server.addresses[0]);
+    let address = front.addresses[0];
+    let bytes: &'static [u8] = vec![b'x'; SENT].leak();
+    // They hold all memory for large bodies until their time is over.
+    let uploads = tokio::spawn(join_all((0..40).map(|_| upload(address, "/v1/decrement", bytes))));
+    loop {
+        assert!(!uploads.is_finished(), "the adapter asks for a body although it has no room for it");
+        match asked(address, ANNOUNCED).await.1.as_str() {
+            "HTTP/1.1 503" => break,
+            line => assert_eq!(line, "HTTP/1.1 100"),
+        }
+    }
+    let usual = begun(address, 16 * 1024).await;
+    drop((usual, uploads));
+}
+
+/// Sends a head. Returns when the adapter asks for the body or answers, with the beginning of that.
+async fn asked(address: SocketAddr, length: usize) -> (TcpStream, String) {
     let mut stream = TcpStream::connect(address).await.expect("the port is open");
     let head = head("/v1/increment", length).replace("\r\n\r\n", "\r\nexpect: 100-continue\r\n\r\n");
     stream.write_all(head.as_bytes()).await.expect("the bytes can be sent");
-    let mut line = vec![0; "HTTP/1.1 100 Continue\r\n\r\n".len()];
-    stream.read_exact(&mut line).await.expect("an answer");
-    assert!(line.starts_with(b"HTTP/1.1 100"), "{}", String::from_utf8_lossy(&line));
+    let line = status_of(&mut stream, &mut [0; 12]).await;
+    (stream, line)
+}
+
+/// Sends a head, and returns when the adapter asks for the body.
+async fn begun(address: SocketAddr, length: usize) -> TcpStream {
+    let (mut stream, line) = asked(address, length).await;
+    assert_eq!(line, "HTTP/1.1 100");
+    stream.read_exact(&mut [0; " Continue\r\n\r\n".len()]).await.expect("the rest of the line");
     stream
 }
 

@@ -39,9 +39,16 @@ impl Bodies {
     /// Receives a body. What it is charged for must live as long as the call.
     pub(crate) async fn receive(&self, mut body: Body) -> Result<(Bytes, Charged), Answer> {
         // The length that the head announces.
-        if body.size_hint().lower() > BODY_BYTES_MAX as u64 {
+        let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
+        if announced > BODY_BYTES_MAX {
             discard(body);
             return Err(Answer::TooLarge);
+        }
+        // Under overload, to read much of it first would cost time that others need.
+        if !self.0.has_room(announced) {
+            tell_no_memory();
+            discard(body);
+            return Err(Answer::Unavailable);
         }
         match tokio::time::timeout(BODY_TIME_MAX, self.collect(&mut body)).await {
             Ok(Ok(received)) => Ok(received),

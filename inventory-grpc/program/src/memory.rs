@@ -36,6 +36,13 @@ impl Memory {
         Self { first_bytes, first: part(first_max), other: part(other_max) }
     }
 
+    /// Whether there is room now for a call that will receive so many bytes.
+    #[must_use]
+    pub fn has_room(&self, bytes: usize) -> bool {
+        let first = bytes.min(self.first_bytes);
+        first <= self.first.available_permits() && bytes - first <= self.other.available_permits()
+    }
+
     /// Charges a call that has received `bytes` so far. False if there is no room; then the call must be refused.
     #[must_use]
     pub fn charge(&self, charged: &mut Charged, bytes: usize) -> bool {
@@ -70,9 +77,11 @@ mod tests {
         let memory = Memory::new(10, 30, 200);
         let mut large = [(); 2].map(|()| Charged::default());
         assert!(large.iter_mut().all(|charged| memory.charge(charged, 110)));
+        assert!(memory.has_room(10) && !memory.has_room(11), "the large ones leave no room for another one");
         let mut small = Charged::default();
         assert!(memory.charge(&mut small, 4) && memory.charge(&mut small, 10));
         assert!(!memory.charge(&mut small, 11) && !memory.charge(&mut Charged::default(), 1));
+        assert!(!memory.has_room(1), "all room for first bytes is taken");
         drop(large);
         assert!(memory.charge(&mut small, 210) && memory.charge(&mut small, 5), "the memory was given back");
     }

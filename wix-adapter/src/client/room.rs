@@ -4,9 +4,13 @@
 //! that sends more than that, or whose calls take long, would hold up the calls of all others behind its own. Here a
 //! site may take as much room as it leaves free: alone half of it, two busy sites a third each. A call that waits has
 //! its turn after one call of each other site.
+//!
+//! Under overload calls would wait in vain, and the server would work for callers who have left. So a call is refused
+//! at once if those before it are likely to take more than its time. The server has not got it: nothing was taken.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
@@ -15,6 +19,13 @@ const CALL: usize = 40;
 /// The room of one server: for 1,000 calls of one item, or 120 of 300 items. The server reads 1,024 calls, 40,000
 /// items, or 20 MiB at a time from one stream, so it reads each call as soon as it comes.
 const ROOM: usize = 1_000 * (CALL + 1);
+/// A call is likely to be answered in time if this part of its time is enough, as far as is known.
+const LIKELY: f64 = 0.75;
+/// In so many turns of its room, a site learns that its calls take longer than before. So a server looks no slower for
+/// one pause.
+const TURNS_SLOWER: f64 = 4.0;
+/// In so many turns, it learns that they take less time.
+const TURNS_FASTER: f64 = 0.5;
 
 /// The room of one server.
 #[derive(Debug, Default)]
@@ -34,6 +45,21 @@ struct Site {
     taken: usize,
     /// In the order in which they came.
     waiting: VecDeque<Waiting>,
+    /// What they will take.
+    wanted: usize,
+    /// For how many seconds its last calls had their room, on a moving average. Zero if none has ended yet.
+    held: f64,
+}
+
+/// What a call that asks for room is told.
+#[derive(Debug)]
+enum Asked {
+    /// It has its room.
+    Taken,
+    /// It has its turn later.
+    Waits,
+    /// It is not likely to be answered in its time.
+    InVain,
 }
 
 /// A call that waits.
@@ -49,25 +75,27 @@ pub(super) struct Place {
     room: Arc<Room>,
     site: u64,
     size: usize,
+    since: Instant,
 }
 
 impl Room {
-    /// Takes room for a call of a site with so many items; waits until there is some.
-    pub(super) async fn take(self: &Arc<Self>, site: u64, items: usize) -> Place {
+    /// Takes room for a call of a site with so many items; waits until there is some. `None` at once if the call is
+    /// not likely to be answered before the deadline.
+    pub(super) async fn take(self: &Arc<Self>, site: u64, items: usize, deadline: Instant) -> Option<Place> {
         let size = CALL + items;
         loop {
             let (caller, place) = oneshot::channel();
-            {
-                let mut state = self.lock();
-                if !state.waits(site) && state.has_room(site) {
-                    state.add(site, size);
-                    return Place { room: Arc::clone(self), site, size };
+            let now = Instant::now();
+            let asked = self.lock().ask(site, Waiting { size, caller }, deadline.saturating_duration_since(now));
+            match asked {
+                Asked::Taken => return Some(Place { room: Arc::clone(self), site, size, since: now }),
+                Asked::InVain => return None,
+                // A caller is dropped only if it has left.
+                Asked::Waits => {
+                    if let Ok(place) = place.await {
+                        return Some(place);
+                    }
                 }
-                state.wait(site, Waiting { size, caller });
-            }
-            // A caller is dropped only if it has left.
-            if let Ok(place) = place.await {
-                return place;
             }
         }
     }
@@ -79,14 +107,15 @@ impl Room {
 
 impl Drop for Place {
     fn drop(&mut self) {
+        let now = Instant::now();
         let admitted = {
             let mut state = self.room.lock();
-            state.remove(self.site, self.size);
+            state.remove(self.site, self.size, now.saturating_duration_since(self.since));
             state.admit()
         };
         for (site, Waiting { size, caller }) in admitted {
             // The place of a caller who has left in this moment is given back.
-            drop(caller.send(Self { room: Arc::clone(&self.room), site, size }));
+            drop(caller.send(Self { room: Arc::clone(&self.room), site, size, since: now }));
         }
     }
 }
@@ -96,19 +125,15 @@ impl State {
         self.sites.get(&site).map_or(0, |site| site.taken) < ROOM.saturating_sub(self.taken)
     }
 
-    fn waits(&self, site: u64) -> bool {
-        self.sites.get(&site).is_some_and(|site| !site.waiting.is_empty())
-    }
-
     fn add(&mut self, site: u64, size: usize) {
         self.taken += size;
         self.sites.entry(site).or_default().taken += size;
     }
 
-    fn remove(&mut self, site: u64, size: usize) {
+    fn remove(&mut self, site: u64, size: usize, held: Duration) {
         self.taken -= size;
         if let Some(own) = self.sites.get_mut(&site) {
-            own.taken -= size;
+            own.ended(size, held.as_secs_f64());
         }
         self.forget(site);
     }
@@ -120,12 +145,23 @@ impl State {
         }
     }
 
-    fn wait(&mut self, site: u64, call: Waiting) {
+    /// Takes room for a call that has so much time, or lets it wait.
+    fn ask(&mut self, site: u64, call: Waiting, time: Duration) -> Asked {
+        let waits = self.sites.get(&site).is_some_and(|own| !own.waiting.is_empty());
+        if !waits && self.has_room(site) {
+            self.add(site, call.size);
+            return Asked::Taken;
+        }
         let own = self.sites.entry(site).or_default();
-        if own.waiting.is_empty() {
+        if own.likely_seconds(call.size) > LIKELY * time.as_secs_f64() {
+            return Asked::InVain;
+        }
+        if !waits {
             self.turns.push_back(site);
         }
+        own.wanted += call.size;
         own.waiting.push_back(call);
+        Asked::Waits
     }
 
     /// Takes room for those who wait, as far as there is some, a call of each site in turn.
@@ -137,9 +173,9 @@ impl State {
             let Some(own) = self.sites.get_mut(&site) else { continue };
             // Nobody waits for the answer of a call whose time is over.
             while own.waiting.front().is_some_and(|call| call.caller.is_closed()) {
-                own.waiting.pop_front();
+                drop(own.next());
             }
-            let next = if has_room { own.waiting.pop_front() } else { None };
+            let next = if has_room { own.next() } else { None };
             let waits = !own.waiting.is_empty();
             if waits {
                 self.turns.push_back(site);
@@ -159,88 +195,32 @@ impl State {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use futures_util::FutureExt;
-
-    use super::*;
-
-    /// Takes room if there is some at once.
-    fn take(room: &Arc<Room>, site: u64, items: usize) -> Option<Place> {
-        room.take(site, items).now_or_never()
+impl Site {
+    /// A call of this size gives back the room that it had for so many seconds.
+    fn ended(&mut self, size: usize, held: f64) {
+        let turns = if held > self.held { TURNS_SLOWER } else { TURNS_FASTER };
+        let part = (size as f64 / (turns * self.taken as f64)).min(1.0);
+        self.held = if self.held > 0.0 { self.held + part * (held - self.held) } else { held };
+        self.taken -= size;
     }
 
-    fn taken(room: &Room) -> usize {
-        room.lock().taken
+    /// The seconds until a call of this size is likely to be answered. All the room that the site has is given back
+    /// once in the time for which a call has it. So much room must be given back before the call has its own.
+    fn likely_seconds(&self, size: usize) -> f64 {
+        // A site without a call under way has the next turn.
+        let before = if self.taken == 0 { 0.0 } else { (self.wanted + size) as f64 / self.taken as f64 };
+        self.held * (before + 1.0)
     }
 
-    #[test]
-    fn a_site_takes_as_much_as_it_leaves_free() {
-        let room = Arc::default();
-        let calls = |site, items| std::iter::from_fn(|| take(&room, site, items)).collect::<Vec<_>>();
-        let flood = calls(1, 300);
-        assert_eq!((flood.len(), taken(&room)), (61, 61 * 340));
-        let second = calls(2, 1);
-        assert_eq!(second.len(), 248);
-        assert!(take(&room, 1, 1).is_none() && take(&room, 3, 1).is_some());
-        drop((flood, second));
-        assert_eq!(calls(1, 1).len(), 500, "half of the room");
-        assert_eq!(taken(&room), 0);
-        assert!(room.lock().sites.is_empty() && room.lock().turns.is_empty(), "nothing is left of them");
-    }
-
-    #[test]
-    fn those_who_wait_have_turns_by_site() {
-        let room = Arc::default();
-        // A call of each of so many sites.
-        let mut held: VecDeque<_> = (100..1_100).map(|site| take(&room, site, 1).expect("there is room")).collect();
-        assert_eq!(taken(&room), ROOM);
-        let calls = [("a1", 1), ("a2", 1), ("a3", 1), ("b1", 2), ("b2", 2), ("c1", 3)];
-        let mut waiting = Vec::from(calls.map(|(name, site)| (name, Box::pin(room.take(site, 1)))));
-        assert!(waiting.iter_mut().all(|(_, call)| call.now_or_never().is_none()));
-        // The time of this one is over.
-        waiting.retain(|(name, _)| *name != "a2");
-        let (mut order, mut places) = (Vec::new(), Vec::new());
-        while let Some(place) = held.pop_front() {
-            drop(place);
-            waiting.retain_mut(|(name, call)| {
-                let place = call.now_or_never();
-                order.extend(place.is_some().then_some(*name));
-                let waits = place.is_none();
-                places.extend(place);
-                waits
-            });
-        }
-        assert_eq!(order, ["a1", "b1", "c1", "a3", "b2"]);
-        drop(places);
-        assert_eq!(taken(&room), 0);
-    }
-
-    #[test]
-    fn sites_whose_callers_have_left_hold_up_nobody() {
-        let room = Arc::default();
-        let mut held: Vec<_> = (100..1_100).map(|site| take(&room, site, 1).expect("there is room")).collect();
-        let wait = |site| {
-            let mut call = Box::pin(room.take(site, 1));
-            assert!((&mut call).now_or_never().is_none());
-            call
-        };
-        let leave = [wait(1), wait(2), wait(3)];
-        let mut stays = wait(4);
-        drop(leave);
-        drop(held.pop());
-        assert!((&mut stays).now_or_never().is_some(), "the first room is for the one who still waits");
-    }
-
-    #[test]
-    fn a_caller_that_leaves_when_its_turn_comes_gives_its_place_back() {
-        let room = Arc::default();
-        let held: Vec<_> = (100..1_100).map(|site| take(&room, site, 1).expect("there is room")).collect();
-        let mut leaves = Box::pin(room.take(1, 1));
-        assert!((&mut leaves).now_or_never().is_none());
-        drop(held);
-        assert_eq!(taken(&room), CALL + 1, "it has a place, which it has not seen yet");
-        drop(leaves);
-        assert_eq!(taken(&room), 0);
+    /// Takes the call that has waited longest.
+    fn next(&mut self) -> Option<Waiting> {
+        let call = self.waiting.pop_front()?;
+        self.wanted -= call.size;
+        Some(call)
     }
 }
+
+#[cfg(test)]
+mod overload;
+#[cfg(test)]
+mod tests;

@@ -80,14 +80,17 @@ impl Calls {
     }
 
     /// Sends a call of the site with this hash, and waits for its answer. The server has until `deadline`. The error is
-    /// the server's status, or UNAVAILABLE if it is not known whether the server got the call.
+    /// the server's status, UNAVAILABLE if it is not known whether the server got the call, or RESOURCE_EXHAUSTED if it
+    /// was not sent because there is too much before it.
     pub(super) async fn call(&self, site: u64, mut call: SharedCall, deadline: Instant) -> Answer {
         let given_up = self.given_up.load(Ordering::Relaxed);
         let (items, bytes) = match &*call.change {
             Change::Decrement(order) => (order.items.len(), order.encoded_len()),
             Change::Increment(order) => (order.items.len(), order.encoded_len()),
         };
-        let place = self.room.take(site, items.max(bytes / ITEM_BYTES)).await;
+        let Some(place) = self.room.take(site, items.max(bytes / ITEM_BYTES), deadline).await else {
+            return Err(Status::resource_exhausted("the calls before this one are likely to take more than its time"));
+        };
         if self.given_up.load(Ordering::Relaxed) != given_up {
             // It need not wait for its turn at a server that was left meanwhile.
             return Err(Status::unavailable("the server was left before the call was sent"));
