@@ -38,18 +38,6 @@ impl Bodies {
 
     /// Receives a body. What it is charged for must live as long as the call.
     pub(crate) async fn receive(&self, mut body: Body) -> Result<(Bytes, Charged), Answer> {
-        // The length that the head announces.
-        let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
-        if announced > BODY_BYTES_MAX {
-            discard(body);
-            return Err(Answer::TooLarge);
-        }
-        // Under overload, to read much of it first would cost time that others need.
-        if !self.0.has_room(announced) {
-            tell_no_memory();
-            discard(body);
-            return Err(Answer::Unavailable);
-        }
         match tokio::time::timeout(BODY_TIME_MAX, self.collect(&mut body)).await {
             Ok(Ok(received)) => Ok(received),
             Ok(Err(answer)) => {
@@ -61,6 +49,14 @@ impl Bodies {
     }
 
     async fn collect(&self, body: &mut Body) -> Result<(Bytes, Charged), Answer> {
+        // What the head announces is refused unread: under overload, reading would cost time that others need.
+        let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
+        if announced > BODY_BYTES_MAX {
+            return Err(Answer::TooLarge);
+        }
+        if !self.0.has_room(announced) {
+            return Err(no_memory());
+        }
         let (mut bytes, mut charged) = (Vec::new(), Charged::default());
         while let Some(frame) = body.frame().await {
             // The connection broke, so nobody reads this answer.
@@ -72,8 +68,7 @@ impl Bodies {
                 return Err(Answer::TooLarge);
             }
             if !self.0.charge(&mut charged, length) {
-                tell_no_memory();
-                return Err(Answer::Unavailable);
+                return Err(no_memory());
             }
             if bytes.is_empty() && body.is_end_stream() {
                 return Ok((data, charged));
@@ -102,10 +97,11 @@ pub(crate) fn discard(mut body: Body) {
     tokio::spawn(tokio::time::timeout(BODY_TIME_MAX, read));
 }
 
-/// Logs that bodies are refused, at growing intervals.
-fn tell_no_memory() {
+/// The answer to a body for which there is no memory. The log tells it at growing intervals.
+fn no_memory() -> Answer {
     static REFUSED: Repeats = Repeats::new();
     if let Some(Told { count, .. }) = REFUSED.count("no memory", Instant::now()) {
         tracing::warn!(calls = count, "calls were refused: too many large bodies arrive at the same time");
     }
+    Answer::Unavailable
 }

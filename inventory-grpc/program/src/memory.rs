@@ -39,15 +39,21 @@ impl Memory {
     /// Whether there is room now for a call that will receive so many bytes.
     #[must_use]
     pub fn has_room(&self, bytes: usize) -> bool {
-        let first = bytes.min(self.first_bytes);
-        first <= self.first.available_permits() && bytes - first <= self.other.available_permits()
+        let (first, other) = self.parts(bytes);
+        first <= self.first.available_permits() && other <= self.other.available_permits()
     }
 
     /// Charges a call that has received `bytes` so far. False if there is no room; then the call must be refused.
     #[must_use]
     pub fn charge(&self, charged: &mut Charged, bytes: usize) -> bool {
+        let (first, other) = self.parts(bytes);
+        charged.first.grow(&self.first, first) && charged.other.grow(&self.other, other)
+    }
+
+    /// How many of a call's bytes are first ones, and how many are not.
+    fn parts(&self, bytes: usize) -> (usize, usize) {
         let first = bytes.min(self.first_bytes);
-        charged.first.grow(&self.first, first) && charged.other.grow(&self.other, bytes - first)
+        (first, bytes - first)
     }
 }
 

@@ -51,7 +51,7 @@ struct Site {
     held: f64,
 }
 
-/// What a call that asks for room is told.
+/// The answer to a call that asks for room.
 #[derive(Debug)]
 enum Asked {
     /// It has its room.

@@ -113,7 +113,7 @@ fn simulate(senders: &[Sender], server: Server) -> Vec<Ends> {
     senders.iter().map(|sender| ends.remove(&sender.site).unwrap_or_default()).collect()
 }
 
-/// A server that answers in batches of which each second one is four times as large.
+/// A server whose batches are large and small in turns: one is four times as large as the next.
 const fn uneven(every: u64) -> Server {
     Server { every, uneven: 0.6, pause: [0, 0] }
 }
