@@ -1,5 +1,6 @@
 //! What callers meet when more comes than the machine can do: orders at twice the rate that it reached, and a small
-//! site beside a site that floods with orders of 300 items. Both sites share a writer.
+//! site beside a site that floods with orders of 300 items. Both sites share a writer. The load comes first on the two
+//! cores, as if it came from another machine.
 //!
 //!     cargo bench -p inventory-tests --bench overload
 
@@ -53,7 +54,7 @@ fn twice_the_rate(window: Window) {
         let closed = requests(workload, 1, (most * 1.5) as usize);
         let twice = requests(workload, 2, (most * 2.0) as usize);
         for (name, shape) in SHAPES {
-            let rig = Rig::start(shape);
+            let rig = Rig::behind_the_load(shape);
             let reached = load::during(rig.http.clone(), &closed, CONNECTIONS, window).expect(200).rate();
             let offered = 2.0 * reached;
             let twice = &twice[..twice.len().min((offered * seconds()) as usize)];
@@ -102,7 +103,7 @@ fn beside_a_flood(window: Window) {
     for (name, shape) in SHAPES {
         let mut figures: [Vec<f64>; 6] = Default::default();
         for _ in 0..runs() {
-            let rig = Rig::start(shape);
+            let rig = Rig::behind_the_load(shape);
             stock_site(&rig.grpc, SMALL, 1);
             let alone = load::open(rig.http.clone(), &small, 8, SMALL_RATE).expect(200);
             let (flooded, beside) = std::thread::scope(|scope| {

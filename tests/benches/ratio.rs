@@ -168,11 +168,12 @@ fn of(turns: &[Turn], contender: Contender) -> impl Iterator<Item = &Turn> {
 }
 
 /// Ratios that are of interest, of those who took part.
-const RATIOS: [(&str, Contender, Contender); 4] = [
+const RATIOS: [(&str, Contender, Contender); 5] = [
     ("ours ÷ peer", Contender::OURS, Contender::PEER),
     ("ours ÷ naive", Contender::OURS, Contender::NAIVE),
     ("ours in one process on SQLite ÷ peer", Contender::STANDALONE, Contender::PEER),
-    ("ours ÷ the version before", Contender::OURS, Contender::Before),
+    ("ours ÷ the version before", Contender::OURS, Contender::BEFORE),
+    ("ours in one process on SQLite ÷ the version before", Contender::STANDALONE, Contender::BEFORE_STANDALONE),
 ];
 
 /// The table of README.md.

@@ -19,6 +19,8 @@ const UPLOADS: usize = 300;
 /// Bytes that each of them sends, of those that it announces.
 const SENT: usize = 3_900_000;
 const ANNOUNCED: usize = 4_000_000;
+/// Bytes of an order of 300 items with long options.
+const OF_300_ITEMS: usize = 350_000;
 /// Longer than anything takes that works.
 const LONG: Duration = Duration::from_secs(60);
 
@@ -112,6 +114,44 @@ async fn a_body_that_finds_no_room_is_refused_unread() {
         }
     }
     begun(address, 16 * 1024).await;
+}
+
+/// A connection that is closed before its body is read may take the answer with it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_body_of_300_items_gets_its_answer_and_keeps_its_connection() {
+    let server = grpc_server(&Database::fresh(Backend::Sqlite).text);
+    let front = adapter(server.addresses[0]);
+    let address = front.addresses[0];
+    let bytes: &'static [u8] = vec![b'x'; SENT].leak();
+    let uploads = tokio::spawn(join_all((0..40).map(|_| upload(address, "/v1/decrement", bytes))));
+    let body = vec![b'x'; OF_300_ITEMS];
+    loop {
+        assert!(!uploads.is_finished(), "the adapter has room for every body");
+        let mut stream = TcpStream::connect(address).await.expect("the port is open");
+        stream.write_all(head("/v1/increment", body.len()).as_bytes()).await.expect("the bytes can be sent");
+        stream.write_all(&body).await.expect("the whole body can be sent");
+        let answer = answer_of(&mut stream).await;
+        if answer.starts_with("http/1.1 401") {
+            continue;
+        }
+        assert!(answer.starts_with("http/1.1 503"), "{answer}");
+        stream.write_all(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n").await.expect("the bytes can be sent");
+        let answer = answer_of(&mut stream).await;
+        assert!(answer.starts_with("http/1.1 200"), "{answer}");
+        break;
+    }
+}
+
+/// The head of an answer, after which its body was read too.
+async fn answer_of(stream: &mut TcpStream) -> String {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(stream.read_u8().await.expect("the connection is open"));
+    }
+    let head = String::from_utf8(head).expect("ASCII").to_lowercase();
+    let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")).expect("a length");
+    stream.read_exact(&mut vec![0; length.parse().expect("a number")]).await.expect("the whole body");
+    head
 }
 
 /// Sends a head. Returns when the adapter asks for the body or answers, with the beginning of that.

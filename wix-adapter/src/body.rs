@@ -23,8 +23,11 @@ const FIRST_BYTES: usize = 16 * 1024;
 const FIRST_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// Other bytes of all bodies together.
 const OTHER_BYTES_MAX: usize = 32 * 1024 * 1024;
-/// Bytes of an unwanted body that are read, and forgotten, so that its connection can be used again.
-const UNWANTED_BYTES_MAX: u64 = 64 * 1024;
+/// Bytes of a refused body that are read, and forgotten, so that its caller gets the answer and can use its connection
+/// again: if a connection is closed before its body is read, the answer may be lost with it.
+const REFUSED_BYTES_MAX: u64 = 512 * 1024;
+/// The same for what is no call of the plugin.
+pub(crate) const STRAY_BYTES_MAX: u64 = 64 * 1024;
 
 const _: () = assert!(BODY_BYTES_MAX <= OTHER_BYTES_MAX);
 
@@ -41,7 +44,7 @@ impl Bodies {
         match tokio::time::timeout(BODY_TIME_MAX, self.collect(&mut body)).await {
             Ok(Ok(received)) => Ok(received),
             Ok(Err(answer)) => {
-                discard(body);
+                discard(body, REFUSED_BYTES_MAX);
                 Err(answer)
             }
             Err(_) => Err(Answer::TooSlow),
@@ -49,7 +52,7 @@ impl Bodies {
     }
 
     async fn collect(&self, body: &mut Body) -> Result<(Bytes, Charged), Answer> {
-        // What the head announces is refused unread: under overload, reading would cost time that others need.
+        // Refused by what the head announces: under overload, to keep more of it would cost time that others need.
         let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
         if announced > BODY_BYTES_MAX {
             return Err(Answer::TooLarge);
@@ -79,14 +82,14 @@ impl Bodies {
     }
 }
 
-/// Reads on in a body that nobody wants, and forgets it: a few bytes, for a short time. A longer one costs its caller
-/// the connection.
-pub(crate) fn discard(mut body: Body) {
-    if body.is_end_stream() || body.size_hint().lower() > UNWANTED_BYTES_MAX {
+/// Reads on in a body that nobody wants, and forgets it: if it has no more than so many bytes, and for a short time. A
+/// longer one costs its caller the connection.
+pub(crate) fn discard(mut body: Body, bytes_max: u64) {
+    if body.is_end_stream() || body.size_hint().lower() > bytes_max {
         return;
     }
     let read = async move {
-        let mut left = UNWANTED_BYTES_MAX;
+        let mut left = bytes_max;
         while let Some(Ok(frame)) = body.frame().await {
             let bytes = frame.data_ref().map_or(0, |data| data.len() as u64);
             let Some(less) = left.checked_sub(bytes) else { return };

@@ -70,7 +70,7 @@ async fn plugin(State(shared): State<Arc<Shared>>, request: Request<Body>) -> An
         other => {
             let answer = if other.is_some() { Answer::WrongMethod } else { Answer::NoSuchPath };
             tell_stray(request.method(), request.uri().path());
-            body::discard(request.into_body());
+            body::discard(request.into_body(), body::STRAY_BYTES_MAX);
             shared.measures.stray(&answer);
             return answer;
         }

@@ -22,8 +22,8 @@ use crate::world::Backend;
 pub enum Contender {
     /// Our servers.
     Ours(Shape),
-    /// Our servers of another version: two processes on Postgres.
-    Before,
+    /// Our servers of another version.
+    Before(Shape),
     /// The peer, on Postgres.
     Peer(Style),
 }
@@ -53,7 +53,7 @@ impl Contender {
     /// Those who take turns, in their order: the version before alone if there is one, and otherwise the peers.
     pub fn all() -> Vec<Self> {
         match before() {
-            Some(_) => vec![Self::OURS, Self::Before],
+            Some(_) => vec![Self::OURS, Self::BEFORE, Self::STANDALONE, Self::BEFORE_STANDALONE],
             None => vec![Self::OURS, Self::PEER, Self::NAIVE, Self::STANDALONE],
         }
     }
@@ -66,6 +66,10 @@ impl Contender {
     pub const NAIVE: Self = Self::Peer(Style::Transaction);
     /// One process on SQLite.
     pub const STANDALONE: Self = Self::Ours(Shape::Standalone);
+    /// Two processes of the version before, on Postgres.
+    pub const BEFORE: Self = Self::Before(Shape::TwoProcesses(Backend::Postgres));
+    /// One process of the version before, on SQLite.
+    pub const BEFORE_STANDALONE: Self = Self::Before(Shape::Standalone);
 
     /// Its name in tables.
     pub const fn name(self) -> &'static str {
@@ -73,7 +77,9 @@ impl Contender {
             Self::Ours(Shape::TwoProcesses(Backend::Postgres)) => "ours: two processes, Postgres",
             Self::Ours(Shape::TwoProcesses(Backend::Sqlite)) => "ours: two processes, SQLite",
             Self::Ours(Shape::Standalone) => "ours: `standalone`, SQLite",
-            Self::Before => "the version before: two processes, Postgres",
+            Self::Before(Shape::TwoProcesses(Backend::Postgres)) => "the version before: two processes, Postgres",
+            Self::Before(Shape::TwoProcesses(Backend::Sqlite)) => "the version before: two processes, SQLite",
+            Self::Before(Shape::Standalone) => "the version before: `standalone`, SQLite",
             Self::Peer(Style::Procedure) => "peer: a stored procedure per order",
             Self::Peer(Style::Transaction) => "naive: a transaction per order",
         }
@@ -82,7 +88,7 @@ impl Contender {
     /// How long it works before it is measured. Node compiles its hot code only after seconds.
     pub const fn warm_up(self) -> Duration {
         match self {
-            Self::Ours(_) | Self::Before => Duration::from_secs(2),
+            Self::Ours(_) | Self::Before(_) => Duration::from_secs(2),
             Self::Peer(_) => Duration::from_secs(5),
         }
     }
@@ -90,7 +96,7 @@ impl Contender {
     /// What it can be asked over plain gRPC.
     pub fn calls(self) -> &'static [Call] {
         match self {
-            Self::Ours(_) | Self::Before => &Call::ALL,
+            Self::Ours(_) | Self::Before(_) => &Call::ALL,
             Self::Peer(_) => &[],
         }
     }
@@ -103,9 +109,9 @@ impl Contender {
         };
         let started = match self {
             Self::Ours(shape) => ours(Rig::start(shape)),
-            Self::Before => {
+            Self::Before(shape) => {
                 let folder = before().expect("BENCH_BEFORE names the folder of the version before");
-                ours(Rig::of(&|name| program_of(folder, name), Shape::TwoProcesses(Backend::Postgres)))
+                ours(Rig::of(&|name| program_of(folder, name), shape))
             }
             Self::Peer(style) => {
                 let text = fresh_database(Durability::Full);
@@ -160,7 +166,7 @@ impl Started {
                 prove(&database.url, "the stock left", "SELECT sum(available) FROM level", left);
                 prove(&database.url, "the sum of the ledger", "SELECT sum(delta) FROM ledger", left);
                 prove(&database.url, "the orders", &format!("SELECT count(*) {of_orders}"), orders as i64);
-                if self.contender == Contender::Before {
+                if matches!(self.contender, Contender::Before(_)) {
                     // The proofs are of this version's schema.
                     drop(Store::open(database.url.clone(), Open::Migrate).expect("the database can be migrated"));
                 }

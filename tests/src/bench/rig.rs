@@ -26,6 +26,19 @@ pub enum Shape {
     Standalone,
 }
 
+/// The command with a lower priority.
+fn nice(command: &Command) -> Command {
+    let mut nice = Command::new("nice");
+    nice.args(["-n", "15"]).arg(command.get_program()).args(command.get_args());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => nice.env(name, value),
+            None => nice.env_remove(name),
+        };
+    }
+    nice
+}
+
 /// Both servers on a new, stocked database that forces its writes to disk.
 pub struct Rig {
     /// How Wix reaches the adapter.
@@ -42,6 +55,12 @@ impl Rig {
     /// Starts the servers on a new database, and sets every item of the workloads to a billion pieces.
     pub fn start(shape: Shape) -> Self {
         Self::of(&program, shape)
+    }
+
+    /// The same with servers that let the load generator go first where both want a core. Under overload a generator
+    /// that waits for a core would measure itself: it sends late, and reads answers late.
+    pub fn behind_the_load(shape: Shape) -> Self {
+        Self::of(&|name| nice(&program(name)), shape)
     }
 
     /// The same with programs of any version, which `program` finds by their names.
