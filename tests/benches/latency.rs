@@ -43,7 +43,7 @@ fn main() {
             let loaded = load::open(started.http.clone(), due, CONNECTIONS, offered).expect(200);
             sent += due.len();
             let (answered, p50, p99) = (loaded.rate(), loaded.millis(50.0), loaded.millis(99.0));
-            let name = contender.name().into();
+            let name = contender.name();
             let shown = [format!("{offered:.0}"), format!("{answered:.0}"), format!("{p50:.1}"), format!("{p99:.1}")];
             table.row([vec![name], shown.to_vec()].concat());
             points.push(Point { offered, answered, p99 });

@@ -217,7 +217,7 @@ fn print_figures(turns: &[(Workload, Vec<Turn>)]) {
             let cpu = (0..processes).map(|process| format!("{:.0}", figure(&|turn| turn.cpu[process]).median()));
             table.add(vec![
                 workload.name().into(),
-                contender.name().into(),
+                contender.name(),
                 figure(&|turn| turn.closed.rate()).shown(0),
                 figure(&|turn| turn.closed.millis(50.0)).shown(2),
                 figure(&|turn| turn.closed.millis(99.0)).shown(2),
@@ -243,7 +243,7 @@ fn print_calm(turns: &[Turn]) {
             Figure::from(of(turns, contender).filter_map(|turn| turn.calm.as_ref()).map(value).collect::<Vec<_>>())
         };
         table.add(vec![
-            contender.name().into(),
+            contender.name(),
             figure(&|calm| calm.single.millis(50.0)).shown(2),
             figure(&|calm| calm.single.millis(50.0) / calm.commit).shown(1),
             figure(&|calm| calm.single.millis(99.0)).shown(2),
@@ -268,7 +268,7 @@ fn print_calls(turns: &[Turn]) {
             let figure = |value: &dyn Fn((&Turn, &Loaded)) -> f64| Figure::from(own().map(value).collect::<Vec<_>>());
             table.add(vec![
                 call.name().into(),
-                contender.name().into(),
+                contender.name(),
                 figure(&|(_, loaded)| loaded.rate()).shown(0),
                 figure(&|(turn, loaded)| loaded.rate() / turn.closed.rate()).shown(2),
                 figure(&|(_, loaded)| loaded.millis(50.0)).shown(2),

@@ -9,7 +9,7 @@ use diesel::connection::SimpleConnection;
 use diesel::pg::PgConnection;
 use inventory_tests::books;
 use inventory_tests::certificates::Authority;
-use inventory_tests::programs::{Running, adapter, finish_saying, free_address, grpc_server, program};
+use inventory_tests::programs::{Running, adapter, finish_saying, free_address, grpc_server, program, run_by};
 use inventory_tests::test_keys::app_key;
 use inventory_tests::wix_caller::APP_ID;
 use inventory_tests::world::{Backend, Database, World};
@@ -112,16 +112,7 @@ async fn the_port_of_the_metrics_says_that_the_program_lives() {
 
 /// A command that runs another one as process 1 of a process namespace of its own.
 fn as_process_1(command: &Command) -> Command {
-    let mut alone = Command::new("unshare");
-    alone.args(["--map-root-user", "--pid", "--fork", "--kill-child", "--"]);
-    alone.arg(command.get_program()).args(command.get_args());
-    for (name, value) in command.get_envs() {
-        match value {
-            Some(value) => alone.env(name, value),
-            None => alone.env_remove(name),
-        };
-    }
-    alone
+    run_by(&["unshare", "--map-root-user", "--pid", "--fork", "--kill-child", "--"], command)
 }
 
 /// A connection that holds the lock by which servers that migrate take turns, so that they wait for it.

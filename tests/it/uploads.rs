@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use inventory_tests::programs::{adapter, grpc_server};
+use inventory_tests::raw_http1::{post, statuses};
 use inventory_tests::requests::guid;
 use inventory_tests::wix_caller::{WixCaller, item, order};
 use inventory_tests::world::{Backend, Database};
@@ -17,8 +18,8 @@ use crate::attacks::others;
 /// Uploads at the same time.
 const UPLOADS: usize = 300;
 /// Bytes that each of them sends, of those that it announces.
-const SENT: usize = 3_900_000;
-const ANNOUNCED: usize = 4_000_000;
+const SENT: usize = 4_190_000;
+const ANNOUNCED: usize = 4 * 1024 * 1024;
 /// Bytes of an order of 300 items with long options.
 const OF_300_ITEMS: usize = 350_000;
 /// Longer than anything takes that works.
@@ -98,21 +99,33 @@ async fn unfinished_uploads_take_a_bounded_memory_and_hold_up_nobody() {
     assert_eq!(increment().await, 200);
 }
 
+/// Uploads without end. Eight of them leave less memory for large bodies than an order of 300 items takes.
+fn fill_the_memory(address: SocketAddr) {
+    let bytes: &'static [u8] = vec![b'x'; SENT].leak();
+    for _ in 0..12 {
+        tokio::spawn(async move {
+            loop {
+                upload(address, "/v1/decrement", bytes).await;
+            }
+        });
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_body_that_finds_no_room_is_refused_unread() {
     let server = grpc_server(&Database::fresh(Backend::Sqlite).text);
     let front = adapter(server.addresses[0]);
     let address = front.addresses[0];
-    let bytes: &'static [u8] = vec![b'x'; SENT].leak();
-    // They hold all memory for large bodies until their time is over.
-    let uploads = tokio::spawn(join_all((0..40).map(|_| upload(address, "/v1/decrement", bytes))));
-    loop {
-        assert!(!uploads.is_finished(), "the adapter asks for a body although it has no room for it");
-        match asked(address, ANNOUNCED).await.1.as_str() {
-            "HTTP/1.1 503" => break,
-            line => assert_eq!(line, "HTTP/1.1 100"),
+    fill_the_memory(address);
+    let refused = async {
+        loop {
+            match asked(address, ANNOUNCED).await.1.as_str() {
+                "HTTP/1.1 503" => break,
+                line => assert_eq!(line, "HTTP/1.1 100"),
+            }
         }
-    }
+    };
+    tokio::time::timeout(LONG, refused).await.expect("the adapter asks for no body for which it has no room");
     begun(address, 16 * 1024).await;
 }
 
@@ -122,36 +135,18 @@ async fn a_refused_body_of_300_items_gets_its_answer_and_keeps_its_connection() 
     let server = grpc_server(&Database::fresh(Backend::Sqlite).text);
     let front = adapter(server.addresses[0]);
     let address = front.addresses[0];
-    let bytes: &'static [u8] = vec![b'x'; SENT].leak();
-    let uploads = tokio::spawn(join_all((0..40).map(|_| upload(address, "/v1/decrement", bytes))));
-    let body = vec![b'x'; OF_300_ITEMS];
-    loop {
-        assert!(!uploads.is_finished(), "the adapter has room for every body");
-        let mut stream = TcpStream::connect(address).await.expect("the port is open");
-        stream.write_all(head("/v1/increment", body.len()).as_bytes()).await.expect("the bytes can be sent");
-        stream.write_all(&body).await.expect("the whole body can be sent");
-        let answer = answer_of(&mut stream).await;
-        if answer.starts_with("http/1.1 401") {
-            continue;
+    fill_the_memory(address);
+    let call = post("/v1/increment", &"x".repeat(OF_300_ITEMS));
+    let refused = async {
+        loop {
+            // The second answer is that of the health, on the same connection.
+            match statuses(address, call.as_bytes()).await.as_slice() {
+                [401, 200] => {}
+                answers => break assert_eq!(answers, [503, 200]),
+            }
         }
-        assert!(answer.starts_with("http/1.1 503"), "{answer}");
-        stream.write_all(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n").await.expect("the bytes can be sent");
-        let answer = answer_of(&mut stream).await;
-        assert!(answer.starts_with("http/1.1 200"), "{answer}");
-        break;
-    }
-}
-
-/// The head of an answer, after which its body was read too.
-async fn answer_of(stream: &mut TcpStream) -> String {
-    let mut head = Vec::new();
-    while !head.ends_with(b"\r\n\r\n") {
-        head.push(stream.read_u8().await.expect("the connection is open"));
-    }
-    let head = String::from_utf8(head).expect("ASCII").to_lowercase();
-    let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")).expect("a length");
-    stream.read_exact(&mut vec![0; length.parse().expect("a number")]).await.expect("the whole body");
-    head
+    };
+    tokio::time::timeout(LONG, refused).await.expect("no room for a body at some time");
 }
 
 /// Sends a head. Returns when the adapter asks for the body or answers, with the beginning of that.

@@ -78,6 +78,19 @@ pub fn program_of(folder: &Path, name: &str) -> Command {
     command
 }
 
+/// The command, run by another program with these arguments.
+pub fn run_by(runner: &[&str], command: &Command) -> Command {
+    let mut run = Command::new(runner[0]);
+    run.args(&runner[1..]).arg(command.get_program()).args(command.get_args());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => run.env(name, value),
+            None => run.env_remove(name),
+        };
+    }
+    run
+}
+
 /// An address that was free a moment ago, for a port that a program does not print.
 pub fn free_address() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());

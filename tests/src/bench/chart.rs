@@ -16,7 +16,7 @@ pub struct Point {
 /// A line of the chart.
 pub struct Series {
     /// Its name.
-    pub name: &'static str,
+    pub name: String,
     /// Its colour.
     pub colour: &'static str,
     /// The points, ordered by the offered rate.
@@ -100,7 +100,7 @@ pub fn svg(title: &str, series: &[Series]) -> String {
     }
     for (index, series) in series.iter().enumerate() {
         let (x, y) = (LEFT + 300.0 * index as f64, TOP + HEIGHT + 62.0);
-        let (colour, name) = (series.colour, series.name);
+        let (colour, name) = (series.colour, &series.name);
         let _ = writeln!(
             out,
             "<circle cx='{x}' cy='{y}' r='5' fill='{colour}'/><text x='{}' y='{}'>{name}</text>",

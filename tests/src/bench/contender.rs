@@ -72,16 +72,12 @@ impl Contender {
     pub const BEFORE_STANDALONE: Self = Self::Before(Shape::Standalone);
 
     /// Its name in tables.
-    pub const fn name(self) -> &'static str {
+    pub fn name(self) -> String {
         match self {
-            Self::Ours(Shape::TwoProcesses(Backend::Postgres)) => "ours: two processes, Postgres",
-            Self::Ours(Shape::TwoProcesses(Backend::Sqlite)) => "ours: two processes, SQLite",
-            Self::Ours(Shape::Standalone) => "ours: `standalone`, SQLite",
-            Self::Before(Shape::TwoProcesses(Backend::Postgres)) => "the version before: two processes, Postgres",
-            Self::Before(Shape::TwoProcesses(Backend::Sqlite)) => "the version before: two processes, SQLite",
-            Self::Before(Shape::Standalone) => "the version before: `standalone`, SQLite",
-            Self::Peer(Style::Procedure) => "peer: a stored procedure per order",
-            Self::Peer(Style::Transaction) => "naive: a transaction per order",
+            Self::Ours(shape) => format!("ours: {}", shape.name()),
+            Self::Before(shape) => format!("the version before: {}", shape.name()),
+            Self::Peer(Style::Procedure) => "peer: a stored procedure per order".to_owned(),
+            Self::Peer(Style::Transaction) => "naive: a transaction per order".to_owned(),
         }
     }
 

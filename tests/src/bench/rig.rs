@@ -11,7 +11,7 @@ use crate::bench::door::Door;
 use crate::bench::fixtures::{ITEMS, SITE, STOCKED, key, reference};
 use crate::certificates::Authority;
 use crate::postgres::Durability;
-use crate::programs::{Running, program};
+use crate::programs::{Running, program, run_by};
 use crate::requests::set;
 use crate::tokens::{New, bearer, until_known};
 use crate::wix_caller::APP_ID;
@@ -26,17 +26,15 @@ pub enum Shape {
     Standalone,
 }
 
-/// The command with a lower priority.
-fn nice(command: &Command) -> Command {
-    let mut nice = Command::new("nice");
-    nice.args(["-n", "15"]).arg(command.get_program()).args(command.get_args());
-    for (name, value) in command.get_envs() {
-        match value {
-            Some(value) => nice.env(name, value),
-            None => nice.env_remove(name),
-        };
+impl Shape {
+    /// Its name in tables.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::TwoProcesses(Backend::Postgres) => "two processes, Postgres",
+            Self::TwoProcesses(Backend::Sqlite) => "two processes, SQLite",
+            Self::Standalone => "`standalone`, SQLite",
+        }
     }
-    nice
 }
 
 /// Both servers on a new, stocked database that forces its writes to disk.
@@ -60,7 +58,7 @@ impl Rig {
     /// The same with servers that let the load generator go first where both want a core. Under overload a generator
     /// that waits for a core would measure itself: it sends late, and reads answers late.
     pub fn behind_the_load(shape: Shape) -> Self {
-        Self::of(&|name| nice(&program(name)), shape)
+        Self::of(&|name| run_by(&["nice", "-n", "15"], &program(name)), shape)
     }
 
     /// The same with programs of any version, which `program` finds by their names.
