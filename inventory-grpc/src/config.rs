@@ -221,7 +221,7 @@ pub struct Serve {
     /// Where, and on which database.
     #[command(flatten)]
     pub listen: Listen,
-    /// Address and port for Prometheus metrics (GET /metrics). Off unless set.
+    /// Address and port for Prometheus metrics (GET /metrics); port 0 takes any free port. Off unless set.
     #[arg(long, env = "ADMIN_LISTEN")]
     pub admin_listen: Option<SocketAddr>,
     /// How to stop.

@@ -40,7 +40,7 @@ fn main() -> ExitCode {
 }
 
 async fn serve(settings: Serve) -> Result<(), Box<dyn Error>> {
-    inventory_program::serve_metrics(settings.admin_listen)?;
+    let admin = inventory_program::serve_metrics(settings.admin_listen)?;
     let options = settings.listen.options();
     let backend = settings.listen.database.database_url.backend();
     // Before the database is opened, which may take long: as process 1 of a container, the program would not hear a
@@ -48,8 +48,8 @@ async fn serve(settings: Serve) -> Result<(), Box<dyn Error>> {
     let stop = inventory_program::stop_on_signal(settings.drain)?;
     let (store, listener) = inventory_grpc::open(&settings.listen, inventory_program::reload_on_signal()?).await?;
     let address = listener.local_addr()?;
-    Out::default().line(format_args!("grpc listening on {address}"))?;
-    inventory_grpc::tell_start(backend, address, None, settings.admin_listen);
+    Out::default().addresses([("grpc", Some(address)), ("admin", admin)])?;
+    inventory_grpc::tell_start(backend, address, None, admin);
     Ok(server::serve(listener, store, options, stop).await?)
 }
 

@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use inventory_proto::v1;
 use inventory_tests::archives::{JANUARY, MARCH, archive, forget_outcomes};
 use inventory_tests::books;
-use inventory_tests::programs::{closed_pipe, finish, free_address, grpc_server, program};
+use inventory_tests::programs::{closed_pipe, finish, free_port, grpc_server, program};
 use inventory_tests::requests::guid;
 use inventory_tests::test_keys::app_key;
 use inventory_tests::wix_caller::{APP_ID, CATALOG};
@@ -217,10 +217,10 @@ impl Drop for Unread {
 #[test]
 fn a_server_serves_though_nobody_reads_its_address_or_its_log() {
     let database = Database::fresh(Backend::Sqlite);
-    let grpc = free_address().to_string();
+    let grpc = format!("127.0.0.1:{}", free_port());
     let serve = inventory(&["serve", "--grpc-listen", &grpc, "--database-url", &database.text]);
     let _server = Unread::start(serve, || inventory(&["health", "--grpc-upstream", &grpc]));
-    let http = free_address().to_string();
+    let http = format!("127.0.0.1:{}", free_port());
     let adapter = |arguments: &[&str]| {
         let mut command = program("wix-adapter");
         command.args(arguments).args(["--http-listen", &http]).env("WIX_PUBLIC_KEY", &app_key().public);

@@ -10,7 +10,7 @@ use inventory_proto::v1;
 use inventory_proto::v1::availability_service_client::AvailabilityServiceClient;
 use inventory_proto::v1::site_service_client::SiteServiceClient;
 use inventory_tests::call_stream::CallStream;
-use inventory_tests::programs::{Running, free_address, program};
+use inventory_tests::programs::{Running, program};
 use inventory_tests::requests::guid;
 use inventory_tests::world::{Backend, Database};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -26,17 +26,16 @@ use crate::attacks::others::FULL_PORT;
 const LONG: Duration = Duration::from_secs(60);
 
 /// A gRPC server that may open 64 files, so its port holds 16 connections. Its metrics have a port too.
-fn server(database: &Database, log: &Path) -> (Running, SocketAddr) {
-    let admin = free_address();
+fn server(database: &Database, log: &Path) -> Running {
     let server = program("inventory-grpc");
     let mut command = Command::new("sh");
     let script = format!(
-        "ulimit -n 64 && exec {} serve --grpc-listen 127.0.0.1:0 --database-url {} --admin-listen {admin}",
+        "ulimit -n 64 && exec {} serve --grpc-listen 127.0.0.1:0 --database-url {} --admin-listen 127.0.0.1:0",
         server.get_program().display(),
         database.text,
     );
     command.args(["-c", &script]);
-    (Running::start_logging(command, 1, log), admin)
+    Running::start_logging(command, 2, log)
 }
 
 async fn connected(address: SocketAddr) -> Channel {
@@ -54,7 +53,7 @@ async fn ask(address: SocketAddr) -> Result<(), Status> {
 #[tokio::test(flavor = "multi_thread")]
 async fn callers_that_only_ask_for_the_health_keep_no_place_on_a_full_port() {
     let database = Database::fresh(Backend::Sqlite);
-    let (server, _) = server(&database, &database.folder().join("log"));
+    let server = server(&database, &database.folder().join("log"));
     let address = server.addresses[0];
     let mut holders = Vec::new();
     for _ in 0..16 {
@@ -72,7 +71,7 @@ async fn callers_that_only_ask_for_the_health_keep_no_place_on_a_full_port() {
 #[tokio::test(flavor = "multi_thread")]
 async fn callers_of_streams_who_leave_free_their_places_at_once() {
     let database = Database::fresh(Backend::Sqlite);
-    let (server, _) = server(&database, &database.folder().join("log"));
+    let server = server(&database, &database.folder().join("log"));
     let address = server.addresses[0];
     // If their places were free only after seconds, so many rounds would take longer than LONG.
     let rounds = async {
@@ -91,8 +90,8 @@ async fn callers_of_streams_who_leave_free_their_places_at_once() {
 async fn more_connections_than_files_neither_fill_the_log_nor_keep_callers_out() {
     let database = Database::fresh(Backend::Sqlite);
     let log = database.folder().join("log");
-    let (server, admin) = server(&database, &log);
-    let address = server.addresses[0];
+    let server = server(&database, &log);
+    let (address, admin) = (server.addresses[0], server.addresses[1]);
     let silent = join_all((0..100).flat_map(|_| [address, admin]).map(TcpStream::connect)).await;
     let silent: Vec<TcpStream> = silent.into_iter().flatten().collect();
     for _ in 0..20 {

@@ -9,7 +9,7 @@ use diesel::connection::SimpleConnection;
 use diesel::pg::PgConnection;
 use inventory_tests::books;
 use inventory_tests::certificates::Authority;
-use inventory_tests::programs::{Running, adapter, finish_saying, free_address, grpc_server, program, run_by};
+use inventory_tests::programs::{Running, adapter, finish_saying, grpc_server, program, run_by};
 use inventory_tests::test_keys::app_key;
 use inventory_tests::wix_caller::APP_ID;
 use inventory_tests::world::{Backend, Database, World};
@@ -102,12 +102,11 @@ async fn health_asks_ports_with_tls() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_port_of_the_metrics_says_that_the_program_lives() {
     let database = Database::fresh(Backend::Sqlite);
-    let free = free_address();
     let mut command = program("inventory-grpc");
     command.args(["serve", "--grpc-listen", "127.0.0.1:0", "--database-url", &database.text]);
-    command.args(["--admin-listen", &free.to_string()]);
-    let _server = Running::start(command, 1);
-    assert_eq!(inventory_tests::wix_caller::WixCaller::new(free).get("/health").await, 200);
+    command.args(["--admin-listen", "127.0.0.1:0"]);
+    let server = Running::start(command, 2);
+    assert_eq!(inventory_tests::wix_caller::WixCaller::new(server.addresses[1]).get("/health").await, 200);
 }
 
 /// A command that runs another one as process 1 of a process namespace of its own.

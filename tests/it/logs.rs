@@ -3,12 +3,11 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use axum::http::Method;
 use futures_util::future::join_all;
 use inventory_core::model::access::Scope;
 use inventory_proto::Bearer;
 use inventory_tests::chaos::Link;
-use inventory_tests::programs::{Running, free_address, program};
+use inventory_tests::programs::{Running, program};
 use inventory_tests::test_keys::{app_key, other_key, signing_key};
 use inventory_tests::tokens::{GET_SITE, New, bearer, call, channel_to, code_of, until_known};
 use inventory_tests::wix_caller::{APP_ID, WixCaller, claims, item, order, order_id, sign};
@@ -209,12 +208,12 @@ const LONG: Duration = Duration::from_secs(60);
 #[tokio::test(flavor = "multi_thread")]
 async fn bad_tokens_add_few_lines_and_each_is_counted() {
     let database = Database::fresh(Backend::Sqlite);
-    let (path, admin) = (database.folder().join("log"), free_address());
+    let path = database.folder().join("log");
     let mut command = program("wix-adapter");
     command.args(["standalone", "--http-listen", "127.0.0.1:0", "--grpc-listen", "127.0.0.1:0"]);
     command.args(["--database-url", &database.text, "--wix-app-id", APP_ID]);
-    command.args(["--admin-listen", &admin.to_string()]).env("WIX_PUBLIC_KEY", &app_key().public);
-    let servers = Running::start_logging(command, 2, &path);
+    command.args(["--admin-listen", "127.0.0.1:0"]).env("WIX_PUBLIC_KEY", &app_key().public);
+    let servers = Running::start_logging(command, 3, &path);
     let wix = WixCaller::new(servers.addresses[1]);
     let refuse = async |token: &str| assert_eq!(wix.post("/v1/decrement", token.to_owned()).await.status, 401);
     let refusals = |cause: &str| {
@@ -249,34 +248,31 @@ async fn bad_tokens_add_few_lines_and_each_is_counted() {
     };
     tokio::time::timeout(LONG, all).await.expect("the end is told");
     assert_eq!(told(), 1 + BAD_TOKENS as u64);
-    let metrics = WixCaller::new(admin).send(Method::GET, "/metrics", Vec::new()).await.expect("metrics are served");
+    let metrics = WixCaller::new(servers.addresses[2]).metrics().await;
     let counted = format!("wix_token_refusals_total{{cause=\"wrong_signature\"}} {}", 1 + BAD_TOKENS);
-    assert!(metrics.text.lines().any(|line| line == counted), "{counted} is not in\n{}", metrics.text);
+    assert!(metrics.lines().any(|line| line == counted), "{counted} is not in\n{metrics}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn calls_that_are_not_let_in_add_few_lines_to_the_log_of_grpc_and_each_is_counted() {
     let database = Database::fresh(Backend::Sqlite);
-    let (path, admin) = (database.folder().join("log"), free_address());
+    let path = database.folder().join("log");
     let mut command = program("inventory-grpc");
     command.args(["serve", "--grpc-listen", "127.0.0.1:0", "--database-url", &database.text]);
-    command.args(["--admin-listen", &admin.to_string()]);
-    let server = Running::start_logging(command, 1, &path);
+    command.args(["--admin-listen", "127.0.0.1:0"]);
+    let server = Running::start_logging(command, 2, &path);
     let good = New { name: "erp", scopes: &[Scope::StockRead], ..New::default() }.create(&database.url);
     let channel = channel_to(server.addresses[0]);
     until_known(channel.clone(), &good).await;
-    let metrics = async || {
-        let answer = WixCaller::new(admin).send(Method::GET, "/metrics", Vec::new()).await;
-        answer.expect("metrics are served").text
-    };
+    let admin = WixCaller::new(server.addresses[1]);
     let counted = |text: &str, cause: &str| {
         let name = format!("inventory_token_refusals_total{{cause=\"{cause}\"}} ");
         text.lines().find_map(|line| line.strip_prefix(&name)?.parse::<usize>().ok())
     };
-    assert_eq!(counted(&metrics().await, "scope"), Some(0), "it is there from the start");
+    assert_eq!(counted(&admin.metrics().await, "scope"), Some(0), "it is there from the start");
 
     let lines = || std::fs::read_to_string(&path).expect("the log can be read").lines().count();
-    let (before, missing) = (lines(), counted(&metrics().await, "missing"));
+    let (before, missing) = (lines(), counted(&admin.metrics().await, "missing"));
     let (none, holder) = (Bearer::NONE, bearer(&good));
     for _ in 0..BAD_TOKENS / AT_A_TIME {
         join_all((0..AT_A_TIME).map(async |_| {
@@ -289,7 +285,7 @@ async fn calls_that_are_not_let_in_add_few_lines_to_the_log_of_grpc_and_each_is_
     }
     let added = lines() - before;
     assert!(added <= OUTAGE_LINES_MAX, "{added} lines");
-    let text = metrics().await;
+    let text = admin.metrics().await;
     assert_eq!(counted(&text, "scope"), Some(BAD_TOKENS));
     assert_eq!(counted(&text, "missing"), missing.map(|before| before + BAD_TOKENS));
 }

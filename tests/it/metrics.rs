@@ -7,7 +7,7 @@ use axum::http::Method;
 use inventory_proto::v1;
 use inventory_proto::v1::ledger_service_client::LedgerServiceClient;
 use inventory_proto::v1::site_service_client::SiteServiceClient;
-use inventory_tests::programs::{Running, free_address, program};
+use inventory_tests::programs::{Running, program};
 use inventory_tests::test_keys::app_key;
 use inventory_tests::wix_caller::{APP_ID, WixCaller, item, order};
 use inventory_tests::world::{Backend, Database};
@@ -26,24 +26,24 @@ struct Programs {
     _front: Running,
     grpc: SocketAddr,
     wix: WixCaller,
-    admins: [SocketAddr; 2],
+    admins: [WixCaller; 2],
     _database: Database,
 }
 
 impl Programs {
     async fn start(backend: Backend) -> Self {
         let database = Database::fresh(backend);
-        let admins = [(); 2].map(|()| free_address());
         let mut command = program("inventory-grpc");
         command.args(["serve", "--grpc-listen", "127.0.0.1:0", "--database-url", &database.text]);
-        command.args(["--admin-listen", &admins[0].to_string()]);
-        let server = Running::start(command, 1);
+        command.args(["--admin-listen", "127.0.0.1:0"]);
+        let server = Running::start(command, 2);
         let mut command = program("wix-adapter");
         command.args(["serve", "--http-listen", "127.0.0.1:0", "--wix-app-id", APP_ID]);
-        command.args(["--grpc-upstream", &server.addresses[0].to_string(), "--admin-listen", &admins[1].to_string()]);
+        command.args(["--grpc-upstream", &server.addresses[0].to_string(), "--admin-listen", "127.0.0.1:0"]);
         command.env("WIX_PUBLIC_KEY", &app_key().public);
-        let front = Running::start(command, 1);
+        let front = Running::start(command, 2);
         let (grpc, wix) = (server.addresses[0], WixCaller::new(front.addresses[0]));
+        let admins = [&server, &front].map(|program| WixCaller::new(program.addresses[1]));
         let programs = Self { _server: server, _front: front, grpc, wix, admins, _database: database };
         // Once they answer, they have made all of their metrics.
         let list = v1::ListSitesRequest::default();
@@ -59,9 +59,8 @@ impl Programs {
     /// The metrics of both programs, as text.
     async fn scrape(&self) -> String {
         let mut text = String::new();
-        for admin in self.admins {
-            let answer = WixCaller::new(admin).send(Method::GET, "/metrics", Vec::new()).await;
-            text.push_str(&answer.expect("the admin server answers").text);
+        for admin in &self.admins {
+            text.push_str(&admin.metrics().await);
         }
         text
     }
@@ -307,17 +306,15 @@ async fn calls_refusals_and_watchers_are_measured() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn standalone_shows_the_metrics_of_both_servers() {
-    let free = free_address();
     let database = Database::fresh(Backend::Sqlite);
     let mut command = program("wix-adapter");
     command.args(["standalone", "--http-listen", "127.0.0.1:0", "--grpc-listen", "127.0.0.1:0"]);
-    command.args(["--database-url", &database.text, "--wix-app-id", APP_ID, "--admin-listen", &free.to_string()]);
+    command.args(["--database-url", &database.text, "--wix-app-id", APP_ID, "--admin-listen", "127.0.0.1:0"]);
     command.env("WIX_PUBLIC_KEY", &app_key().public);
-    let servers = Running::start(command, 2);
+    let servers = Running::start(command, 3);
     let give = order(&Uuid::new_v4().to_string(), json!([item("A", 1)]));
     assert_eq!(WixCaller::new(servers.addresses[1]).call("increment", give).await.status, 200);
-    let answer = WixCaller::new(free).send(Method::GET, "/metrics", Vec::new()).await;
-    let metrics = answer.expect("the admin server answers").text;
+    let metrics = WixCaller::new(servers.addresses[2]).metrics().await;
     let of_the_server = r#"inventory_commands_total{outcome="applied"} 1"#;
     let of_the_adapter = r#"wix_calls_total{method="increment",answer="done"} 1"#;
     for line in [of_the_server, of_the_adapter] {

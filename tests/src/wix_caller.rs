@@ -116,6 +116,13 @@ impl WixCaller {
         self.send(Method::GET, path, Vec::new()).await.expect("the adapter answers").status
     }
 
+    /// What the program says of itself, if the address is that of its metrics. Panics if no answer comes.
+    pub async fn metrics(&self) -> String {
+        let answer = self.send(Method::GET, "/metrics", Vec::new()).await.expect("the port of the metrics is open");
+        assert_eq!(answer.status, 200, "{}", answer.text);
+        answer.text
+    }
+
     /// Sends any request. The error is a broken connection.
     pub async fn send(
         &self,

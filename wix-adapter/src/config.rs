@@ -61,7 +61,7 @@ pub struct Http {
     /// proxy before it.
     #[arg(long, env = "HTTP_LISTEN", default_value = "127.0.0.1:8080")]
     pub http_listen: SocketAddr,
-    /// Address and port for Prometheus metrics (GET /metrics); off unless set.
+    /// Address and port for Prometheus metrics (GET /metrics); port 0 takes any free port. Off unless set.
     #[arg(long, env = "ADMIN_LISTEN")]
     pub admin_listen: Option<SocketAddr>,
 }

@@ -28,10 +28,10 @@ fn main() -> ExitCode {
             Command::Serve(settings) => serve(*settings).await.map(|()| ExitCode::SUCCESS),
             #[cfg(feature = "standalone")]
             Command::Standalone(settings) => {
-                inventory_program::serve_metrics(settings.http.admin_listen)?;
+                let admin = inventory_program::serve_metrics(settings.http.admin_listen)?;
                 let stop = inventory_program::stop_on_signal(settings.drain)?;
                 let reload = inventory_program::reload_on_signal()?;
-                standalone::run(*settings, stop, reload).await.map(|()| ExitCode::SUCCESS)
+                standalone::run(*settings, admin, stop, reload).await.map(|()| ExitCode::SUCCESS)
             }
             Command::Send(settings) => Ok(send::send(*settings).await),
             Command::Rehearse(settings) => Ok(rehearse::rehearse(*settings).await),
@@ -47,16 +47,16 @@ async fn serve(settings: Serve) -> Result<(), Box<dyn Error>> {
     let rehearsal = settings.wix.rehearsal(reload.clone())?;
     let servers = settings.upstreams.channels(client::settings, &reload)?;
     let bearer = settings.bearer(reload.clone())?;
-    inventory_program::serve_metrics(settings.http.admin_listen)?;
+    let admin = inventory_program::serve_metrics(settings.http.admin_listen)?;
     let upstreams = Upstreams::over(servers, bearer);
     let listener = server::bind(settings.http.http_listen, &settings.protection, reload)?;
     let address = listener.local_addr()?;
-    Out::default().line(format_args!("http listening on {address}"))?;
+    Out::default().addresses([("http", Some(address)), ("admin", admin)])?;
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         http = %address,
         upstreams = settings.upstreams.names(),
-        admin = settings.http.admin_listen.map(tracing::field::display),
+        admin = admin.map(tracing::field::display),
         "started",
     );
     let adapter = Adapter { verifier: Verifier::reloaded(&app_id, keys).with_rehearsal(rehearsal), upstreams };

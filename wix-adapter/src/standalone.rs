@@ -68,9 +68,14 @@ pub struct NoDemoKey {
 
 /// Serves until `stop` begins. Then it answers the requests under way, commits what is queued, and returns.
 ///
-/// `reload` asks for certificates and keys to be read again. Both ports have the same certificate. Only the gRPC port
-/// asks for certificates of callers, because Wix has none.
-pub async fn run(settings: Standalone, stop: Stop, reload: Reload) -> Result<(), Box<dyn Error>> {
+/// `admin` is where the metrics are served. `reload` asks for certificates and keys to be read again. Both ports have
+/// the same certificate. Only the gRPC port asks for certificates of callers, because Wix has none.
+pub async fn run(
+    settings: Standalone,
+    admin: Option<SocketAddr>,
+    stop: Stop,
+    reload: Reload,
+) -> Result<(), Box<dyn Error>> {
     let protection = &settings.grpc.protection;
     if settings.demo && protection.is_tls() {
         return Err("--demo shows calls without TLS: leave out --tls-cert".into());
@@ -90,10 +95,8 @@ pub async fn run(settings: Standalone, stop: Stop, reload: Reload) -> Result<(),
     let http = server::bind(settings.http.http_listen, &http_protection, reload.clone())?;
     let (store, mut grpc) = inventory_grpc::open(&settings.grpc, reload).await?;
     let (grpc_at, http_at) = (grpc.local_addr()?, http.local_addr()?);
-    let mut out = Out::default();
-    out.line(format_args!("grpc listening on {grpc_at}"))?;
-    out.line(format_args!("http listening on {http_at}"))?;
-    inventory_grpc::tell_start(backend, grpc_at, Some(http_at), settings.http.admin_listen);
+    Out::default().addresses([("grpc", Some(grpc_at)), ("http", Some(http_at)), ("admin", admin)])?;
+    inventory_grpc::tell_start(backend, grpc_at, Some(http_at), admin);
 
     let endpoint = Endpoint::from_shared(format!("http://{}", reachable(grpc_at)))?;
     let connection = client::settings(endpoint.clone());

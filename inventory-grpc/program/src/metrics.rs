@@ -42,14 +42,15 @@ pub struct MetricsError {
 }
 
 /// Serves Prometheus metrics at `GET /metrics`, and `GET /health`, on `listen` until the process ends. Does nothing for
-/// `None`.
+/// `None`. Returns the address with its port, which the system chooses if it is 0.
 ///
 /// Must be called inside the runtime, before anything is recorded, and at most once with an address. The port is bound
 /// when it returns.
-pub fn serve_metrics(listen: Option<SocketAddr>) -> Result<(), MetricsError> {
-    let Some(listen) = listen else { return Ok(()) };
+pub fn serve_metrics(listen: Option<SocketAddr>) -> Result<Option<SocketAddr>, MetricsError> {
+    let Some(listen) = listen else { return Ok(None) };
     let failed = |source: Box<dyn Error + Send + Sync>| MetricsError { listen, source };
     let listener = Listener::plain(listen).map_err(|error| failed(error.into()))?;
+    let address = listener.local_addr().map_err(|error| failed(error.into()))?;
     let handle = recorder().map_err(|error| failed(error.into()))?;
     describe_gauge!(BUILD_INFO, "Always 1. The labels name the program and its version.");
     gauge!(BUILD_INFO, "program" => observe::program(), "version" => env!("CARGO_PKG_VERSION")).set(1.0);
@@ -65,7 +66,7 @@ pub fn serve_metrics(listen: Option<SocketAddr>) -> Result<(), MetricsError> {
     let limits = Limits { connections: CONNECTIONS_MAX, calls: CONNECTIONS_MAX, ..Limits::of(Protocol::Http1) };
     let refuse = || answer(StatusCode::SERVICE_UNAVAILABLE, String::new());
     tokio::spawn(serve_http(listener.with_limits(limits), Metrics(handle), refuse, Stop::default()));
-    Ok(())
+    Ok(Some(address))
 }
 
 /// Records the metrics of the process from now on.

@@ -5,6 +5,7 @@
 
 use std::fmt::Display;
 use std::io::{ErrorKind, Write};
+use std::net::SocketAddr;
 
 /// Standard output cannot be written.
 #[derive(Debug, thiserror::Error)]
@@ -33,6 +34,16 @@ impl Out {
         let written = writeln!(std::io::stdout(), "{line}").map_err(OutputError::from);
         self.is_closed = written.as_ref().is_err_and(OutputError::is_closed);
         if self.is_closed { Ok(()) } else { written }
+    }
+
+    /// Prints where a program listens, a line for each of its ports. One without an address is off.
+    pub fn addresses<const N: usize>(&mut self, ports: [(&str, Option<SocketAddr>); N]) -> Result<(), OutputError> {
+        for (name, address) in ports {
+            if let Some(address) = address {
+                self.line(format_args!("{name} listening on {address}"))?;
+            }
+        }
+        Ok(())
     }
 }
 
