@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use inventory_core::store::DatabaseUrl;
 use inventory_proto::v1;
 use inventory_proto::v1::availability_service_client::AvailabilityServiceClient;
 use inventory_proto::v1::site_service_client::SiteServiceClient;
@@ -30,9 +31,14 @@ struct Shop {
 
 impl Shop {
     async fn open() -> Self {
+        Self::open_as(Pair::url).await
+    }
+
+    /// The same, with another role than the administrator's.
+    async fn open_as(url: impl Fn(&Pair) -> DatabaseUrl) -> Self {
         let pair = tokio::task::spawn_blocking(Pair::synchronous).await.expect("both servers start");
         let stop = CancellationToken::new();
-        let address = start_grpc(pair.url(), stop.clone()).await;
+        let address = start_grpc(url(&pair), stop.clone()).await;
         let channel = channel_to(address);
         let site = guid();
         let stocked = set(&site, vec![set_item("A", 10), set_item("B", 0)]);
@@ -52,6 +58,29 @@ impl Shop {
         self.pair.standby.thaw();
         while self.order(order).await.is_err() {}
         assert!(self.order(order).await.expect("it is on both servers"), "{path}");
+    }
+
+    /// The answer to an order while waits for the standby are cancelled that have lasted for so long. The caller waits
+    /// for as long as it takes.
+    async fn while_cancelling(
+        &self,
+        lasted: &str,
+        order: &v1::DecrementAvailabilityRequest,
+    ) -> Result<v1::DecrementAvailabilityResponse, Status> {
+        let mut client = AvailabilityServiceClient::new(self.channel.clone());
+        tokio::select! {
+            answer = client.decrement_availability(order.clone()) => Ok(answer?.into_inner()),
+            () = cancel_waits(self, lasted, usize::MAX) => unreachable!("it goes on"),
+        }
+    }
+
+    /// Sends an order while the standby is away and waits for it are cancelled. Its outcome is unknown, until the
+    /// standby is back.
+    async fn cancelled(&self, lasted: &str, order: &v1::DecrementAvailabilityRequest, case: &str) {
+        self.pair.standby.freeze();
+        let status = self.while_cancelling(lasted, order).await.expect_err("no standby has it");
+        assert_eq!(reason_of(&status), "OUTCOME_UNKNOWN", "{case}: {status}");
+        self.settle(order, case).await;
     }
 
     /// Ends every connection that waits for the standby, until the primary shows what they wrote.
@@ -160,30 +189,38 @@ async fn a_setting_made_again_waits_for_the_standby() {
     assert!(units.update_unit(patient(unit)).await.is_err(), "nothing says that the standby has it");
 }
 
-/// Somebody who cannot wait any longer cancels the commits that wait for the standby.
+/// Somebody cancels every wait for the standby, at once and as often as there is one.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cancelled_wait_for_the_standby_is_no_commit() {
     let shop = Shop::open().await;
-    // A level that is not cached takes the locked path, one that is cached the optimistic one.
-    for (item, path) in [("A", "cached"), ("C", "not cached")] {
-        shop.pair.standby.freeze();
+    // As Postgres lets the standbys be named. A level that is not cached takes the locked path, one that is cached the
+    // optimistic one.
+    for (names, item) in [("standby", "A"), ("*", "C"), ("FIRST 1 (*)", "A"), ("1(standby)", "D"), ("any 1 (*)", "A")] {
+        shop.pair.primary.require(names);
         let order = unrestricted(&shop.site, item);
-        let mut client = AvailabilityServiceClient::new(shop.channel.clone());
-        let answer = tokio::select! {
-            answer = client.decrement_availability(order.clone()) => answer,
-            () = cancel_waits(&shop, "1.5 s", usize::MAX) => unreachable!("it goes on"),
-        };
-        let status = answer.expect_err("no standby has it");
-        assert_eq!(reason_of(&status), "OUTCOME_UNKNOWN", "{path}: {status}");
-        shop.settle(&order, path).await;
+        assert!(!shop.order(&unrestricted(&shop.site, "A")).await.expect("the standby is there"), "{names}");
+        shop.cancelled("0 s", &order, names).await;
     }
 }
 
-/// Somebody cancels a commit that has waited for as long as a page takes to load.
+/// Commits wait for more standbys than there are. The one that has everything is not enough.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_wait_that_is_soon_cancelled_is_no_commit() {
+async fn a_cancelled_wait_for_one_of_two_standbys_is_no_commit() {
     let shop = Shop::open().await;
+    for names in ["FIRST 2 (*)", "ANY 2 (*)"] {
+        shop.pair.primary.require(names);
+        let status = shop.while_cancelling("0 s", &unrestricted(&shop.site, "A")).await.expect_err("one is away");
+        assert_eq!(reason_of(&status), "OUTCOME_UNKNOWN", "{names}: {status}");
+    }
+}
+
+/// A role that may not see what the standbys have goes by the time that commits take.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_role_without_rights_doubts_a_commit_that_is_slow() {
+    let shop = Shop::open_as(Pair::url_of_plain_role).await;
     for (item, path) in [("A", "cached"), ("C", "not cached")] {
+        shop.cancelled("1.5 s", &unrestricted(&shop.site, item), path).await;
+
         shop.pair.standby.freeze();
         let order = unrestricted(&shop.site, item);
         let (answer, ()) = tokio::join!(shop.order(&order), cancel_waits(&shop, "0.2 s", 1));

@@ -96,7 +96,8 @@ pub const LATE_CONNECTS_MAX: usize = 8;
 /// With so many late connections, a supervisor commits nothing on new ones. Commits that wait for a standby must leave
 /// room for the connection that finds the server which has taken over.
 pub const LATE_PROBES_MAX: usize = 2;
-/// A commit that took this long may have waited for a standby until somebody cancelled the wait. Another follows it.
+/// A commit that took this long may have waited for a standby until somebody cancelled the wait. Another follows it, if
+/// the database role may not see what the standbys have.
 pub const COMMIT_DOUBTED_AFTER: Duration = Duration::from_millis(50);
 /// If that one took this long, its wait may have been cancelled as well. More than any standby needs that is there.
 pub const COMMIT_CONFIRMED_WITHIN: Duration = Duration::from_secs(1);

@@ -4,6 +4,7 @@
 //! forbidden on this connection; and a generic plan is made at once, so that a statement prepared on empty tables is
 //! as good on full ones.
 
+mod standby;
 mod statements;
 mod write_batch;
 
@@ -53,10 +54,6 @@ pub(crate) const SESSION: &str = "SET enable_seqscan = off; SET enable_bitmapsca
 const SERVER: &str =
     "concat_ws(' ', inet_server_addr(), inet_server_port(), extract(epoch FROM pg_postmaster_start_time()))";
 
-/// A commit of its own, if commits wait for a standby; says whether they do.
-const CONFIRM: &str = "CASE WHEN current_setting('synchronous_standby_names') = '' THEN false \
-    ELSE pg_logical_emit_message(true, 'inventory', 'confirm') IS NOT NULL END";
-
 /// The key of a unit, its level, if that is stored, and the unit, if that is stored.
 type LoadedLevel = (UnitId, (Option<LevelId>, Option<i64>, Option<i64>, Option<i64>), Option<StateRecord>);
 
@@ -73,12 +70,18 @@ pub(crate) struct PostgresStore {
     connection: Option<PgConnection>,
     /// Whether a transaction may have begun: outside of one, Postgres warns of ROLLBACK in its log.
     begun: bool,
+    /// Whether the connection's role may know what the standbys have.
+    sees_standbys: bool,
+    /// Whether the transaction's commit waits for standbys. If no statement has told, it may.
+    waits: bool,
     faults: Faults,
 }
 
 impl PostgresStore {
     pub(crate) fn new(url: &str, how: Open, reading: Reading) -> Self {
-        Self { url: url.to_owned(), how, reading, connection: None, begun: false, faults: Faults::of(url) }
+        let faults = Faults::of(url);
+        let (connection, begun, sees_standbys, waits) = (None, false, false, true);
+        Self { url: url.to_owned(), how, reading, connection, begun, sees_standbys, waits, faults }
     }
 
     fn connection(&mut self) -> Result<&mut PgConnection, StoreError> {
@@ -101,26 +104,20 @@ impl PostgresStore {
         self.run(|connection| step(&faults, statement, connection, run))
     }
 
-    /// Finds out whether a commit that began at `started`, and has returned, is on the standby too.
-    ///
-    /// If an administrator cancels a commit's wait for its standby (`pg_cancel_backend`), COMMIT succeeds, with a
-    /// warning that diesel does not pass on. Nobody cancels a commit that is fast. After one that is not, another
-    /// commit follows: unless that one takes long too, the standby has both.
+    /// Finds out whether a commit that began at `started`, and has returned, is on the standbys that it waits for.
     fn confirm(&mut self, started: Instant) -> Result<(), CommitError> {
-        let is_doubted = self.faults.doubts_commit() || started.elapsed() >= limits::COMMIT_DOUBTED_AFTER;
-        if !is_doubted {
+        if !self.waits && !self.faults.doubts_commit() {
             return Ok(());
         }
         let unknown = |cause: Cause| CommitError::Unknown(StoreError::Gone(Trouble::NotReplicated, cause));
-        let again = Instant::now();
-        let faults = self.faults.clone();
+        let (took, sees, faults) = (started.elapsed(), self.sees_standbys, self.faults.clone());
         let connection = self.connection().map_err(CommitError::Unknown)?;
-        let ask = |connection: &mut PgConnection| diesel::select(sql::<Bool>(CONFIRM)).get_result::<bool>(connection);
-        let waits = step(&faults, Statement::Confirm, connection, ask).map_err(|error| unknown(error.into()))?;
-        if waits && again.elapsed() >= limits::COMMIT_CONFIRMED_WITHIN {
-            return Err(unknown("two commits were slow, and the wait of both may have been cancelled".into()));
+        let ask = |connection: &mut PgConnection| standby::have_commit(connection, sees, took);
+        match step(&faults, Statement::Confirm, connection, ask) {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(unknown("the waits of two commits for the standby may have been cancelled".into())),
+            Err(error) => Err(unknown(error.into())),
         }
-        Ok(())
     }
 
     /// The connection, for statements that both backends understand.
@@ -142,11 +139,12 @@ impl BatchStore for PostgresStore {
              SET idle_in_transaction_session_timeout = '{idle}ms'"
         );
         connection.batch_execute(&session).map_err(unreachable)?;
-        let server: String = diesel::select(sql::<Text>(SERVER)).get_result(&mut connection).map_err(unreachable)?;
+        let about = diesel::select((sql::<Text>(SERVER), sql::<Bool>(standby::SEES)));
+        let (server, sees) = about.get_result::<(String, bool)>(&mut connection).map_err(unreachable)?;
         if self.how == Open::ReadOnly {
             connection.batch_execute("SET default_transaction_read_only = on").map_err(unreachable)?;
         }
-        self.connection = Some(connection);
+        (self.connection, self.sees_standbys) = (Some(connection), sees);
         Ok(Server(server))
     }
 
@@ -163,7 +161,7 @@ impl BatchStore for PostgresStore {
     }
 
     fn begin(&mut self, sites: &[SiteId]) -> Result<Vec<Site>, StoreError> {
-        self.begun = true;
+        (self.begun, self.waits) = (true, true);
         self.step(Statement::Begin, |connection| connection.batch_execute("BEGIN"))?;
         let lock = |connection: &mut PgConnection| LockSites::of(sites).load::<SiteRecord>(connection);
         let mut found = self.step(Statement::LockSites, lock)?;
@@ -258,7 +256,9 @@ impl BatchStore for PostgresStore {
             self.step(Statement::AddUnits, |connection| units.execute(connection))?;
             self.step(Statement::AddLevels, |connection| levels.execute(connection))?;
         }
-        self.step(Statement::Write, |connection| write_batch(connection, writes))
+        let (written, waits) = self.step(Statement::Write, |connection| write_batch(connection, writes))?;
+        self.waits = waits;
+        Ok(written)
     }
 
     fn write_and_commit(&mut self, writes: &Writes) -> Result<Written, CommitError> {
@@ -268,7 +268,8 @@ impl BatchStore for PostgresStore {
         // Outside of BEGIN and COMMIT, one statement is one transaction.
         let write = |connection: &mut PgConnection| write_batch(connection, writes);
         let written = step(&faults, Statement::WriteAndCommit, connection, write);
-        let written = written.map_err(|error| classify_autocommit(connection, error))?;
+        let (written, waits) = written.map_err(|error| classify_autocommit(connection, error))?;
+        self.waits = waits;
         if written == Written::All {
             self.confirm(started)?;
         }
@@ -360,15 +361,16 @@ impl BatchStore for PostgresStore {
     }
 }
 
-fn write_batch(connection: &mut PgConnection, writes: &Writes) -> QueryResult<Written> {
-    match WriteBatch::of(writes).get_result::<(bool, bool)>(connection) {
-        Ok((true, true)) => Ok(Written::All),
-        Ok((true, false)) => Ok(Written::OrderFound),
-        Ok((false, _)) => Ok(Written::Outdated),
+/// Writes a batch. Returns whether the commit waits for standbys, too.
+fn write_batch(connection: &mut PgConnection, writes: &Writes) -> QueryResult<(Written, bool)> {
+    match WriteBatch::of(writes).get_result::<(bool, bool, bool)>(connection) {
+        Ok((true, true, waits)) => Ok((Written::All, waits)),
+        Ok((true, false, waits)) => Ok((Written::OrderFound, waits)),
+        Ok((false, _, waits)) => Ok((Written::Outdated, waits)),
         Err(Error::DatabaseError(DatabaseErrorKind::UniqueViolation, info))
             if info.constraint_name() == Some("request_pkey") =>
         {
-            Ok(Written::ReplayFound)
+            Ok((Written::ReplayFound, true))
         }
         Err(error) => Err(error),
     }

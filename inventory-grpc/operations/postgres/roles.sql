@@ -12,3 +12,5 @@ CREATE ROLE inventory LOGIN PASSWORD :'service_password';
 CREATE DATABASE inventory OWNER inventory_owner;
 REVOKE ALL ON DATABASE inventory FROM PUBLIC;
 GRANT CONNECT ON DATABASE inventory TO inventory;
+-- It sees how much of the log the standbys have, so that it notices a commit whose wait for them was cancelled.
+GRANT pg_read_all_stats TO inventory;

@@ -88,7 +88,7 @@ statements! {
         Write,
         /// Writes everything else, as a transaction of its own.
         WriteAndCommit,
-        /// Makes sure that a slow commit is on the standby.
+        /// Makes sure that a commit is on the standbys.
         Confirm,
         /// Finds the sites whose rows another transaction holds.
         FindLocked,

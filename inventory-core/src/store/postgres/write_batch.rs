@@ -5,6 +5,7 @@ use diesel::pg::Pg;
 use diesel::query_builder::{AstPass, QueryFragment};
 use diesel::sql_types::Bool;
 
+use super::standby::WAITS;
 use super::statements::prepared;
 use crate::engine::storage::Writes;
 use crate::store::tables::{
@@ -16,8 +17,8 @@ use crate::store::tables::{
 ///
 /// Either all is written, or nothing: if a site's sequence number or revision is not what it was when the batch was
 /// decided, or its time is later than the batch's, or an order that was taken to be new is not. Its row says whether
-/// the sites are current, and whether the orders are new. The primary key of `request` finds replays, without a look
-/// before.
+/// the sites are current, whether the orders are new, and whether the commit waits for standbys. The primary key of
+/// `request` finds replays, without a look before.
 pub(super) struct WriteBatch<'a> {
     sites: SiteStates<'a>,
     levels: LevelStates<'a>,
@@ -28,7 +29,7 @@ pub(super) struct WriteBatch<'a> {
     new_orders: NewOrders<'a>,
 }
 
-prepared!(WriteBatch<'a> -> (Bool, Bool));
+prepared!(WriteBatch<'a> -> (Bool, Bool, Bool));
 
 impl<'a> WriteBatch<'a> {
     pub(super) fn of(writes: &'a Writes) -> Self {
@@ -102,7 +103,9 @@ impl QueryFragment<Pg> for WriteBatch<'_> {
         RequestColumns::push_names(&mut out);
         out.push_sql(") ");
         self.requests.push_select(&mut out)?;
-        out.push_sql(" WHERE (SELECT ahead FROM go)) SELECT current, new FROM found");
+        out.push_sql(" WHERE (SELECT ahead FROM go)) SELECT current, new, ");
+        out.push_sql(WAITS);
+        out.push_sql(" FROM found");
         Ok(())
     }
 }
