@@ -95,8 +95,8 @@ pub fn run_by(runner: &[&str], command: &Command) -> Command {
 
 /// A free port for a program that does not tell which one it takes.
 ///
-/// Whoever asks for any port, as clients do, gets one above 32,767 from Linux. So nobody but another process of these
-/// tests can take this one before the program does.
+/// Linux gives ports above 32,767 to programs that ask for any port, as clients do. So until the program binds this
+/// one, only another process of these tests could take it.
 pub fn free_port() -> u16 {
     static TAKEN: AtomicU32 = AtomicU32::new(0);
     // Two processes begin at different ports.

@@ -180,12 +180,16 @@ impl Node {
         self.require("standby");
     }
 
-    /// Sets `synchronous_standby_names`, and waits until a standby that counts is there.
+    /// Sets `synchronous_standby_names`. Returns when it holds for all sessions, and a standby that counts is there.
     pub fn require(&self, names: &str) {
         books::script(&self.url(), &format!("ALTER SYSTEM SET synchronous_standby_names = '{names}'"));
         books::script(&self.url(), "SELECT pg_reload_conf()");
-        let waiting = "SELECT count(*) AS wrong FROM pg_stat_replication WHERE sync_state IN ('sync', 'quorum')";
-        while books::count(&self.url(), waiting) != 1 {
+        // A new session has it once the server has told all others.
+        let counting = format!(
+            "SELECT count(*) AS wrong FROM pg_stat_replication WHERE sync_state IN ('sync', 'quorum') \
+             AND current_setting('synchronous_standby_names') = '{names}'"
+        );
+        while books::count(&self.url(), &counting) != 1 {
             std::thread::yield_now();
         }
     }

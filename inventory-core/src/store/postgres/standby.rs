@@ -53,9 +53,9 @@ fn commit_again(connection: &mut PgConnection) -> QueryResult<bool> {
 /// Whether as many standbys as commits wait for have the log up to a position, which is where the primary's disk has it
 /// now if none is given. Says that they have it if commits wait for none.
 ///
-/// `synchronous_standby_names` is a list, of which one is enough, or `FIRST n (list)`, `ANY n (list)` or `n (list)`.
-/// Postgres marks the standbys that count. The view `pg_stat_replication` would join them with all sessions, which took
-/// 0.2 ms with 90 of them, where the function took 0.03 ms.
+/// `synchronous_standby_names` says how many: `FIRST n (list)`, `ANY n (list)`, `n (list)`, or a list alone, which
+/// means one. Postgres marks the standbys that count. The view `pg_stat_replication` would join them with all sessions,
+/// which took 0.2 ms with 90 of them, where the function took 0.03 ms.
 struct Standbys {
     position: Option<String>,
 }
