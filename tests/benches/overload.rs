@@ -1,23 +1,27 @@
-//! What callers meet when more comes than the machine can do: orders at twice the rate that it reached, and a small
-//! site beside a site that floods with orders of 300 items. Both sites share a writer. The load comes first on the two
-//! cores, as if it came from another machine.
+//! What callers meet when more comes than the machine can do: orders at twice the rate that it reached, the same while
+//! the servers stop for a while, and a small site beside a site that floods with orders of 300 items. Both sites share
+//! a writer. The load comes first on the two cores, as if it came from another machine.
 //!
 //!     cargo bench -p inventory-tests --bench overload
+//!
+//! `BENCH_ONLY="hot bulk pause flood"` picks parts.
 
 use std::time::Duration;
 
 use inventory_tests::bench::fixtures::{SITE, Workload, requests, requests_of};
 use inventory_tests::bench::load::{self, CUT, Window};
-use inventory_tests::bench::report::{Figure, Table, heading, runs, seconds};
+use inventory_tests::bench::report::{Figure, Table, heading, runs, seconds, wanted};
 use inventory_tests::bench::rig::{Rig, Shape, stock_site};
 use inventory_tests::programs::Running;
 use inventory_tests::world::Backend;
 
-/// Connections of the closed loop.
+/// Connections of the closed loop, and of the small site: with so many, its orders are sent when they are due.
 const CONNECTIONS: usize = 64;
 /// Connections of the open loop: Wix has as many as it has shoppers at checkout. A port takes 4,096. An order that is
 /// due waits until one of them is free.
 const MANY: usize = 4_000;
+/// Longer than the time of a call: none that waits then is answered.
+const PAUSE: Duration = Duration::from_millis(2_300);
 /// The small site. Its id and that of `SITE` have the same remainder for every number of writers up to ten, so one
 /// writer has both.
 const SMALL: &str = "5eed0000-0000-4000-8000-0000000013b1";
@@ -29,11 +33,17 @@ const SHAPES: [(&str, Shape); 2] =
 fn main() {
     heading("overload");
     let window = Window { warm_up: Duration::from_secs(1), measured: Duration::from_secs_f64(seconds()) };
-    twice_the_rate(window);
-    beside_a_flood(window);
+    let cases = [("hot", Workload::Hot, None), ("bulk", Workload::Bulk, None), ("pause", Workload::Hot, Some(PAUSE))];
+    let cases: Vec<_> = cases.into_iter().filter(|(name, ..)| wanted(name)).collect();
+    if !cases.is_empty() {
+        twice_the_rate(window, &cases);
+    }
+    if wanted("flood") {
+        beside_a_flood(window);
+    }
 }
 
-fn twice_the_rate(window: Window) {
+fn twice_the_rate(window: Window, cases: &[(&str, Workload, Option<Duration>)]) {
     let mut table = Table::new(&[
         "at twice the rate",
         "store",
@@ -43,13 +53,14 @@ fn twice_the_rate(window: Window) {
         "p99 ms",
         "slowest ms",
         "refused with 503",
+        "p50 ms",
         "p99 ms",
         "slowest ms",
         "connection closed",
         "p99 ms of all, from when due",
         "peak memory of each process, MB",
     ]);
-    for workload in [Workload::Hot, Workload::Bulk] {
+    for &(_, workload, pause) in cases {
         let most = workload.orders_per_second() * seconds();
         let closed = requests(workload, 1, (most * 1.5) as usize);
         let twice = requests(workload, 2, (most * 2.0) as usize);
@@ -58,7 +69,13 @@ fn twice_the_rate(window: Window) {
             let reached = load::during(rig.http.clone(), &closed, CONNECTIONS, window).expect(200).rate();
             let offered = 2.0 * reached;
             let twice = &twice[..twice.len().min((offered * seconds()) as usize)];
-            let (loaded, by_status) = load::open_by_status(rig.http.clone(), twice, MANY, offered);
+            let servers = &rig.servers;
+            let (loaded, by_status) = std::thread::scope(|scope| {
+                if let Some(pause) = pause {
+                    scope.spawn(move || stop_for(servers, pause));
+                }
+                load::open_by_status(rig.http.clone(), twice, MANY, offered)
+            });
             let of = |status| by_status.get(&status).map_or(0, |latency| latency.len());
             let at = |status: u16, quantile| {
                 let latency = by_status.get(&status);
@@ -67,7 +84,10 @@ fn twice_the_rate(window: Window) {
             assert_eq!(of(200) + of(503) + of(CUT), twice.len() as u64, "another status: {:?}", loaded.statuses);
             let memory = rig.servers.iter().map(|server| format!("{:.0}", server.peak_megabytes()));
             table.row(vec![
-                workload.name().into(),
+                pause.map_or_else(
+                    || workload.name().into(),
+                    |pause| format!("HOT, {:.1} s stopped", pause.as_secs_f64()),
+                ),
                 name.into(),
                 format!("{reached:.0}"),
                 format!("{offered:.0}"),
@@ -75,6 +95,7 @@ fn twice_the_rate(window: Window) {
                 at(200, 0.99),
                 at(200, 1.0),
                 of(503).to_string(),
+                at(503, 0.5),
                 at(503, 0.99),
                 at(503, 1.0),
                 of(CUT).to_string(),
@@ -85,6 +106,17 @@ fn twice_the_rate(window: Window) {
         }
     }
     table.print();
+}
+
+/// Stops the servers for a while, a second after the load has connected. Then they go on.
+fn stop_for(servers: &[Running], pause: Duration) {
+    while servers[0].open_files() < MANY {
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    std::thread::sleep(Duration::from_secs(1));
+    servers.iter().for_each(Running::freeze);
+    std::thread::sleep(pause);
+    servers.iter().for_each(Running::thaw);
 }
 
 fn beside_a_flood(window: Window) {
@@ -105,11 +137,11 @@ fn beside_a_flood(window: Window) {
         for _ in 0..runs() {
             let rig = Rig::behind_the_load(shape);
             stock_site(&rig.grpc, SMALL, 1);
-            let alone = load::open(rig.http.clone(), &small, 8, SMALL_RATE).expect(200);
+            let alone = load::open(rig.http.clone(), &small, CONNECTIONS, SMALL_RATE).expect(200);
             let (flooded, beside) = std::thread::scope(|scope| {
                 let flooding = scope.spawn(|| load::during(rig.http.clone(), &flood, CONNECTIONS, window).expect(200));
                 std::thread::sleep(window.warm_up);
-                let beside = load::open(rig.http.clone(), &more, 8, SMALL_RATE).expect(200);
+                let beside = load::open(rig.http.clone(), &more, CONNECTIONS, SMALL_RATE).expect(200);
                 (flooding.join().expect("no panic"), beside)
             });
             let [p50, p99] = [50.0, 99.0];
