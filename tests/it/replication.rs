@@ -3,13 +3,13 @@
 
 use std::time::Duration;
 
-use inventory_core::store::DatabaseUrl;
 use inventory_proto::v1;
 use inventory_proto::v1::availability_service_client::AvailabilityServiceClient;
 use inventory_proto::v1::site_service_client::SiteServiceClient;
 use inventory_proto::v1::stock_service_client::StockServiceClient;
 use inventory_tests::books;
 use inventory_tests::errors::reason_of;
+use inventory_tests::programs::{Running, program};
 use inventory_tests::replica::{Node, Pair};
 use inventory_tests::requests::{decrement, guid, set, set_item};
 use inventory_tests::tokens::channel_to;
@@ -31,14 +31,15 @@ struct Shop {
 
 impl Shop {
     async fn open() -> Self {
-        Self::open_as(Pair::url).await
+        Self::open_as(Pair::text).await
     }
 
     /// The same, with another role than the administrator's.
-    async fn open_as(url: impl Fn(&Pair) -> DatabaseUrl) -> Self {
+    async fn open_as(url: impl Fn(&Pair) -> String) -> Self {
         let pair = tokio::task::spawn_blocking(Pair::synchronous).await.expect("both servers start");
         let stop = CancellationToken::new();
-        let address = start_grpc(url(&pair), stop.clone()).await;
+        let url = url(&pair).parse().expect("the URL is valid");
+        let address = start_grpc(url, stop.clone()).await;
         let channel = channel_to(address);
         let site = guid();
         let stocked = set(&site, vec![set_item("A", 10), set_item("B", 0)]);
@@ -217,7 +218,7 @@ async fn a_cancelled_wait_for_one_of_two_standbys_is_no_commit() {
 /// A role that may not see what the standbys have goes by the time that commits take.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_role_without_rights_doubts_a_commit_that_is_slow() {
-    let shop = Shop::open_as(Pair::url_of_plain_role).await;
+    let shop = Shop::open_as(Pair::text_of_plain_role).await;
     for (item, path) in [("A", "cached"), ("C", "not cached")] {
         shop.cancelled("1.5 s", &unrestricted(&shop.site, item), path).await;
 
@@ -227,6 +228,26 @@ async fn a_role_without_rights_doubts_a_commit_that_is_slow() {
         let status = answer.expect_err("no standby has it");
         assert_ne!(status.code(), tonic::Code::FailedPrecondition, "{path}: {status}");
         shop.settle(&order, path).await;
+    }
+}
+
+/// The log says once what such a role cannot notice, and how to mend that.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_role_without_rights_is_told_what_it_cannot_notice() {
+    let pair = tokio::task::spawn_blocking(Pair::synchronous).await.expect("both servers start");
+    let folder = tempfile::tempdir().expect("a folder can be made");
+    let log = folder.path().join("log");
+    for (url, told) in [(pair.text_of_plain_role(), 1), (pair.text(), 0)] {
+        let mut command = program("inventory-grpc");
+        command.args(["serve", "--grpc-listen", "127.0.0.1:0", "--database-url", &url]);
+        let server = Running::start_logging(command, 1, &log);
+        let mut client = AvailabilityServiceClient::new(channel_to(server.addresses[0]));
+        for _ in 0..3 {
+            client.decrement_availability(unrestricted(&guid(), "A")).await.expect("the standby is there");
+        }
+        assert!(server.terminate().success());
+        let log = std::fs::read_to_string(&log).expect("the server has a log");
+        assert_eq!(log.matches("GRANT pg_read_all_stats").count(), told, "{log}");
     }
 }
 

@@ -4,6 +4,7 @@
 //! that diesel does not pass on. So the writer asks Postgres how much of the log the standbys have. Only a role with
 //! the rights of `pg_read_all_stats` may know that. Any other goes by the time: a short wait was hardly cancelled.
 
+use std::sync::Once;
 use std::time::{Duration, Instant};
 
 use diesel::QueryResult;
@@ -36,12 +37,25 @@ pub(super) fn have_commit(connection: &mut PgConnection, sees: bool, took: Durat
         let again = Standbys { position: Some(position) }.get_result::<(String, bool)>(connection)?;
         return Ok(again.1);
     }
+    tell_unseen();
     if took < limits::COMMIT_DOUBTED_AFTER {
         return Ok(true);
     }
     let started = Instant::now();
     let waits = commit_again(connection)?;
     Ok(!waits || started.elapsed() < limits::COMMIT_CONFIRMED_WITHIN)
+}
+
+/// Logs, once in the life of the process, that commits wait for standbys which the role may not see.
+fn tell_unseen() {
+    static TOLD: Once = Once::new();
+    TOLD.call_once(|| {
+        let milliseconds = limits::COMMIT_DOUBTED_AFTER.as_millis();
+        tracing::warn!(
+            "the database's role may not see what the standbys have, so a commit counts as done although its wait \
+             for them was cancelled within {milliseconds} ms: GRANT pg_read_all_stats TO the role, then start again"
+        );
+    });
 }
 
 /// A commit of its own, if commits wait for standbys. Returns whether they do.
