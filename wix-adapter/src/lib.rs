@@ -8,6 +8,7 @@ pub mod client;
 pub mod config;
 pub mod convert;
 pub mod demo;
+pub mod front;
 #[cfg(feature = "fuzz")]
 pub mod fuzz;
 pub mod health;
