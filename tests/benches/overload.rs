@@ -6,6 +6,7 @@
 //!
 //! `BENCH_ONLY="hot bulk pause flood"` picks parts.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use inventory_tests::bench::fixtures::{SITE, Workload, requests, requests_of};
@@ -33,8 +34,9 @@ const SHAPES: [(&str, Shape); 2] =
 fn main() {
     heading("overload");
     let window = Window { warm_up: Duration::from_secs(1), measured: Duration::from_secs_f64(seconds()) };
-    let cases = [("hot", Workload::Hot, None), ("bulk", Workload::Bulk, None), ("pause", Workload::Hot, Some(PAUSE))];
-    let cases: Vec<_> = cases.into_iter().filter(|(name, ..)| wanted(name)).collect();
+    let cases = [("hot", Workload::Hot, false), ("bulk", Workload::Bulk, false), ("pause", Workload::Hot, true)];
+    let cases = cases.into_iter().filter(|(name, ..)| wanted(name)).map(|(_, workload, stops)| (workload, stops));
+    let cases: Vec<_> = cases.collect();
     if !cases.is_empty() {
         twice_the_rate(window, &cases);
     }
@@ -43,7 +45,8 @@ fn main() {
     }
 }
 
-fn twice_the_rate(window: Window, cases: &[(&str, Workload, Option<Duration>)]) {
+/// For each case: the workload, and whether the servers stop for a while.
+fn twice_the_rate(window: Window, cases: &[(Workload, bool)]) {
     let mut table = Table::new(&[
         "at twice the rate",
         "store",
@@ -60,21 +63,25 @@ fn twice_the_rate(window: Window, cases: &[(&str, Workload, Option<Duration>)]) 
         "p99 ms of all, from when due",
         "peak memory of each process, MB",
     ]);
-    for &(_, workload, pause) in cases {
+    for &(workload, stops) in cases {
         let most = workload.orders_per_second() * seconds();
         let closed = requests(workload, 1, (most * 1.5) as usize);
         let twice = requests(workload, 2, (most * 2.0) as usize);
+        let stopped = if stops { format!(", {:.1} s stopped", PAUSE.as_secs_f64()) } else { String::new() };
+        let label = format!("{}{stopped}", workload.name());
         for (name, shape) in SHAPES {
             let rig = Rig::behind_the_load(shape);
             let reached = load::during(rig.http.clone(), &closed, CONNECTIONS, window).expect(200).rate();
             let offered = 2.0 * reached;
             let twice = &twice[..twice.len().min((offered * seconds()) as usize)];
-            let servers = &rig.servers;
+            let (servers, is_over) = (&rig.servers, AtomicBool::new(false));
             let (loaded, by_status) = std::thread::scope(|scope| {
-                if let Some(pause) = pause {
-                    scope.spawn(move || stop_for(servers, pause));
+                if stops {
+                    scope.spawn(|| stop_for_a_while(servers, &is_over));
                 }
-                load::open_by_status(rig.http.clone(), twice, MANY, offered)
+                let ends = load::open_by_status(rig.http.clone(), twice, MANY, offered);
+                is_over.store(true, Ordering::Relaxed);
+                ends
             });
             let of = |status| by_status.get(&status).map_or(0, |latency| latency.len());
             let at = |status: u16, quantile| {
@@ -84,10 +91,7 @@ fn twice_the_rate(window: Window, cases: &[(&str, Workload, Option<Duration>)]) 
             assert_eq!(of(200) + of(503) + of(CUT), twice.len() as u64, "another status: {:?}", loaded.statuses);
             let memory = rig.servers.iter().map(|server| format!("{:.0}", server.peak_megabytes()));
             table.row(vec![
-                pause.map_or_else(
-                    || workload.name().into(),
-                    |pause| format!("HOT, {:.1} s stopped", pause.as_secs_f64()),
-                ),
+                label.clone(),
                 name.into(),
                 format!("{reached:.0}"),
                 format!("{offered:.0}"),
@@ -108,14 +112,17 @@ fn twice_the_rate(window: Window, cases: &[(&str, Workload, Option<Duration>)]) 
     table.print();
 }
 
-/// Stops the servers for a while, a second after the load has connected. Then they go on.
-fn stop_for(servers: &[Running], pause: Duration) {
+/// Stops the servers, a second after the load has connected, for as long as `PAUSE`. Then they go on.
+fn stop_for_a_while(servers: &[Running], is_over: &AtomicBool) {
     while servers[0].open_files() < MANY {
+        if is_over.load(Ordering::Relaxed) {
+            return;
+        }
         std::thread::sleep(Duration::from_millis(50));
     }
     std::thread::sleep(Duration::from_secs(1));
     servers.iter().for_each(Running::freeze);
-    std::thread::sleep(pause);
+    std::thread::sleep(PAUSE);
     servers.iter().for_each(Running::thaw);
 }
 

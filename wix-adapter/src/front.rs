@@ -5,9 +5,8 @@
 //! each of these would wait as long as a new call does. Hardly a call would be answered in its time, and the refusals
 //! would keep it so. On other threads they have their turn from the operating system.
 //!
-//! `--bench overload` shows it: after the servers had stopped for 2.3 seconds at twice the rate that they reach, a
-//! tenth of that rate was answered, for as long as the load lasted; with these threads, all of it at once. The calls
-//! pass from thread to thread, which takes 8 % of the most that 64 connections reach.
+//! `--bench overload` measures it: the servers stop for 2.3 seconds at twice the rate that they reach. On common
+//! threads, a tenth of the rate was answered afterwards, for as long as the load lasted.
 
 use std::net::SocketAddr;
 
@@ -15,7 +14,7 @@ use inventory_program::Reload;
 use inventory_program::drain::Stop;
 use inventory_program::listen::{ListenError, Listener};
 use inventory_program::tls::Protection;
-use tokio::runtime::{Builder, Handle, Runtime};
+use tokio::runtime::{Handle, Runtime};
 use tokio::task::JoinHandle;
 
 use crate::routes::Adapter;
@@ -33,9 +32,9 @@ pub struct Front {
 pub struct FrontError(#[source] std::io::Error);
 
 impl Front {
-    /// Starts a thread for each core.
+    /// Starts as many threads as a program has for everything else.
     pub fn start() -> Result<Self, FrontError> {
-        let runtime = Builder::new_multi_thread().thread_name("http").enable_all().build().map_err(FrontError)?;
+        let runtime = inventory_program::runtime().map_err(FrontError)?;
         Ok(Self { threads: runtime.handle().clone(), runtime: Some(runtime) })
     }
 

@@ -216,9 +216,9 @@ pub fn open_by_status(
     };
     let workers = LocalSet::new();
     runtime.block_on(workers.run_until(join_all(callers.into_iter().map(worker))));
-    let (took, by_status) = (started.elapsed(), by_status.into_inner());
+    let (seconds, by_status) = (started.elapsed().as_secs_f64(), by_status.into_inner());
     let statuses = by_status.iter().map(|(status, latency)| (*status, latency.len() as usize)).collect();
-    (merge(took, vec![(latency.into_inner(), statuses)]), by_status)
+    (Loaded { seconds, latency: latency.into_inner(), statuses }, by_status)
 }
 
 /// What one connection measured: the latency, and the number of answers with each status.

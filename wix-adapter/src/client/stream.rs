@@ -40,7 +40,7 @@ pub(super) struct Calls {
     /// How often the calls were given up.
     given_up: AtomicU64,
     streams: Mutex<Streams>,
-    /// Where the streams run. Whoever calls may be on other threads (`front`).
+    /// Runs the streams. Calls come from other threads: those of the HTTP server.
     runtime: Handle,
 }
 
