@@ -210,8 +210,9 @@ fn the_stream_runs_where_its_client_was_made_and_not_where_it_is_called() {
     for _ in 0..3 {
         let calling = Builder::new_current_thread().enable_all().build().expect("the runtime starts");
         let change = Change::Decrement(decrement(&guid(), &[("A", 1)]));
-        let answer = calling.block_on(upstreams.submit(change, Instant::now() + Duration::from_secs(60)));
-        answer.expect("the server answers orders of this site");
+        let submit = upstreams.submit(change, Instant::now() + Duration::from_secs(20));
+        let answer = calling.block_on(async { tokio::time::timeout(Duration::from_secs(30), submit).await });
+        answer.expect("the stream runs").expect("the server answers orders of this site");
     }
     assert_eq!(flood.lock().expect("no panic").streams, 1, "it outlives those who call");
 }
