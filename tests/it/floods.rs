@@ -13,16 +13,14 @@ use inventory_proto::v1::availability_service_server::{AvailabilityService, Avai
 use inventory_proto::v1::change_availability_request::Change;
 use inventory_proto::v1::change_availability_response::Outcome;
 use inventory_tests::programs::{Running, adapter};
-use inventory_tests::requests::{decrement, guid};
+use inventory_tests::requests::guid;
 use inventory_tests::wix_caller::{WixCaller, item, order};
 use inventory_tests::world::serve;
 use prost::Message;
 use serde_json::{Value, json};
-use tokio::runtime::{Builder, Runtime};
 use tokio::sync::mpsc;
 use tonic::transport::Server;
 use tonic::{Request, Response, Status, Streaming};
-use wix_adapter::client::Upstreams;
 
 use crate::attacks::others::FLOODING_SITE;
 
@@ -40,8 +38,6 @@ struct Slow {
 /// What came from that site. Until half of the time of its first order is over, nobody has given up.
 #[derive(Default)]
 struct Flood {
-    /// Streams that the adapter has opened.
-    streams: usize,
     until: Option<Instant>,
     orders: usize,
     items: usize,
@@ -92,7 +88,6 @@ impl AvailabilityService for Slow {
         request: Request<Streaming<v1::ChangeAvailabilityRequest>>,
     ) -> Result<Response<Self::ChangeAvailabilityStream>, Status> {
         let (site, flood, mut calls) = (self.site.clone(), Arc::clone(&self.flood), request.into_inner());
-        flood.lock().expect("no panic").streams += 1;
         let (sender, mut answers) = mpsc::unbounded_channel();
         tokio::spawn(async move {
             while let Some(Ok(call)) = calls.next().await {
@@ -196,23 +191,4 @@ async fn callers_who_leave_make_no_room_for_more_than_the_server_reads() {
     let orders = flooded.flood().orders;
     assert!((1..=ORDERS_MAX).contains(&orders), "the server has {orders} orders that it has not answered");
     FLOODING_SITE.bounds(&flooded.front);
-}
-
-/// Threads that serve HTTP are busy under overload, so they run nothing that answers calls which are under way.
-#[test]
-fn the_stream_runs_where_its_client_was_made_and_not_where_it_is_called() {
-    let flood = Arc::new(Mutex::new(Flood::default()));
-    let serving = Runtime::new().expect("the runtime starts");
-    let upstreams = serving.block_on(async {
-        let server = Slow { site: guid(), flood: Arc::clone(&flood) }.start().await;
-        Upstreams::one(format!("http://{server}").parse().expect("the address is valid"))
-    });
-    for _ in 0..3 {
-        let calling = Builder::new_current_thread().enable_all().build().expect("the runtime starts");
-        let change = Change::Decrement(decrement(&guid(), &[("A", 1)]));
-        let submit = upstreams.submit(change, Instant::now() + Duration::from_secs(20));
-        let answer = calling.block_on(async { tokio::time::timeout(Duration::from_secs(30), submit).await });
-        answer.expect("the stream runs").expect("the server answers orders of this site");
-    }
-    assert_eq!(flood.lock().expect("no panic").streams, 1, "it outlives those who call");
 }

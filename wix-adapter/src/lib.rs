@@ -8,7 +8,6 @@ pub mod client;
 pub mod config;
 pub mod convert;
 pub mod demo;
-pub mod front;
 #[cfg(feature = "fuzz")]
 pub mod fuzz;
 pub mod health;
@@ -24,4 +23,5 @@ pub mod signing;
 #[cfg(feature = "standalone")]
 pub mod standalone;
 pub mod token;
+mod turns;
 pub mod wire;

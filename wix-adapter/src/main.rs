@@ -11,12 +11,11 @@ use inventory_program::Out;
 use wix_adapter::cli::{Cli, Command};
 use wix_adapter::client::{self, Upstreams};
 use wix_adapter::config::Serve;
-use wix_adapter::front::Front;
 use wix_adapter::routes::Adapter;
 #[cfg(feature = "standalone")]
 use wix_adapter::standalone;
 use wix_adapter::token::Verifier;
-use wix_adapter::{health, rehearse, send};
+use wix_adapter::{health, rehearse, send, server};
 
 /// A request makes many small allocations on one thread, and another thread frees them. mimalloc is fast at that.
 #[global_allocator]
@@ -50,8 +49,7 @@ async fn serve(settings: Serve) -> Result<(), Box<dyn Error>> {
     let bearer = settings.bearer(reload.clone())?;
     let admin = inventory_program::serve_metrics(settings.http.admin_listen)?;
     let upstreams = Upstreams::over(servers, bearer);
-    let front = Front::start()?;
-    let listener = front.bind(settings.http.http_listen, &settings.protection, reload)?;
+    let listener = server::bind(settings.http.http_listen, &settings.protection, reload)?;
     let address = listener.local_addr()?;
     Out::default().addresses([("http", Some(address)), ("admin", admin)])?;
     tracing::info!(
@@ -62,5 +60,6 @@ async fn serve(settings: Serve) -> Result<(), Box<dyn Error>> {
         "started",
     );
     let adapter = Adapter { verifier: Verifier::reloaded(&app_id, keys).with_rehearsal(rehearsal), upstreams };
-    Ok(front.serve(listener, adapter, stop).await?)
+    server::serve(listener, adapter, stop).await;
+    Ok(())
 }

@@ -27,6 +27,7 @@ use crate::convert::{Converted, Method, convert};
 use crate::measure::{self, Measures};
 use crate::seen::Seen;
 use crate::token::{Refused, UnverifiedToken, Verifier};
+use crate::turns::Turns;
 
 /// Characters of a stray call's path that are logged.
 const STRAY_PATH_CHARS: usize = 200;
@@ -47,16 +48,24 @@ struct Shared {
     adapter: Adapter,
     stop: Stop,
     bodies: Bodies,
+    turns: Turns,
     measures: Measures,
 }
 
-/// All routes: the plugin's two calls, `/healthz` and `/readyz`. Once `stop` has begun, the adapter is not ready.
+/// All routes: the plugin's two calls, `/healthz` and `/readyz`. Once `stop` has begun, the adapter is not ready. Must
+/// be called inside the runtime.
 pub fn router(adapter: Adapter, stop: Stop) -> Router {
     Router::new()
         .route("/healthz", get(async || StatusCode::OK))
         .route("/readyz", get(readyz))
         .fallback(plugin)
-        .with_state(Arc::new(Shared { adapter, stop, bodies: Bodies::new(), measures: Measures::new() }))
+        .with_state(Arc::new(Shared {
+            adapter,
+            stop,
+            bodies: Bodies::new(),
+            turns: Turns::new(),
+            measures: Measures::new(),
+        }))
 }
 
 async fn readyz(State(shared): State<Arc<Shared>>) -> StatusCode {
@@ -178,6 +187,7 @@ async fn handle(
 ) -> Result<Answer, Answer> {
     let adapter = &shared.adapter;
     let (body, _charged) = shared.bodies.receive(body).await?;
+    shared.turns.take().await;
     // The check of a token for a call that nobody waits for would only make others late too.
     if Instant::now() >= until {
         tell_late();

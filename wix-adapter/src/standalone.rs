@@ -25,10 +25,9 @@ use crate::caller::Call;
 use crate::client::{self, Upstreams};
 use crate::config::{Http, Wix};
 use crate::convert::Method;
-use crate::front::Front;
 use crate::routes::Adapter;
 use crate::send::Target;
-use crate::server::reachable;
+use crate::server::{self, reachable};
 use crate::token::Verifier;
 use crate::{demo, keys, signing};
 
@@ -93,8 +92,7 @@ pub async fn run(
     let options = Options { own_token: Some(token), ..settings.grpc.options() };
     let backend = settings.grpc.database.database_url.backend();
     let http_protection = protection.without_client_certificates();
-    let front = Front::start()?;
-    let http = front.bind(settings.http.http_listen, &http_protection, reload.clone())?;
+    let http = server::bind(settings.http.http_listen, &http_protection, reload.clone())?;
     let (store, mut grpc) = inventory_grpc::open(&settings.grpc, reload).await?;
     let (grpc_at, http_at) = (grpc.local_addr()?, http.local_addr()?);
     Out::default().addresses([("grpc", Some(grpc_at)), ("http", Some(http_at)), ("admin", admin)])?;
@@ -114,7 +112,7 @@ pub async fn run(
     let close_grpc = CancellationToken::new();
     let grpc_stop = stop.but_closing(close_grpc.clone());
     let grpc_server = tokio::spawn(inventory_grpc::server::serve(grpc, store, options, grpc_stop));
-    let http_server = front.serve(http, adapter, stop);
+    let http_server = tokio::spawn(server::serve(http, adapter, stop));
     if settings.demo
         && let Err(error) = tour(endpoint, bearer, http_at).await
     {

@@ -70,7 +70,7 @@ pub fn tell_error(name: &str, error: &dyn Error) {
 ///
 /// The database and the other program need the other cores. On two cores a second worker made a request half as
 /// expensive again, by wake-ups alone (measured end to end).
-pub fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     tokio::runtime::Builder::new_multi_thread().worker_threads(cores.div_ceil(2)).enable_all().build()
 }

@@ -17,7 +17,6 @@ use inventory_proto::v1::change_availability_request::Change;
 use inventory_proto::v1::change_availability_response::Outcome;
 use inventory_proto::{ACTOR_METADATA, Bearer};
 use prost::Message;
-use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 use tonic::metadata::MetadataValue;
 use tonic::transport::Channel;
@@ -40,8 +39,6 @@ pub(super) struct Calls {
     /// How often the calls were given up.
     given_up: AtomicU64,
     streams: Mutex<Streams>,
-    /// Runs the streams. Calls come from other threads: those of the HTTP server.
-    runtime: Handle,
 }
 
 /// The streams that have not ended.
@@ -77,10 +74,9 @@ struct Caller {
 }
 
 impl Calls {
-    /// Over a channel, with a token that may change. The streams run in the runtime in which this is called.
+    /// Over a channel, with a token that may change.
     pub(super) fn new(channel: Channel, bearer: Reloaded<Bearer>) -> Self {
-        let (room, given_up, streams) = (Arc::default(), AtomicU64::new(0), Mutex::default());
-        Self { channel, bearer, room, given_up, streams, runtime: Handle::current() }
+        Self { channel, bearer, room: Arc::default(), given_up: AtomicU64::new(0), streams: Mutex::default() }
     }
 
     /// Sends a call of the site with this hash, and waits for its answer. The server has until `deadline`. The error is
@@ -126,7 +122,7 @@ impl Calls {
             let (stream, calls) = Stream::new(bearer);
             // A new stream takes the call. If it did not, the caller would be dropped, and know no answer.
             drop(stream.send(call, caller));
-            self.runtime.spawn(Arc::clone(&stream).run(self.channel.clone(), calls));
+            tokio::spawn(Arc::clone(&stream).run(self.channel.clone(), calls));
             streams.finishing.retain(|stream| stream.strong_count() > 0);
             if let Some(last) = streams.current.replace(stream) {
                 last.finish();
