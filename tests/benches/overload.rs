@@ -6,7 +6,6 @@
 //!
 //! `BENCH_ONLY="hot bulk pause flood"` picks parts.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use inventory_tests::bench::fixtures::{SITE, Workload, requests, requests_of};
@@ -74,14 +73,12 @@ fn twice_the_rate(window: Window, cases: &[(Workload, bool)]) {
             let reached = load::during(rig.http.clone(), &closed, CONNECTIONS, window).expect(200).rate();
             let offered = 2.0 * reached;
             let twice = &twice[..twice.len().min((offered * seconds()) as usize)];
-            let (servers, is_over) = (&rig.servers, AtomicBool::new(false));
             let (loaded, by_status) = std::thread::scope(|scope| {
-                if stops {
-                    scope.spawn(|| stop_for_a_while(servers, &is_over));
-                }
-                let ends = load::open_by_status(rig.http.clone(), twice, MANY, offered);
-                is_over.store(true, Ordering::Relaxed);
-                ends
+                load::open_by_status(rig.http.clone(), twice, MANY, offered, || {
+                    if stops {
+                        scope.spawn(|| stop_for_a_while(&rig.servers));
+                    }
+                })
             });
             let of = |status| by_status.get(&status).map_or(0, |latency| latency.len());
             let at = |status: u16, quantile| {
@@ -112,14 +109,8 @@ fn twice_the_rate(window: Window, cases: &[(Workload, bool)]) {
     table.print();
 }
 
-/// Stops the servers, a second after the load has connected, for as long as `PAUSE`. Then they go on.
-fn stop_for_a_while(servers: &[Running], is_over: &AtomicBool) {
-    while servers[0].open_files() < MANY {
-        if is_over.load(Ordering::Relaxed) {
-            return;
-        }
-        std::thread::sleep(Duration::from_millis(50));
-    }
+/// Stops the servers after a second, for as long as `PAUSE`. Then they go on.
+fn stop_for_a_while(servers: &[Running]) {
     std::thread::sleep(Duration::from_secs(1));
     servers.iter().for_each(Running::freeze);
     std::thread::sleep(PAUSE);

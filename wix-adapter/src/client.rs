@@ -22,7 +22,7 @@ use futures_util::stream::FuturesUnordered;
 use inventory_program::Reloaded;
 use inventory_proto::Bearer;
 use inventory_proto::v1::change_availability_request::Change;
-use tokio::task::AbortHandle;
+use tokio::task::JoinSet;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Status};
 
@@ -52,16 +52,8 @@ const CONNECTION_WINDOW_BYTES: u32 = 2 * 1024 * 1024;
 #[derive(Clone)]
 pub struct Upstreams {
     servers: Arc<[Server]>,
-    _watches: Arc<Watches>,
-}
-
-/// The tasks that watch the servers. They end with the last client.
-struct Watches(Vec<AbortHandle>);
-
-impl Drop for Watches {
-    fn drop(&mut self) {
-        self.0.iter().for_each(AbortHandle::abort);
-    }
+    /// The tasks that watch the servers. They end with the last client.
+    _watches: Arc<JoinSet<()>>,
 }
 
 /// The settings of a connection to a server. Every channel needs them.
@@ -94,16 +86,16 @@ impl Upstreams {
     /// A client of the server in this process, which nobody has to watch: it lives as long as the adapter.
     pub fn in_process(channel: Channel, bearer: Reloaded<Bearer>) -> Self {
         let server = Server::new("in this process".to_owned(), channel, bearer);
-        Self { servers: Arc::new([server]), _watches: Arc::new(Watches(Vec::new())) }
+        Self { servers: Arc::new([server]), _watches: Arc::default() }
     }
 
     fn watched(servers: Arc<[Server]>) -> Self {
         let watches = servers.iter().enumerate().map(|(index, server)| {
             let measures = measure::UpstreamMeasures::new(&server.name);
-            tokio::spawn(watch::watch(Arc::clone(&servers), index, measures)).abort_handle()
+            watch::watch(Arc::clone(&servers), index, measures)
         });
-        let watches = watches.collect();
-        Self { servers, _watches: Arc::new(Watches(watches)) }
+        let watches = Arc::new(watches.collect());
+        Self { servers, _watches: watches }
     }
 
     /// Sends the call, and retries it until a server decides it, or until there is no time for another retry. The error

@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, Semaphore};
-use tokio::task::AbortHandle;
+use tokio::task::JoinSet;
 
 /// Checks for each worker of the runtime between two looks for events. Tokio looks after 61 steps of tasks, or when no
 /// task is ready. A call that is refused takes two steps, so these take a quarter of all steps at most. With 32, they
@@ -23,7 +23,8 @@ const CHECKS: usize = 8;
 /// Hands out turns.
 pub(crate) struct Turns {
     state: Arc<State>,
-    refill: AbortHandle,
+    /// Ends with this.
+    _refill: JoinSet<()>,
 }
 
 struct State {
@@ -36,11 +37,11 @@ impl Turns {
     pub(crate) fn new() -> Self {
         let checks = CHECKS * Handle::current().metrics().num_workers();
         let state = Arc::new(State { left: Semaphore::new(checks), taken: Notify::new() });
-        let refill = tokio::spawn(Arc::clone(&state).refill(checks)).abort_handle();
-        Self { state, refill }
+        let refill = JoinSet::from_iter([Arc::clone(&state).refill(checks)]);
+        Self { state, _refill: refill }
     }
 
-    /// Waits until a call may be checked. Whoever gives up has no turn.
+    /// Waits until a call may be checked. A call that is given up while it waits takes no check from the others.
     pub(crate) async fn take(&self) {
         // The semaphore is never closed.
         if let Ok(turn) = self.state.left.acquire().await {
@@ -56,14 +57,9 @@ impl State {
             self.taken.notified().await;
             // Goes on when the runtime has looked for events.
             tokio::task::yield_now().await;
+            // A call that was given up may have put back its permit meanwhile.
             self.left.add_permits(checks.saturating_sub(self.left.available_permits()));
         }
-    }
-}
-
-impl Drop for Turns {
-    fn drop(&mut self) {
-        self.refill.abort();
     }
 }
 

@@ -181,21 +181,22 @@ fn drive(server: &Door, requests: &[Vec<u8>], connections: usize, measured: Rang
 /// moment when a request was due, so a stall of the server counts for all requests that were due meanwhile (no
 /// coordinated omission). The clock of the generator ticks every millisecond, and that is part of the latency.
 pub fn open(server: impl Into<Door>, requests: &[Vec<u8>], connections: usize, rate: f64) -> Loaded {
-    open_by_status(server, requests, connections, rate).0
+    open_by_status(server, requests, connections, rate, || ()).0
 }
 
 /// The same, with the latencies of the answers of each status, from the moment when the request was sent. A request is
-/// sent when it is due and a connection is free.
+/// sent when it is due and a connection is free. `connected` is called before the first.
 pub fn open_by_status(
     server: impl Into<Door>,
     requests: &[Vec<u8>],
     connections: usize,
     rate: f64,
+    connected: impl FnOnce(),
 ) -> (Loaded, BTreeMap<u16, Histogram<u64>>) {
     let (server, next) = (server.into(), Cell::new(0_usize));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("the runtime starts");
-    let connected = (0..connections).map(|_| Caller::connected(&server));
-    let callers = runtime.block_on(join_all(connected));
+    let callers = runtime.block_on(join_all((0..connections).map(|_| Caller::connected(&server))));
+    connected();
     // Of all connections together: a histogram takes 140 kB, and those of 4,000 connections a second of a core.
     let latency = RefCell::new(histogram());
     let by_status = RefCell::new(BTreeMap::new());
